@@ -1,0 +1,58 @@
+//! The only place that reads time.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Wall-clock time in nanoseconds since 1970-01-01 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(pub u64);
+
+/// Monotonic time in nanoseconds since boot (`CLOCK_MONOTONIC`, what `bpf_ktime_get_ns` reads).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Monotonic(pub u64);
+
+impl Timestamp {
+    /// Now.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Whole seconds and the nanoseconds beyond, as protobuf has them.
+    pub fn to_parts(self) -> (i64, i32) {
+        let secs = i64::try_from(self.0 / 1_000_000_000).unwrap_or(i64::MAX);
+        let nanos = i32::try_from(self.0 % 1_000_000_000).unwrap_or(0);
+        (secs, nanos)
+    }
+}
+
+impl Monotonic {
+    /// Now.
+    pub fn now() -> Self {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let secs = u64::try_from(time.tv_sec).unwrap_or(0);
+        let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+        Self(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
+    }
+
+    /// Nanoseconds from `earlier` to this instant; 0 if it is later.
+    pub fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Turns the kernel's monotonic stamps into wall-clock time. Refreshed now and then, since the
+/// wall clock may be set.
+#[derive(Debug, Clone, Copy)]
+pub struct WallOffset(u64);
+
+impl WallOffset {
+    /// Measures the offset now.
+    pub fn measure() -> Self {
+        Self(Timestamp::now().0.saturating_sub(Monotonic::now().0))
+    }
+
+    /// Wall-clock time of a monotonic instant.
+    pub fn to_wall(self, at: Monotonic) -> Timestamp {
+        Timestamp(at.0.saturating_add(self.0))
+    }
+}

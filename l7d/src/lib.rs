@@ -1,0 +1,28 @@
+//! The l7d daemon and command line, as a library for its own tests, fuzz targets and benches.
+//! Nothing here is promised to other crates.
+//!
+//! Layers, top to bottom; a `use crate::…` points sideways or down, never up (`cargo xtask house`):
+//!
+//! | layer | modules |
+//! |---|---|
+//! | 4 | [`cli`], [`agent`] |
+//! | 3 | [`server`], [`print`] |
+//! | 2 | [`flow`] |
+//! | 1 | [`datapath`], [`proxy`], [`session`], [`exchange`], [`identity`], [`policy`], [`host`] |
+//! | 0 | [`record`], [`clock`], [`config`] |
+
+pub mod agent;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod datapath;
+pub mod exchange;
+pub mod flow;
+pub mod host;
+pub mod identity;
+pub mod policy;
+pub mod print;
+pub mod proxy;
+pub mod record;
+pub mod server;
+pub mod session;

@@ -1,0 +1,75 @@
+//! The HTTP part of a record.
+
+use super::Span;
+
+/// An HTTP request or response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http {
+    /// Which of the two.
+    pub kind: HttpKind,
+    /// 10 for HTTP/1.0, 11 for HTTP/1.1, 20 for HTTP/2.
+    pub version: u8,
+    /// Status code; 0 for a request, and for a response that never came.
+    pub code: u16,
+    /// Request method, also on the response.
+    pub method: Span,
+    /// `scheme://authority/path?query` after redaction, also on the response.
+    pub url: Span,
+    /// Header lines of this message after redaction, as `name: value\r\n`; names as sent.
+    pub headers: Span,
+    /// Time from the request's head to the response's head; 0 for a request.
+    pub latency_ns: u64,
+    /// How the exchange went, where it did not simply succeed.
+    pub outcome: Outcome,
+    /// More about the outcome: the strict rule, the rule that came nearest; empty where nothing is
+    /// to be said.
+    pub detail: Span,
+}
+
+/// Request or response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HttpKind {
+    /// From the client.
+    Request,
+    /// From the server, or made by the proxy for a refused request.
+    Response,
+}
+
+/// Why an exchange did not simply succeed. The names are stable: they appear in flows (extension
+/// `l7d.outcome`), metrics and `l7d observe`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Outcome {
+    /// The message passed as it was.
+    #[default]
+    Passed,
+    /// A policy refused the request (403).
+    PolicyDenied,
+    /// The request could be read in two ways, or in none (400).
+    ParseError,
+    /// A limit was passed: head size, header count, head timeout, connections (431, 408, 503).
+    Limit,
+    /// A feature an enforced port does not let through (501).
+    NotImplemented,
+    /// The server did not accept the connection.
+    UpstreamRefused,
+    /// The server reset the connection before the response was complete.
+    UpstreamReset,
+    /// The connection ended, or the client left, before any response.
+    NoResponse,
+}
+
+impl Outcome {
+    /// Stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::PolicyDenied => "policy_denied",
+            Self::ParseError => "parse_error",
+            Self::Limit => "limit",
+            Self::NotImplemented => "not_implemented",
+            Self::UpstreamRefused => "upstream_refused",
+            Self::UpstreamReset => "upstream_reset",
+            Self::NoResponse => "no_response",
+        }
+    }
+}

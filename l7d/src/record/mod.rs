@@ -1,0 +1,283 @@
+//! The fact: what was seen, before anybody asked for a form of it.
+//!
+//! A [`Record`] is made once, by the place that saw something (the kernel's ring, a proxied
+//! connection, a replayed capture), and handed to a [`Sink`]. Protobuf, JSON, metric labels and
+//! text are made from it only when somebody reads. A record owns one text buffer that keeps its
+//! capacity when the record is reused, so that recording a request allocates nothing in steady
+//! state: `clone_from` is the way into the flow ring.
+
+mod drop_reason;
+mod endpoint;
+mod http;
+mod ledger;
+mod provenance;
+mod text;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+pub use drop_reason::DropReason;
+pub use endpoint::{Endpoint, EndpointId, IdentityNumber, Party, Service, Workload};
+pub use http::{Http, HttpKind, Outcome};
+pub use ledger::{Ledger, LedgerSnapshot, Place};
+pub use provenance::{PolicyKind, PolicyRef};
+pub use text::{Span, Text};
+
+use crate::clock::Timestamp;
+
+/// Where records go. Implementations must not block: the data path calls this.
+pub trait Sink: Send + Sync {
+    /// Takes a fact. The record is borrowed: copy with `clone_from` to keep it.
+    fn record(&self, record: &Record);
+}
+
+/// One fact about a packet, a connection or a request.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// When it happened, by the wall clock.
+    pub time: Timestamp,
+    /// Who sent what this record tells of: for a response, the server.
+    pub source: Party,
+    /// Who it was sent to.
+    pub destination: Party,
+    /// From the view of the endpoint that policy was applied for.
+    pub direction: Direction,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// `None` where the kernel could not tell.
+    pub reply: Option<bool>,
+    /// Transport header facts.
+    pub l4: L4,
+    /// What kind of fact, and what only that kind has.
+    pub event: Event,
+    /// Policies that allowed (verdict forwarded, redirected) or denied it (dropped, audit).
+    pub policies: Arc<[PolicyRef]>,
+    /// Number of the connection on this node, 0 where there is none.
+    pub connection: u64,
+    /// Interface the packet was seen at (index), 0 where it was not seen at one.
+    pub interface: u32,
+    /// Text that spans in `event` point into.
+    pub text: Text,
+}
+
+/// Direction of traffic, from the view of the endpoint that policy was applied for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Direction {
+    /// Not known, or neither end is an endpoint of this node.
+    #[default]
+    Unknown,
+    /// Towards the endpoint.
+    Ingress,
+    /// Away from the endpoint.
+    Egress,
+}
+
+/// What became of a packet or a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Passed on.
+    Forwarded,
+    /// Not passed on; the reason stands in the event.
+    Dropped,
+    /// Something failed that is not a matter of policy.
+    Error,
+    /// Would have been dropped; passed because the policy is in audit mode.
+    Audit,
+    /// Handed to the proxy, which judges further.
+    Redirected,
+}
+
+/// Facts of the transport header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum L4 {
+    /// TCP, with the flag bits of the header (`FIN`=0x01 … `CWR`=0x80); 0 for L7 records.
+    Tcp {
+        /// Flag bits as on the wire.
+        flags: u8,
+    },
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+    /// ICMP for IPv4.
+    Icmp4 {
+        /// ICMP type.
+        kind: u8,
+        /// ICMP code.
+        code: u8,
+    },
+    /// ICMP for IPv6.
+    Icmp6 {
+        /// ICMP type.
+        kind: u8,
+        /// ICMP code.
+        code: u8,
+    },
+    /// Any other protocol, by its IANA number.
+    Other(u8),
+}
+
+/// What kind of fact a record is.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A packet (or a run of packets of one connection) passed an observation point.
+    Trace {
+        /// Where it was seen.
+        point: TracePoint,
+        /// State of its connection.
+        state: ConnState,
+        /// Packets since the connection's last record, this one included.
+        packets: u64,
+        /// Bytes (IP length) since the connection's last record.
+        bytes: u64,
+    },
+    /// A packet was dropped.
+    Drop {
+        /// Hubble's reason.
+        reason: DropReason,
+    },
+    /// A new connection met the policy of an endpoint.
+    PolicyVerdict {
+        /// How the rule matched: 0 none, 1 L3-only, 2 L3-L4, 3 L4-only, 4 all.
+        match_type: u8,
+        /// Set when the verdict was a denial.
+        reason: Option<DropReason>,
+    },
+    /// An HTTP request or response.
+    Http(Http),
+    /// A proxied connection whose bytes are not (or no longer) messages ended: upgraded,
+    /// CONNECT tunnel, or a protocol the proxy does not read.
+    Opaque {
+        /// Why it was not followed; short and stable ("websocket", "connect api:443", "not http").
+        note: Span,
+        /// Bytes from the client to the server.
+        sent: u64,
+        /// Bytes from the server to the client.
+        received: u64,
+        /// How long it lasted, in nanoseconds.
+        duration_ns: u64,
+    },
+}
+
+/// Where the kernel saw a packet; numbers are Hubble's trace sub-types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum TracePoint {
+    /// Delivered to a local endpoint.
+    ToEndpoint = 0,
+    /// Handed to the proxy.
+    ToProxy = 1,
+    /// To the host's own stack.
+    ToHost = 2,
+    /// To the stack, to be routed.
+    ToStack = 3,
+    /// Left an endpoint.
+    FromEndpoint = 5,
+    /// Left the proxy.
+    FromProxy = 6,
+    /// Arrived from the wire.
+    FromNetwork = 10,
+    /// Left to the wire.
+    ToNetwork = 11,
+}
+
+/// State of the connection a packet belongs to; numbers are Hubble's `TraceReason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ConnState {
+    /// Not tracked.
+    Unknown = 0,
+    /// First packet.
+    New = 1,
+    /// In the direction of the first packet.
+    Established = 2,
+    /// Against the direction of the first packet.
+    Reply = 3,
+    /// An ICMP error about the connection.
+    Related = 4,
+}
+
+impl Record {
+    /// A record of `event` between two parties at `time`, with nothing else known yet.
+    pub fn new(time: Timestamp, source: Party, destination: Party, event: Event) -> Self {
+        Self {
+            time,
+            source,
+            destination,
+            direction: Direction::Unknown,
+            verdict: Verdict::Forwarded,
+            reply: None,
+            l4: L4::Tcp { flags: 0 },
+            event,
+            policies: provenance::none(),
+            connection: 0,
+            interface: 0,
+            text: Text::default(),
+        }
+    }
+
+    /// The HTTP message, if this is one.
+    pub fn http(&self) -> Option<&Http> {
+        match &self.event {
+            Event::Http(http) => Some(http),
+            Event::Trace { .. }
+            | Event::Drop { .. }
+            | Event::PolicyVerdict { .. }
+            | Event::Opaque { .. } => None,
+        }
+    }
+
+    /// Text of a span of this record; empty where the span points nowhere.
+    pub fn text(&self, span: Span) -> &[u8] {
+        self.text.slice(span)
+    }
+
+    /// Copies into this record, keeping the capacity of its text: the way into a ring.
+    pub fn copy_from(&mut self, other: &Self) {
+        let mut text = std::mem::take(&mut self.text);
+        text.copy_from(&other.text);
+        *self = Self {
+            time: other.time,
+            source: other.source.clone(),
+            destination: other.destination.clone(),
+            direction: other.direction,
+            verdict: other.verdict,
+            reply: other.reply,
+            l4: other.l4,
+            event: other.event.clone(),
+            policies: Arc::clone(&other.policies),
+            connection: other.connection,
+            interface: other.interface,
+            text,
+        };
+    }
+}
+
+impl L4 {
+    /// IANA protocol number.
+    pub fn protocol(self) -> u8 {
+        match self {
+            Self::Tcp { .. } => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+            Self::Icmp4 { .. } => 1,
+            Self::Icmp6 { .. } => 58,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// Whether ports mean anything.
+    pub fn has_ports(self) -> bool {
+        matches!(self, Self::Tcp { .. } | Self::Udp | Self::Sctp)
+    }
+}
+
+/// The address family and port a record's party is known by.
+pub fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(canonical_ip(addr.ip()), addr.port())
+}
+
+/// IPv4 addresses mapped into IPv6 become IPv4 again.
+pub fn canonical_ip(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}

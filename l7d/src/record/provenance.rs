@@ -1,0 +1,50 @@
+//! Which policy decided.
+
+use std::sync::{Arc, LazyLock};
+
+/// A policy that allowed or denied something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PolicyRef {
+    /// Kind of object.
+    pub kind: PolicyKind,
+    /// Namespace, empty for cluster-wide policies.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// Derived labels (`k8s:io.cilium.k8s.policy.name=…`), sorted.
+    pub labels: Vec<String>,
+    /// Revision of the policy set that judged.
+    pub revision: u64,
+    /// Rule inside the policy, as a path a user can follow: `egress[0].toPorts[0].rules.http[1]`;
+    /// empty where the whole policy decided (default deny).
+    pub rule: String,
+}
+
+/// Kind of a policy object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PolicyKind {
+    /// `cilium.io/v2`, namespaced.
+    CiliumNetworkPolicy,
+    /// `cilium.io/v2`, cluster scope.
+    CiliumClusterwideNetworkPolicy,
+    /// `networking.k8s.io/v1`.
+    NetworkPolicy,
+}
+
+impl PolicyKind {
+    /// As Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CiliumNetworkPolicy => "CiliumNetworkPolicy",
+            Self::CiliumClusterwideNetworkPolicy => "CiliumClusterwideNetworkPolicy",
+            Self::NetworkPolicy => "NetworkPolicy",
+        }
+    }
+}
+
+static NONE: LazyLock<Arc<[PolicyRef]>> = LazyLock::new(|| Arc::from(Vec::new()));
+
+/// The empty list, shared: no allocation per record.
+pub(crate) fn none() -> Arc<[PolicyRef]> {
+    Arc::clone(&NONE)
+}
