@@ -73,21 +73,32 @@ pub struct Party {
 impl Party {
     /// An address nobody has named.
     pub fn unnamed(addr: SocketAddr, identity: IdentityNumber) -> Self {
-        Self { addr, identity, endpoint: None, service: None }
+        Self {
+            addr,
+            identity,
+            endpoint: None,
+            service: None,
+        }
     }
 
     /// Namespace, or empty.
     pub fn namespace(&self) -> &str {
-        self.endpoint.as_deref().map_or("", |endpoint| endpoint.namespace.as_str())
+        self.endpoint
+            .as_deref()
+            .map_or("", |endpoint| endpoint.namespace.as_str())
     }
 
     /// Pod name, or empty.
     pub fn name(&self) -> &str {
-        self.endpoint.as_deref().map_or("", |endpoint| endpoint.name.as_str())
+        self.endpoint
+            .as_deref()
+            .map_or("", |endpoint| endpoint.name.as_str())
     }
 
     /// Labels, or none.
     pub fn labels(&self) -> &[String] {
-        self.endpoint.as_deref().map_or(&[], |endpoint| endpoint.labels.as_slice())
+        self.endpoint
+            .as_deref()
+            .map_or(&[], |endpoint| endpoint.labels.as_slice())
     }
 }

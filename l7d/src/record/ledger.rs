@@ -18,7 +18,12 @@ pub enum Place {
 
 impl Place {
     /// All places, in the order of a record's way.
-    pub const ALL: [Self; 4] = [Self::KernelRing, Self::Decode, Self::FlowRing, Self::Follower];
+    pub const ALL: [Self; 4] = [
+        Self::KernelRing,
+        Self::Decode,
+        Self::FlowRing,
+        Self::Follower,
+    ];
 
     /// Stable name, for metrics and `l7d status`.
     pub fn as_str(self) -> &'static str {
@@ -64,7 +69,10 @@ impl Ledger {
     pub fn snapshot(&self) -> LedgerSnapshot {
         LedgerSnapshot {
             seen: self.seen.load(Ordering::Relaxed),
-            lost: self.lost.each_ref().map(|counter| counter.load(Ordering::Relaxed)),
+            lost: self
+                .lost
+                .each_ref()
+                .map(|counter| counter.load(Ordering::Relaxed)),
         }
     }
 }

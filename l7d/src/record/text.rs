@@ -54,7 +54,9 @@ impl Text {
     /// The bytes of a span; empty where it points outside.
     pub fn slice(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
-        self.0.get(start..start.saturating_add(span.len as usize)).unwrap_or_default()
+        self.0
+            .get(start..start.saturating_add(span.len as usize))
+            .unwrap_or_default()
     }
 
     /// Replaces the content, keeping the capacity.
