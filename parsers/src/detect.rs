@@ -1,0 +1,99 @@
+//! First bytes → protocol.
+
+use crate::Direction;
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.0 or HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge: its preface (RFC 9113 §3.4).
+    Http2,
+    /// A TLS handshake record (RFC 8446 §5.1).
+    Tls,
+    /// None that is read here.
+    Unknown,
+}
+
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Longer methods than any in the IANA registry are no methods.
+const METHOD_MAX: usize = 32;
+
+/// What the first bytes of a direction say; `None` while they could still become something.
+pub fn detect(direction: Direction, bytes: &[u8]) -> Option<Protocol> {
+    if bytes.first() == Some(&0x16) {
+        return match bytes.get(1) {
+            Some(3) => Some(Protocol::Tls),
+            Some(_) => Some(Protocol::Unknown),
+            None => None,
+        };
+    }
+    match direction {
+        Direction::ToServer => detect_request(bytes),
+        Direction::ToClient => detect_response(bytes),
+    }
+}
+
+fn detect_request(bytes: &[u8]) -> Option<Protocol> {
+    if HTTP2_PREFACE.starts_with(bytes) {
+        // "PRI" alone could be a method; nothing but the preface goes on with " * HTTP/2".
+        return (bytes.len() >= 11).then_some(Protocol::Http2);
+    }
+    if bytes.starts_with(b"PRI * HTTP/2") {
+        return Some(Protocol::Http2);
+    }
+    // Empty lines before a request line are to be ignored (RFC 9112 §2.2).
+    let start = bytes
+        .iter()
+        .position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let bytes = bytes.get(start..).unwrap_or_default();
+    let method = bytes.iter().take_while(|byte| is_token(**byte)).count();
+    match bytes.get(method) {
+        None if method <= METHOD_MAX => None,
+        Some(b' ') if (1..=METHOD_MAX).contains(&method) => Some(Protocol::Http1),
+        Some(_) | None => Some(Protocol::Unknown),
+    }
+}
+
+fn detect_response(bytes: &[u8]) -> Option<Protocol> {
+    const START: &[u8] = b"HTTP/1.";
+    if bytes.starts_with(START) {
+        Some(Protocol::Http1)
+    } else if START.starts_with(bytes) {
+        None
+    } else {
+        Some(Protocol::Unknown)
+    }
+}
+
+/// RFC 9110 §5.6.2.
+pub(crate) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_protocols_apart_by_their_first_bytes() {
+        use Direction::{ToClient, ToServer};
+        let cases: [(Direction, &[u8], Option<Protocol>); 12] = [
+            (ToServer, b"GET / HTTP/1.1\r\n", Some(Protocol::Http1)),
+            (ToServer, b"GE", None),
+            (ToServer, b"\r\nPOST ", Some(Protocol::Http1)),
+            (ToServer, HTTP2_PREFACE, Some(Protocol::Http2)),
+            (ToServer, b"PRI", None),
+            (ToServer, b"PRINT /x", Some(Protocol::Http1)),
+            (ToServer, b"\x16\x03\x01", Some(Protocol::Tls)),
+            (ToServer, b"\x00\x01\x02", Some(Protocol::Unknown)),
+            (ToServer, b"*3\r\n$3\r\n", Some(Protocol::Unknown)),
+            (ToClient, b"HTTP/1.1 200", Some(Protocol::Http1)),
+            (ToClient, b"HTT", None),
+            (ToClient, b"220 mail ESMTP", Some(Protocol::Unknown)),
+        ];
+        for (direction, bytes, expected) in cases {
+            assert_eq!(detect(direction, bytes), expected, "{bytes:?}");
+        }
+    }
+}
