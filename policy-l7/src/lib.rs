@@ -1,1 +1,61 @@
-//! placeholder
+//! What is allowed, and why.
+//!
+//! In: policies ([`read_policies`]) and who there is ([`Identity`], [`Endpoint`]). Out:
+//! ([`compile`]) entries for the kernel, and a judge of requests; every verdict names the policy
+//! and the rule. No sockets, no kernel, no Kubernetes client: what is judged is a borrowed
+//! [`Subject`], made from a live request, a recorded flow or a test case alike.
+//!
+//! ```
+//! use policy_l7::{Direction, Endpoint, Inputs, compile, identity, read_policies};
+//!
+//! let policies = read_policies("web.yaml", r#"
+//! apiVersion: cilium.io/v2
+//! kind: CiliumNetworkPolicy
+//! metadata: { name: web, namespace: shop }
+//! spec:
+//!   endpointSelector: { matchLabels: { app: web } }
+//!   ingress:
+//!   - fromEntities: [ world ]
+//!     toPorts: [ { ports: [ { port: "80", protocol: TCP } ] } ]
+//! "#).unwrap();
+//! let labels = ["app=web", "io.kubernetes.pod.namespace=shop"];
+//! let endpoint = Endpoint {
+//!     id: 16,
+//!     identity: 300,
+//!     labels: labels.iter().map(|label| label.parse().unwrap()).collect(),
+//!     named_ports: Vec::new(),
+//! };
+//! let compiled = compile(&Inputs {
+//!     policies: &policies,
+//!     identities: &identity::reserved(),
+//!     endpoints: &[endpoint],
+//!     revision: 1,
+//! });
+//! let verdict = |port| compiled.judge_connection(16, Direction::Ingress, identity::WORLD, 6, port);
+//! assert!(matches!(verdict(80), policy_l7::ConnectionVerdict::Allow { rule: Some(_) }));
+//! assert!(matches!(verdict(81), policy_l7::ConnectionVerdict::Deny { rule: None }));
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod cnp;
+mod compile;
+mod error;
+pub mod identity;
+mod judge;
+mod labels;
+mod lint;
+mod rule;
+mod selector;
+pub mod yaml;
+
+pub use cnp::read_policies;
+pub use compile::{
+    Action, Compiled, Endpoint, EndpointPolicy, Entry, Inputs, Key, RuleId, SideMode, compile,
+};
+pub use error::{Error, nearest};
+pub use identity::Identity;
+pub use judge::{ConnectionVerdict, Denial, Headers, HttpRequest, Permit, Subject};
+pub use labels::{Label, LabelError, Labels};
+pub use lint::{Finding, lint};
+pub use rule::{Direction, Policy, PolicyKind, Provenance};

@@ -1,0 +1,226 @@
+//! CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy, as they are written.
+//!
+//! What is not honoured is refused by name at its line, never ignored.
+
+mod http;
+mod peers;
+mod ports;
+
+use crate::error::Error;
+use crate::rule::{Direction, Policy, PolicyKind, Provenance, Rule, Spec};
+use crate::selector::Peers;
+use crate::yaml::{self, Cursor, Map, Reader};
+
+/// Reads all policies of a file.
+///
+/// # Errors
+/// Everything that is wrong in it, in the order of the file.
+pub fn read_policies(file: &str, text: &str) -> Result<Vec<Policy>, Vec<Error>> {
+    let nodes = yaml::parse(file, text).map_err(|error| vec![error])?;
+    let mut reader = Reader::new(file);
+    let mut policies = Vec::new();
+    for node in &nodes {
+        policies.extend(read_object(&mut reader, &node.root()));
+    }
+    if reader.has_errors() {
+        Err(reader.into_errors())
+    } else {
+        Ok(policies)
+    }
+}
+
+const KINDS: [(&str, PolicyKind); 2] = [
+    ("CiliumNetworkPolicy", PolicyKind::CiliumNetworkPolicy),
+    (
+        "CiliumClusterwideNetworkPolicy",
+        PolicyKind::CiliumClusterwideNetworkPolicy,
+    ),
+];
+
+fn read_object(reader: &mut Reader, at: &Cursor<'_>) -> Option<Policy> {
+    let mut object = reader.map(at)?;
+    if let Some(version) = object.need(reader, "apiVersion") {
+        reader.choice(&version, &[("cilium.io/v2", ())]);
+    }
+    let kind = object
+        .need(reader, "kind")
+        .and_then(|kind| reader.choice(&kind, &KINDS))?;
+    let (namespace, name) = object
+        .need(reader, "metadata")
+        .and_then(|at| metadata(reader, &at, kind))?;
+    let mut policy = Policy {
+        provenance: provenance(kind, &namespace, &name),
+        specs: Vec::new(),
+    };
+    let within = (kind == PolicyKind::CiliumNetworkPolicy).then_some(namespace.as_str());
+    let spec = object.get("spec");
+    let specs = object.get("specs");
+    if spec.is_none() && specs.is_none() {
+        reader.fault(at, "`spec` or `specs` is missing");
+    }
+    let specs = specs.map(|specs| reader.list(&specs)).unwrap_or_default();
+    for spec in spec.into_iter().chain(specs) {
+        policy.specs.extend(read_spec(reader, &spec, within));
+    }
+    object.get("status");
+    object.end(reader);
+    Some(policy)
+}
+
+fn metadata(reader: &mut Reader, at: &Cursor<'_>, kind: PolicyKind) -> Option<(String, String)> {
+    let mut metadata = reader.map(at)?;
+    let name = metadata
+        .need(reader, "name")
+        .and_then(|name| reader.text(&name))?;
+    let namespace = match kind {
+        PolicyKind::CiliumNetworkPolicy => metadata
+            .get("namespace")
+            .and_then(|namespace| reader.text(&namespace))
+            .unwrap_or("default"),
+        PolicyKind::CiliumClusterwideNetworkPolicy | PolicyKind::NetworkPolicy => "",
+    };
+    // The rest of metadata is Kubernetes' own and not ours to check.
+    Some((namespace.to_owned(), name.to_owned()))
+}
+
+fn provenance(kind: PolicyKind, namespace: &str, name: &str) -> Provenance {
+    let mut labels = vec![
+        format!("k8s:io.cilium.k8s.policy.derived-from={}", kind.as_str()),
+        format!("k8s:io.cilium.k8s.policy.name={name}"),
+    ];
+    if !namespace.is_empty() {
+        labels.push(format!("k8s:io.cilium.k8s.policy.namespace={namespace}"));
+    }
+    Provenance {
+        kind,
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        labels,
+        rule: String::new(),
+    }
+}
+
+/// The four lists of a spec.
+const LISTS: [(&str, Direction, bool); 4] = [
+    ("ingress", Direction::Ingress, false),
+    ("egress", Direction::Egress, false),
+    ("ingressDeny", Direction::Ingress, true),
+    ("egressDeny", Direction::Egress, true),
+];
+
+fn read_spec(reader: &mut Reader, at: &Cursor<'_>, within: Option<&str>) -> Option<Spec> {
+    let mut map = reader.map(at)?;
+    if let Some(node) = map.get("nodeSelector") {
+        reader.fault(&node, "host policies are not supported");
+    }
+    let subject = map
+        .need(reader, "endpointSelector")
+        .map(|at| peers::selector(reader, &at))?;
+    let subject = subject.within(within);
+    let mut spec = Spec {
+        subject,
+        ingress_default_deny: false,
+        egress_default_deny: false,
+        rules: Vec::new(),
+    };
+    let mut is_empty = true;
+    for (name, direction, is_deny) in LISTS {
+        let Some(list) = map.get(name) else { continue };
+        let elements = reader.list(&list);
+        is_empty &= elements.is_empty();
+        match direction {
+            Direction::Ingress => spec.ingress_default_deny |= !elements.is_empty(),
+            Direction::Egress => spec.egress_default_deny |= !elements.is_empty(),
+        }
+        for element in &elements {
+            spec.rules
+                .extend(read_element(reader, element, direction, is_deny, within));
+        }
+    }
+    if is_empty {
+        reader.fault(
+            at,
+            "no rule at all: write `ingress: [{}]` or `egress: [{}]` to deny everything",
+        );
+    }
+    if let Some(at) = map.get("enableDefaultDeny") {
+        default_deny(reader, &at, &mut spec);
+    }
+    for name in ["labels", "description", "log"] {
+        map.get(name);
+    }
+    map.end(reader);
+    Some(spec)
+}
+
+fn default_deny(reader: &mut Reader, at: &Cursor<'_>, spec: &mut Spec) {
+    let Some(mut map) = reader.map(at) else {
+        return;
+    };
+    if let Some(value) = map.get("ingress").and_then(|at| reader.boolean(&at)) {
+        spec.ingress_default_deny = value;
+    }
+    if let Some(value) = map.get("egress").and_then(|at| reader.boolean(&at)) {
+        spec.egress_default_deny = value;
+    }
+    map.end(reader);
+}
+
+/// One element of `ingress`, `egress`, `ingressDeny` or `egressDeny`: peers and ports.
+fn read_element(
+    reader: &mut Reader,
+    at: &Cursor<'_>,
+    direction: Direction,
+    is_deny: bool,
+    within: Option<&str>,
+) -> Vec<Rule> {
+    let Some(mut map) = reader.map(at) else {
+        return Vec::new();
+    };
+    let peers = peers::peers(reader, &mut map, direction, within);
+    let ports = map.get("toPorts");
+    let icmps = map.get("icmps");
+    refuse_unsupported(reader, &mut map);
+    let base = Rule {
+        path: at.path().to_owned(),
+        direction,
+        is_deny,
+        peers: peers.clone().unwrap_or(Peers::Any),
+        ports: Vec::new(),
+        http: None,
+    };
+    let rules = match (ports, icmps) {
+        (Some(ports), Some(_)) => {
+            reader.fault(&ports, "toPorts and icmps cannot stand in one element");
+            Vec::new()
+        }
+        (Some(ports), None) => ports::to_ports(reader, &ports, &base),
+        (None, Some(icmps)) => ports::icmps(reader, &icmps, &base),
+        // `{}` allows nothing; it only switches default deny on.
+        (None, None) if peers.is_none() => Vec::new(),
+        (None, None) => vec![base],
+    };
+    map.end(reader);
+    rules
+}
+
+fn refuse_unsupported(reader: &mut Reader, map: &mut Map<'_>) {
+    for name in [
+        "toFQDNs",
+        "toServices",
+        "fromNodes",
+        "toNodes",
+        "fromGroups",
+        "toGroups",
+        "fromRequires",
+        "toRequires",
+        "authentication",
+    ] {
+        if let Some(at) = map.get(name) {
+            reader.fault(
+                &at,
+                "not supported yet; the policy is refused rather than half applied",
+            );
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The one form that every policy becomes.
+
+use regex_automata::meta::Regex;
+
+use crate::selector::{Peers, Selector};
+
+/// A policy object as read.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub(crate) provenance: Provenance,
+    pub(crate) specs: Vec<Spec>,
+}
+
+impl Policy {
+    /// Kind, namespace and name.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+}
+
+/// Which object, and which rule of it, decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// Kind of object.
+    pub kind: PolicyKind,
+    /// Namespace, empty for cluster-wide policies.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// Derived labels, sorted.
+    pub labels: Vec<String>,
+    /// Path of the rule in the object, such as `spec.egress[0].toPorts[0]`; empty for the whole.
+    pub rule: String,
+}
+
+/// Kinds of policy objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PolicyKind {
+    /// `cilium.io/v2`, cluster scope.
+    CiliumClusterwideNetworkPolicy,
+    /// `cilium.io/v2`, namespaced.
+    CiliumNetworkPolicy,
+    /// `networking.k8s.io/v1`.
+    NetworkPolicy,
+}
+
+impl PolicyKind {
+    /// As Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CiliumClusterwideNetworkPolicy => "CiliumClusterwideNetworkPolicy",
+            Self::CiliumNetworkPolicy => "CiliumNetworkPolicy",
+            Self::NetworkPolicy => "NetworkPolicy",
+        }
+    }
+}
+
+/// One `spec`.
+#[derive(Debug, Clone)]
+pub(crate) struct Spec {
+    /// Endpoints it is for.
+    pub(crate) subject: Selector,
+    /// What no rule allows is denied on the way in.
+    pub(crate) ingress_default_deny: bool,
+    /// What no rule allows is denied on the way out.
+    pub(crate) egress_default_deny: bool,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// Direction from the view of the endpoint that a policy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    /// Away from it.
+    Egress,
+    /// Towards it.
+    Ingress,
+}
+
+/// Peers, ports, and what is said about them.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    /// Path in the object.
+    pub(crate) path: String,
+    pub(crate) direction: Direction,
+    pub(crate) is_deny: bool,
+    pub(crate) peers: Peers,
+    /// Empty means every port of every protocol.
+    pub(crate) ports: Vec<Ports>,
+    /// HTTP rules; `None` where requests are not judged.
+    pub(crate) http: Option<Vec<HttpRule>>,
+}
+
+/// Ports of one protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ports {
+    /// IP protocol; `None` is TCP, UDP and SCTP.
+    pub(crate) protocol: Option<u8>,
+    pub(crate) range: PortRange,
+}
+
+/// Which ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PortRange {
+    /// All of them.
+    Any,
+    /// From the first to the last.
+    Between(u16, u16),
+    /// What a pod calls so.
+    Named(String),
+}
+
+/// One HTTP rule: everything in it must match.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpRule {
+    /// Path in the object.
+    pub(crate) path_in_object: String,
+    pub(crate) method: Option<Pattern>,
+    pub(crate) path: Option<Pattern>,
+    pub(crate) host: Option<Pattern>,
+    pub(crate) headers: Vec<HeaderRule>,
+}
+
+/// A header that must be there, with this value if one is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeaderRule {
+    pub(crate) name: String,
+    pub(crate) value: Option<String>,
+}
+
+/// A regular expression that must match the whole text; one without special characters is compared.
+#[derive(Debug, Clone)]
+pub(crate) struct Pattern {
+    pub(crate) source: String,
+    regex: Option<Regex>,
+}
+
+/// Largest compiled size of one expression: a hostile one is refused when it is loaded.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+impl Pattern {
+    /// Compiles an expression, anchored at both ends as Envoy's are.
+    pub(crate) fn new(source: &str) -> Result<Self, String> {
+        let is_literal = !source
+            .bytes()
+            .any(|byte| br"\.+*?()|[]{}^$".contains(&byte));
+        let regex = if is_literal {
+            None
+        } else {
+            let config = Regex::config().nfa_size_limit(Some(REGEX_BYTES_MAX));
+            let syntax = regex_automata::util::syntax::Config::new()
+                .unicode(false)
+                .utf8(false);
+            let regex = Regex::builder()
+                .configure(config)
+                .syntax(syntax)
+                .build(&format!("^(?:{source})$"))
+                .map_err(|error| match std::error::Error::source(&error) {
+                    Some(cause) => cause.to_string(),
+                    None => error.to_string(),
+                })?;
+            Some(regex)
+        };
+        Ok(Self {
+            source: source.to_owned(),
+            regex,
+        })
+    }
+
+    /// Whether the whole of `text` matches.
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
+        match &self.regex {
+            Some(regex) => regex.is_match(text),
+            None => self.source.as_bytes() == text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_the_whole_text() {
+        let pattern = Pattern::new("/api/.*|/health").expect("a pattern");
+        for (text, expected) in [
+            ("/api/x", true),
+            ("/health", true),
+            ("/healthz", false),
+            ("/x/api/y", false),
+        ] {
+            assert_eq!(pattern.matches(text.as_bytes()), expected, "{text}");
+        }
+        assert!(!Pattern::new("GET").expect("a pattern").matches(b"get"));
+        assert!(Pattern::new("(").is_err());
+        assert!(
+            Pattern::new("((a{1,500}){1,500}){1,500}").is_err(),
+            "too large"
+        );
+    }
+}

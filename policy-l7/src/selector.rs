@@ -1,0 +1,241 @@
+//! Who a rule speaks of: label selectors, entities, CIDRs.
+
+use ipnet::IpNet;
+
+use crate::identity::{Identity, reserved_label};
+use crate::labels::{Label, Labels};
+
+/// Label that carries a pod's namespace.
+pub(crate) const NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
+/// Prefix of labels that carry the labels of a pod's namespace.
+pub(crate) const NAMESPACE_LABELS: &str = "io.cilium.k8s.namespace.labels.";
+
+/// One requirement on a label set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Requirement {
+    pub(crate) source: String,
+    pub(crate) key: String,
+    pub(crate) operator: Operator,
+}
+
+/// How a key is compared; a missing key satisfies `NotIn` and `Absent`, as in Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Operator {
+    Absent,
+    Exists,
+    In(Vec<String>),
+    NotIn(Vec<String>),
+}
+
+/// All requirements must hold; none matches everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Selector(pub(crate) Vec<Requirement>);
+
+impl Requirement {
+    fn is_met(&self, labels: &Labels) -> bool {
+        let mut values = labels.values(&self.source, &self.key);
+        match &self.operator {
+            Operator::Absent => values.next().is_none(),
+            Operator::Exists => values.next().is_some(),
+            Operator::In(wanted) => values.any(|value| wanted.iter().any(|want| want == value)),
+            Operator::NotIn(wanted) => !values.any(|value| wanted.iter().any(|want| want == value)),
+        }
+    }
+
+    fn speaks_of_namespace(&self) -> bool {
+        self.key == NAMESPACE_LABEL
+            || self.key.starts_with(NAMESPACE_LABELS)
+            || self.source == "reserved"
+    }
+}
+
+impl Selector {
+    /// Whether a label set is selected.
+    pub(crate) fn matches(&self, labels: &Labels) -> bool {
+        self.0.iter().all(|requirement| requirement.is_met(labels))
+    }
+
+    /// Limits a selector of a namespaced policy to its namespace, unless it names another; one of a
+    /// cluster-wide policy means pods.
+    pub(crate) fn within(mut self, namespace: Option<&str>) -> Self {
+        if self.0.iter().any(Requirement::speaks_of_namespace) {
+            return self;
+        }
+        let operator = match namespace {
+            Some(namespace) => Operator::In(vec![namespace.to_owned()]),
+            None => Operator::Exists,
+        };
+        self.0.push(Requirement {
+            source: "k8s".to_owned(),
+            key: NAMESPACE_LABEL.to_owned(),
+            operator,
+        });
+        self
+    }
+}
+
+/// A group that needs no labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entity {
+    All,
+    Cluster,
+    Reserved(&'static str),
+}
+
+impl Entity {
+    /// Names as policies spell them.
+    pub(crate) const NAMES: [(&'static str, Self); 11] = [
+        ("all", Self::All),
+        ("cluster", Self::Cluster),
+        ("health", Self::Reserved("health")),
+        ("host", Self::Reserved("host")),
+        ("ingress", Self::Reserved("ingress")),
+        ("init", Self::Reserved("init")),
+        ("kube-apiserver", Self::Reserved("kube-apiserver")),
+        ("none", Self::Reserved("none")),
+        ("remote-node", Self::Reserved("remote-node")),
+        ("unmanaged", Self::Reserved("unmanaged")),
+        ("world", Self::Reserved("world")),
+    ];
+
+    fn matches(self, labels: &Labels) -> bool {
+        match self {
+            Self::All => true,
+            Self::Cluster => !labels.has("reserved", "world"),
+            Self::Reserved(name) => labels.has("reserved", name),
+        }
+    }
+}
+
+/// A prefix without some parts of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CidrRule {
+    pub(crate) prefix: IpNet,
+    pub(crate) except: Vec<IpNet>,
+}
+
+/// Who the other end may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Peers {
+    /// Anybody.
+    Any,
+    /// Any of these.
+    Cidrs(Vec<CidrRule>),
+    /// Any of these.
+    Endpoints(Vec<Selector>),
+    /// Any of these.
+    Entities(Vec<Entity>),
+}
+
+impl Peers {
+    /// Whether everybody is meant, so that one entry serves for all identities.
+    pub(crate) fn is_anybody(&self) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Entities(entities) => entities.contains(&Entity::All),
+            Self::Cidrs(_) | Self::Endpoints(_) => false,
+        }
+    }
+
+    /// Whether an identity is meant.
+    pub(crate) fn matches(&self, identity: &Identity, prefix: Option<&IpNet>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Cidrs(rules) => prefix.is_some_and(|prefix| {
+                rules.iter().any(|rule| {
+                    rule.prefix.contains(prefix)
+                        && !rule.except.iter().any(|except| except.contains(prefix))
+                })
+            }),
+            Self::Endpoints(selectors) => selectors
+                .iter()
+                .any(|selector| selector.matches(&identity.labels)),
+            Self::Entities(entities) => entities
+                .iter()
+                .any(|entity| entity.matches(&identity.labels)),
+        }
+    }
+
+    /// Prefixes that need an identity of their own.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = IpNet> {
+        let rules = match self {
+            Self::Cidrs(rules) => rules.as_slice(),
+            Self::Any | Self::Endpoints(_) | Self::Entities(_) => &[],
+        };
+        rules
+            .iter()
+            .flat_map(|rule| std::iter::once(rule.prefix).chain(rule.except.iter().copied()))
+    }
+}
+
+/// The labels of a prefix outside the cluster.
+pub(crate) fn cidr_labels(prefix: IpNet) -> Labels {
+    let cidr = Label {
+        source: "cidr".to_owned(),
+        // Colons separate source and key, so IPv6 prefixes are written with dashes.
+        key: prefix.trunc().to_string().replace(':', "-"),
+        value: String::new(),
+    };
+    [cidr, reserved_label("world")].into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(all: &[&str]) -> Labels {
+        all.iter()
+            .map(|label| label.parse().expect("a label"))
+            .collect()
+    }
+
+    fn requirement(source: &str, key: &str, operator: Operator) -> Requirement {
+        Requirement {
+            source: source.to_owned(),
+            key: key.to_owned(),
+            operator,
+        }
+    }
+
+    #[test]
+    fn a_missing_key_satisfies_the_negative_operators() {
+        let web = labels(&["app=web"]);
+        for operator in [Operator::Absent, Operator::NotIn(vec!["a".to_owned()])] {
+            assert!(Selector(vec![requirement("any", "tier", operator)]).matches(&web));
+        }
+    }
+
+    #[test]
+    fn a_selector_stays_in_its_namespace_unless_it_names_one() {
+        let here = Selector::default().within(Some("shop"));
+        assert!(here.matches(&labels(&["k8s:io.kubernetes.pod.namespace=shop"])));
+        assert!(!here.matches(&labels(&["k8s:io.kubernetes.pod.namespace=bank"])));
+        assert!(!here.matches(&labels(&["reserved:world"])));
+        let reserved = requirement("reserved", "host", Operator::Exists);
+        assert!(
+            Selector(vec![reserved])
+                .within(Some("shop"))
+                .matches(&labels(&["reserved:host"]))
+        );
+    }
+
+    #[test]
+    fn except_takes_a_part_out_of_a_prefix() {
+        let rule = CidrRule {
+            prefix: "10.0.0.0/8".parse().expect("net"),
+            except: vec!["10.1.0.0/16".parse().expect("net")],
+        };
+        let peers = Peers::Cidrs(vec![rule]);
+        let meant = |prefix: &str| {
+            let prefix = prefix.parse().expect("net");
+            let identity = Identity {
+                number: 1 << 24,
+                labels: cidr_labels(prefix),
+            };
+            peers.matches(&identity, Some(&prefix))
+        };
+        assert!(meant("10.0.0.0/8"));
+        assert!(!meant("10.1.0.0/16"));
+        assert!(!meant("192.0.2.0/24"));
+    }
+}
