@@ -1,0 +1,38 @@
+use crate::flow::{Flow, Ip, IpVersion, Verdict};
+use crate::observer::{GetFlowsResponse, get_flows_response::ResponseTypes};
+
+#[test]
+fn json_has_the_names_and_forms_that_hubble_writes() {
+    let flow = Flow {
+        verdict: Verdict::Forwarded.into(),
+        is_reply: Some(false.into()),
+        ip: Some(Ip {
+            source: "10.0.0.1".to_owned(),
+            ip_version: IpVersion::IPv4.into(),
+            ..Ip::default()
+        }),
+        socket_cookie: 7,
+        ..Flow::default()
+    };
+    let response = GetFlowsResponse {
+        response_types: Some(ResponseTypes::Flow(flow)),
+        node_name: "n1".to_owned(),
+        time: None,
+    };
+    let json = serde_json::to_string(&response).expect("json");
+    assert_eq!(
+        json,
+        r#"{"flow":{"verdict":"FORWARDED","IP":{"source":"10.0.0.1","ipVersion":"IPv4"},"is_reply":false,"socket_cookie":"7"},"node_name":"n1"}"#
+    );
+    assert_eq!(
+        serde_json::from_str::<GetFlowsResponse>(&json).expect("parsed"),
+        response
+    );
+}
+
+#[test]
+fn unknown_fields_are_tolerated() {
+    let parsed: Flow =
+        serde_json::from_str(r#"{"verdict":"DROPPED","to_come":1}"#).expect("a flow");
+    assert_eq!(parsed.verdict, i32::from(Verdict::Dropped));
+}
