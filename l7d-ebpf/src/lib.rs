@@ -1,2 +1,14 @@
+//! What the kernel programs and user space agree on: records ([`records`]) and map entries
+//! ([`maps`]).
+//!
+//! `no_std`, no dependency in kernel builds. Every type is `#[repr(C)]` without implicit padding,
+//! and its size is asserted beside it, because both sides read the other's bytes. A change of any
+//! of them changes [`ABI_VERSION`]; pinned maps of another version are never adopted.
+
 #![no_std]
-//! ABI
+
+pub mod maps;
+pub mod records;
+
+/// Version of everything in this crate.
+pub const ABI_VERSION: u8 = 1;

@@ -1,2 +1,89 @@
+//! The kernel programs of l7d, by section.
+//!
+//! | program | attached to | does |
+//! |---|---|---|
+//! | `from_pod` | tc ingress of a pod's host interface | judges what the pod sends |
+//! | `to_pod` | tc egress of a pod's host interface | judges what the pod receives |
+//! | `from_network` | tc ingress of an uplink | brings replies of proxied connections to the proxy |
+//! | `to_network` | tc egress of an uplink | judges what left a pod for a service address |
+//! | `portal` | tc ingress of the portal | gives redirected packets to the proxy's sockets |
+//! | `connect4`, `connect6` | cgroup | sends this host's processes to the proxy |
+//! | `peer4`, `peer6` | cgroup | tells them the address that they asked for |
+//! | `established` | cgroup, sock_ops | remembers who asked for what |
+
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+#![expect(
+    unsafe_code,
+    reason = "kernel programs read packets and maps through raw pointers"
+)]
+
+mod hooks;
+mod state;
+mod steps;
+
+use aya_ebpf::bindings::TC_ACT_PIPE;
+use aya_ebpf::macros::{cgroup_sock_addr, classifier, sock_ops};
+use aya_ebpf::programs::{SockAddrContext, SockOpsContext, TcContext};
+
+#[classifier]
+pub(crate) fn from_pod(ctx: TcContext) -> i32 {
+    hooks::pod::from_pod(&ctx)
+}
+
+#[classifier]
+pub(crate) fn to_pod(ctx: TcContext) -> i32 {
+    hooks::pod::to_pod(&ctx)
+}
+
+#[classifier]
+pub(crate) fn from_network(ctx: TcContext) -> i32 {
+    hooks::uplink::from_network(&ctx)
+}
+
+#[classifier]
+pub(crate) fn to_network(ctx: TcContext) -> i32 {
+    hooks::uplink::to_network(&ctx)
+}
+
+#[classifier]
+pub(crate) fn portal(ctx: TcContext) -> i32 {
+    hooks::portal::portal(&ctx).unwrap_or(TC_ACT_PIPE)
+}
+
+#[cgroup_sock_addr(connect4)]
+pub(crate) fn connect4(ctx: SockAddrContext) -> i32 {
+    hooks::cgroup::connect4(&ctx)
+}
+
+#[cgroup_sock_addr(connect6)]
+pub(crate) fn connect6(ctx: SockAddrContext) -> i32 {
+    hooks::cgroup::connect6(&ctx)
+}
+
+#[cgroup_sock_addr(getpeername4)]
+pub(crate) fn peer4(ctx: SockAddrContext) -> i32 {
+    hooks::cgroup::peer4(&ctx)
+}
+
+#[cgroup_sock_addr(getpeername6)]
+pub(crate) fn peer6(ctx: SockAddrContext) -> i32 {
+    hooks::cgroup::peer6(&ctx)
+}
+
+#[sock_ops]
+pub(crate) fn established(ctx: SockOpsContext) -> u32 {
+    hooks::cgroup::established(&ctx)
+}
+
+/// Never reached: nothing here panics, and the verifier refuses what could.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Helpers that are for GPL programs only are used, so the kernel must be told.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,6 @@
+//! Where the kernel calls us. Each hook calls the steps in order and does nothing else.
+
+pub(crate) mod cgroup;
+pub(crate) mod pod;
+pub(crate) mod portal;
+pub(crate) mod uplink;

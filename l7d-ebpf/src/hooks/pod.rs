@@ -1,0 +1,266 @@
+//! The host interface of a pod: what it sends and what it receives.
+
+use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
+use aya_ebpf::programs::TcContext;
+use l7d_ebpf::maps::{
+    ACTION_ALLOW, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED, Config,
+    Connection, IPCACHE_SERVICE, Interface,
+};
+use l7d_ebpf::records::{POINT_TO_ENDPOINT, POINT_TO_PROXY, POINT_TO_STACK};
+
+use crate::state::{self, INTERFACES, WATCHED_PORTS};
+use crate::steps::headers::{self, NoPacket, TCP};
+use crate::steps::judge::{self, Reading};
+use crate::steps::passage::{NO_VERDICT, Passage, Side};
+use crate::steps::{conntrack, redirect, report};
+
+const ALLOW: u32 = ACTION_ALLOW as u32;
+const DENY: u32 = ACTION_DENY as u32;
+const REDIRECT: u32 = ACTION_REDIRECT as u32;
+
+/// tc ingress of a pod's host interface: the pod sends.
+#[inline(always)]
+pub(crate) fn from_pod(ctx: &TcContext) -> i32 {
+    pass(ctx, Side::Leaving)
+}
+
+/// tc egress of a pod's host interface: the pod receives.
+#[inline(always)]
+pub(crate) fn to_pod(ctx: &TcContext) -> i32 {
+    pass(ctx, Side::Arriving)
+}
+
+#[inline(always)]
+fn pass(ctx: &TcContext, side: Side) -> i32 {
+    let Some(config) = state::config() else {
+        return TC_ACT_PIPE;
+    };
+    // SAFETY: reads of the context the kernel gave us.
+    let (interface, mark) = unsafe { ((*ctx.skb.skb).ifindex, (*ctx.skb.skb).mark) };
+    // SAFETY: the value is copied at once; user space replaces whole values.
+    let Some(owner) = (unsafe { INTERFACES.get(&interface) }).copied() else {
+        return TC_ACT_PIPE;
+    };
+    let Some(passage) = Passage::begin(side, interface) else {
+        return TC_ACT_PIPE;
+    };
+    passage.endpoint = owner.endpoint;
+    match headers::read(ctx, &mut passage.packet) {
+        Ok(()) => {}
+        // A receiver can never complete it; a sender's is dropped, since no policy can be asked.
+        Err(NoPacket::UnknownFragment) => {
+            return if side == Side::Leaving {
+                TC_ACT_SHOT
+            } else {
+                TC_ACT_PIPE
+            };
+        }
+        Err(NoPacket::NotIp | NoPacket::Truncated) => return TC_ACT_PIPE,
+    }
+    // A pod cannot speak for the proxy: marks are the node's, and count where packets arrive.
+    let mark = if side == Side::Arriving {
+        mark & config.mark_mask
+    } else {
+        0
+    };
+    if mark != 0 && mark == config.mark_reply {
+        return TC_ACT_PIPE;
+    }
+    let is_upstream = mark == config.mark_upstream || mark == config.mark_upstream_local;
+    if mark != 0 && is_upstream {
+        return from_proxy(passage, config, owner);
+    }
+    match conntrack::find(passage) {
+        Some(entry) if is_settled(passage, config) => forward(passage, entry, config, owner),
+        Some(entry) => judge_again(passage, entry, config, owner),
+        None => begin(ctx, passage, config, owner),
+    }
+}
+
+/// The proxy's own connection to a server: L3/L4 policy holds for it, its requests are judged
+/// already.
+#[inline(always)]
+fn from_proxy(passage: &mut Passage, config: &Config, owner: Interface) -> i32 {
+    if conntrack::find(passage).is_some() {
+        // Judged where the client's own connection was seen: it has the same tuple.
+        return TC_ACT_PIPE;
+    }
+    passage.name_ends(owner);
+    let action = judge::judge(passage, config, Reading::Forward);
+    if action == DENY {
+        TC_ACT_SHOT
+    } else {
+        TC_ACT_PIPE
+    }
+}
+
+/// Whether nothing needs to be asked about this packet: a reply, or a connection whose policy on
+/// this side was asked under this generation.
+#[inline(always)]
+fn is_settled(passage: &Passage, config: &Config) -> bool {
+    let [egress, ingress] = passage.verdicts;
+    let own = if passage.side == Side::Leaving {
+        egress
+    } else {
+        ingress
+    };
+    passage.is_reply || (own.action != 0 && own.generation == config.generation)
+}
+
+/// Counts, reports, and sends it on: to the portal when the connection is redirected.
+#[inline(always)]
+fn forward(
+    passage: &mut Passage,
+    entry: &mut Connection,
+    config: &Config,
+    owner: Interface,
+) -> i32 {
+    let is_proxied = entry.flags & CONNECTION_PROXIED != 0;
+    if let Some(run) = conntrack::count(passage, entry, config) {
+        passage.name_ends(owner);
+        let point = match (is_proxied, passage.side) {
+            (true, _) => POINT_TO_PROXY,
+            (false, Side::Leaving) => POINT_TO_STACK,
+            (false, Side::Arriving) => POINT_TO_ENDPOINT,
+        };
+        report::trace(passage, point, &run);
+    }
+    if is_proxied {
+        redirect::to_portal(config)
+    } else {
+        TC_ACT_PIPE
+    }
+}
+
+/// The policy changed since the connection was judged, or this side was not asked yet.
+#[inline(always)]
+fn judge_again(
+    passage: &mut Passage,
+    entry: &mut Connection,
+    config: &Config,
+    owner: Interface,
+) -> i32 {
+    passage.name_ends(owner);
+    let action = judge::judge(passage, config, Reading::Forward);
+    if action == DENY {
+        return TC_ACT_SHOT;
+    }
+    settle(passage, config);
+    entry.verdicts = passage.verdicts;
+    if action == REDIRECT && passage.packet.protocol == TCP {
+        // No proxy socket knows a connection that began before: the portal's stack resets it.
+        entry.flags |= CONNECTION_PROXIED | CONNECTION_ENFORCED;
+    }
+    forward(passage, entry, config, owner)
+}
+
+/// The first packet of a connection that we see.
+#[inline(always)]
+fn begin(ctx: &TcContext, passage: &mut Passage, config: &Config, owner: Interface) -> i32 {
+    passage.name_ends(owner);
+    let is_late = passage.packet.protocol == TCP && !passage.packet.is_syn();
+    let flags = if is_late {
+        join(ctx, passage, config)
+    } else {
+        open(passage, config)
+    };
+    let flags = match flags {
+        Ok(flags) => flags,
+        Err(action) => return action,
+    };
+    settle(passage, config);
+    match conntrack::insert(passage, flags) {
+        Some(entry) => forward(passage, entry, config, owner),
+        // The table is full of connections in use: nothing is remembered, the verdict holds.
+        None if flags & CONNECTION_PROXIED != 0 => redirect::to_portal(config),
+        None => TC_ACT_PIPE,
+    }
+}
+
+/// A new connection: its flags, or what happens to its packet.
+#[inline(always)]
+fn open(passage: &mut Passage, config: &Config) -> Result<u32, i32> {
+    match judge::judge(passage, config, Reading::Forward) {
+        DENY => Err(TC_ACT_SHOT),
+        REDIRECT if passage.packet.protocol == TCP => {
+            if redirect::is_possible(config) {
+                return Ok(CONNECTION_PROXIED | CONNECTION_ENFORCED);
+            }
+            redirect::without_proxy(passage, config).map_or(Ok(0), Err)
+        }
+        _ => Ok(watch(passage, config)),
+    }
+}
+
+/// Whether a connection is to be looked at: its port is watched, and the proxy is there.
+#[inline(always)]
+fn watch(passage: &Passage, config: &Config) -> u32 {
+    if !passage.packet.is_syn() || passage.destination.flags & IPCACHE_SERVICE != 0 {
+        return 0;
+    }
+    // SAFETY: only the presence of the key matters.
+    let is_watched = unsafe { WATCHED_PORTS.get(&passage.packet.destination_port) }.is_some();
+    if is_watched && redirect::is_possible(config) {
+        CONNECTION_PROXIED
+    } else {
+        0
+    }
+}
+
+/// A TCP connection that began before us, or whose entry was evicted. It is kept when either
+/// direction of it would be allowed; no new connection can begin this way.
+#[inline(always)]
+fn join(ctx: &TcContext, passage: &mut Passage, config: &Config) -> Result<u32, i32> {
+    let proxied = if redirect::proxy_has_socket(ctx, &passage.packet) {
+        CONNECTION_PROXIED
+    } else {
+        0
+    };
+    let enforced = proxied | CONNECTION_PROXIED | CONNECTION_ENFORCED;
+    let as_reply = judge::judge(passage, config, Reading::AsReply);
+    // The server's port is the smaller one nearly always.
+    let looks_like_reply = passage.packet.source_port < passage.packet.destination_port;
+    if looks_like_reply && as_reply != DENY {
+        passage.is_reply = true;
+        return Ok(if as_reply == REDIRECT {
+            enforced
+        } else {
+            proxied
+        });
+    }
+    passage.verdicts = [NO_VERDICT; 2];
+    let forward = judge::judge(passage, config, Reading::Forward);
+    if forward != DENY {
+        return Ok(if forward == REDIRECT {
+            enforced
+        } else {
+            proxied
+        });
+    }
+    if as_reply == DENY {
+        return Err(TC_ACT_SHOT);
+    }
+    passage.verdicts = [NO_VERDICT; 2];
+    passage.is_reply = true;
+    Ok(if as_reply == REDIRECT {
+        enforced
+    } else {
+        proxied
+    })
+}
+
+/// Marks this side as asked, also where it has no endpoint, so that the next packet is settled
+/// with one look-up.
+#[inline(always)]
+fn settle(passage: &mut Passage, config: &Config) {
+    let [egress, ingress] = &mut passage.verdicts;
+    let own = if passage.side == Side::Leaving {
+        egress
+    } else {
+        ingress
+    };
+    if own.action == 0 || own.generation != config.generation {
+        own.action = ALLOW;
+        own.generation = config.generation;
+    }
+}

@@ -1,0 +1,86 @@
+//! The interface that leads out of the node.
+
+use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
+use aya_ebpf::programs::TcContext;
+use l7d_ebpf::maps::{ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED};
+
+use crate::state;
+use crate::steps::headers::{self, TCP};
+use crate::steps::judge::{self, Reading};
+use crate::steps::passage::{Passage, Side};
+use crate::steps::{conntrack, ipcache, redirect};
+
+/// tc ingress: replies of proxied connections go to the proxy before the stack finds the proxy's
+/// socket by itself and, having routed the packet elsewhere, drops it (`tcp_early_demux`).
+#[inline(always)]
+pub(crate) fn from_network(ctx: &TcContext) -> i32 {
+    let Some(config) = state::config() else {
+        return TC_ACT_PIPE;
+    };
+    // SAFETY: a read of the context the kernel gave us.
+    let interface = unsafe { (*ctx.skb.skb).ifindex };
+    let Some(passage) = Passage::begin(Side::Arriving, interface) else {
+        return TC_ACT_PIPE;
+    };
+    if headers::read(ctx, &mut passage.packet).is_err() {
+        return TC_ACT_PIPE;
+    }
+    match conntrack::find(passage) {
+        Some(entry) if entry.flags & CONNECTION_PROXIED != 0 => redirect::to_portal(config),
+        Some(_) | None => TC_ACT_PIPE,
+    }
+}
+
+/// tc egress: what a pod sent to a service address is judged here, behind the translation.
+#[inline(always)]
+pub(crate) fn to_network(ctx: &TcContext) -> i32 {
+    let Some(config) = state::config() else {
+        return TC_ACT_PIPE;
+    };
+    // SAFETY: reads of the context the kernel gave us.
+    let (interface, mark) = unsafe { ((*ctx.skb.skb).ifindex, (*ctx.skb.skb).mark) };
+    if mark & config.mark_mask != 0 {
+        return TC_ACT_PIPE;
+    }
+    let Some(passage) = Passage::begin(Side::Leaving, interface) else {
+        return TC_ACT_PIPE;
+    };
+    if headers::read(ctx, &mut passage.packet).is_err() {
+        return TC_ACT_PIPE;
+    }
+    passage.source = ipcache::look_up(&passage.packet.source);
+    if passage.source.endpoint == 0 {
+        return TC_ACT_PIPE;
+    }
+    passage.endpoint = u32::from(passage.source.endpoint);
+    if let Some(entry) = conntrack::find(passage) {
+        let [egress, _] = passage.verdicts;
+        let is_judged = egress.action != 0 && egress.generation == config.generation;
+        if passage.is_reply || is_judged {
+            let is_proxied = entry.flags & CONNECTION_PROXIED != 0 && !passage.is_reply;
+            return if is_proxied {
+                redirect::to_portal(config)
+            } else {
+                TC_ACT_PIPE
+            };
+        }
+    }
+    passage.destination = ipcache::look_up(&passage.packet.destination);
+    let action = judge::judge(passage, config, Reading::Forward);
+    if action == u32::from(ACTION_DENY) {
+        return TC_ACT_SHOT;
+    }
+    let is_enforced = action == u32::from(ACTION_REDIRECT) && passage.packet.protocol == TCP;
+    let flags = if is_enforced {
+        CONNECTION_PROXIED | CONNECTION_ENFORCED
+    } else {
+        0
+    };
+    // Without an entry the next packet is judged again: slower, not wrong.
+    let _ = conntrack::insert(passage, flags);
+    if is_enforced {
+        redirect::to_portal(config)
+    } else {
+        TC_ACT_PIPE
+    }
+}

@@ -1,0 +1,309 @@
+//! Keys and values of the maps: what they mean, who writes them and who reads them.
+//!
+//! | map | key → value | written by | read by |
+//! |---|---|---|---|
+//! | `CONFIG` | 0 → [`Config`] | user | programs |
+//! | `HEARTBEAT` | 0 → `u64` ns of `CLOCK_MONOTONIC` | user | programs |
+//! | `INTERFACES` | ifindex → [`Interface`] | user | programs |
+//! | `ENDPOINTS` | endpoint → [`Endpoint`] | user | programs |
+//! | `IPCACHE` | address prefix → [`Ipcache`] | user | programs |
+//! | `POLICY` | [`PolicyKey`] prefix → [`Policy`] | user | programs |
+//! | `WATCHED_PORTS` | port → 1 | user | programs |
+//! | `HOST_PORTS` | port → 1 | user | socket programs |
+//! | `CONNTRACK` | [`Tuple`] → [`Connection`] | programs | user (to list) |
+//! | `FRAGMENTS` | [`Fragment`] → ports | programs | programs |
+//! | `LISTENERS` | 0 IPv4, 1 IPv6 → socket | user | portal |
+//! | `ORIGINAL` | socket cookie → [`Original`] | socket programs | socket programs |
+//! | `CLIENTS` | [`Client`] → [`Original`] | socket programs | user |
+//! | `LOST` | kind → count, per CPU | programs | user |
+//! | `RING` | records | programs | user |
+
+/// Most endpoints of a node.
+pub const ENDPOINTS_MAX: u32 = 4096;
+/// Most addresses and prefixes that have an identity.
+pub const IPCACHE_MAX: u32 = 512_000;
+/// Most policy entries of a node.
+pub const POLICY_MAX: u32 = 262_144;
+/// Connections remembered; the least recently used gives way.
+pub const CONNTRACK_MAX: u32 = 65_536;
+/// First fragments remembered.
+pub const FRAGMENTS_MAX: u32 = 8192;
+/// Connections of this host's processes that are on their way to the proxy.
+pub const CLIENTS_MAX: u32 = 65_536;
+
+/// Settings that may change while the programs run.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Generation of the policy: a verdict made under another one is made again.
+    pub generation: u32,
+    /// Interface index of the portal; 0 while there is none.
+    pub portal: u32,
+    /// Bits of the packet mark that are ours.
+    pub mark_mask: u32,
+    /// Mark of packets from the proxy to clients.
+    pub mark_reply: u32,
+    /// Mark of packets from the proxy to servers outside.
+    pub mark_upstream: u32,
+    /// Mark of packets from the proxy to servers inside the cluster.
+    pub mark_upstream_local: u32,
+    /// TCP port of the proxy on loopback, for redirected processes of this host.
+    pub proxy_port: u32,
+    /// `CONFIG_*` bits.
+    pub flags: u32,
+    /// A beat older than this (ns) means that the proxy is gone.
+    pub heartbeat_ns: u64,
+    /// A running connection is reported this often (ns).
+    pub report_ns: u64,
+}
+
+/// Enforced ports let everything pass while the proxy is gone.
+pub const CONFIG_FAIL_OPEN: u32 = 1;
+
+const _: () = assert!(size_of::<Config>() == 48);
+
+/// What an interface is.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interface {
+    /// Endpoint behind it.
+    pub endpoint: u32,
+    /// Identity of that endpoint.
+    pub identity: u32,
+}
+
+/// Policy state of an endpoint.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `ENDPOINT_*` bits.
+    pub flags: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// What no rule allows is dropped on the way in.
+pub const ENDPOINT_INGRESS_DEFAULT_DENY: u32 = 1;
+/// What no rule allows is dropped on the way out.
+pub const ENDPOINT_EGRESS_DEFAULT_DENY: u32 = 2;
+/// The endpoint has entries for the way in.
+pub const ENDPOINT_INGRESS_POLICY: u32 = 4;
+/// The endpoint has entries for the way out.
+pub const ENDPOINT_EGRESS_POLICY: u32 = 8;
+
+/// Who an address is. The key is the address (IPv4 mapped into IPv6: prefix lengths 96 and up).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipcache {
+    /// Identity.
+    pub identity: u32,
+    /// Endpoint of this node, or 0.
+    pub endpoint: u16,
+    /// `IPCACHE_*` bits.
+    pub flags: u16,
+}
+
+/// A virtual address: policy is decided behind the translation.
+pub const IPCACHE_SERVICE: u16 = 1;
+
+/// Identity of what `IPCACHE` does not know.
+pub const IDENTITY_WORLD: u32 = 2;
+/// Identity of this node.
+pub const IDENTITY_HOST: u32 = 1;
+
+/// Key data of `POLICY`, in the order in which a longest prefix match reads it: endpoint (big
+/// endian), direction (`DIRECTION_*`), 0, identity (big endian, 0 = any), protocol, port (big
+/// endian), 0.
+pub type PolicyKey = [u8; 12];
+
+/// Prefix length of a policy key up to the identity: any protocol.
+pub const POLICY_BITS_IDENTITY: u32 = 64;
+/// Prefix length up to the protocol: any port.
+pub const POLICY_BITS_PROTOCOL: u32 = 72;
+/// Prefix length up to the port.
+pub const POLICY_BITS_PORT: u32 = 88;
+
+/// Makes the key data of `POLICY`.
+pub fn policy_key(
+    endpoint: u16,
+    direction: u8,
+    identity: u32,
+    protocol: u8,
+    port: u16,
+) -> PolicyKey {
+    let endpoint = endpoint.to_be_bytes();
+    let id = identity.to_be_bytes();
+    let port = port.to_be_bytes();
+    [
+        endpoint[0],
+        endpoint[1],
+        direction,
+        0,
+        id[0],
+        id[1],
+        id[2],
+        id[3],
+        protocol,
+        port[0],
+        port[1],
+        0,
+    ]
+}
+
+/// What a policy entry says.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// `ACTION_*`; where two entries match, the greater one decides.
+    pub action: u8,
+    /// Hubble's policy match type.
+    pub match_type: u8,
+    /// Always 0.
+    pub reserved: u16,
+    /// Rule that made the entry.
+    pub rule: u32,
+}
+
+/// Let it pass.
+pub const ACTION_ALLOW: u8 = 1;
+/// Let the proxy judge it.
+pub const ACTION_REDIRECT: u8 = 2;
+/// Drop it.
+pub const ACTION_DENY: u8 = 3;
+
+/// A connection's addresses in canonical order: the smaller (address, port) is `a`. One key serves
+/// both directions.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuple {
+    /// Smaller end; IPv4 mapped into IPv6.
+    pub a: [u8; 16],
+    /// Greater end.
+    pub b: [u8; 16],
+    /// Port of `a`, host byte order (ICMP echo: the identifier).
+    pub a_port: u16,
+    /// Port of `b`, host byte order.
+    pub b_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Always 0.
+    pub reserved: [u8; 3],
+}
+
+const _: () = assert!(size_of::<Tuple>() == 40);
+
+/// One direction of a connection, as seen on one side: where it leaves its sender, or where it
+/// arrives at its receiver.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets so far.
+    pub packets: u64,
+    /// Bytes (IP length) so far.
+    pub bytes: u64,
+    /// Packets already reported.
+    pub reported_packets: u64,
+    /// Bytes already reported.
+    pub reported_bytes: u64,
+    /// When this direction was last reported.
+    pub reported_ns: u64,
+    /// TCP flags seen since the connection began.
+    pub flags_seen: u8,
+    /// Always 0.
+    pub reserved: [u8; 7],
+}
+
+/// A verdict of one endpoint's policy on a connection.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Generation it was made under.
+    pub generation: u32,
+    /// Rule that decided.
+    pub rule: u32,
+    /// `ACTION_*`, 0 while not judged.
+    pub action: u32,
+}
+
+/// State of a connection.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// Forward leaving, forward arriving, reply leaving, reply arriving.
+    pub counters: [Counters; 4],
+    /// By the sender's egress and the receiver's ingress policy.
+    pub verdicts: [Verdict; 2],
+    /// Number, unique while the maps live.
+    pub id: u64,
+    /// When the first packet was seen.
+    pub created_ns: u64,
+    /// `CONNECTION_*` bits.
+    pub flags: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Connection>() == 240);
+
+/// Who began: set when it was `a` of the tuple.
+pub const CONNECTION_FROM_A: u32 = 1;
+/// Redirected through the portal.
+pub const CONNECTION_PROXIED: u32 = 2;
+/// Redirected because policy wants its requests judged.
+pub const CONNECTION_ENFORCED: u32 = 4;
+
+/// Key of the first fragment of a datagram.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragment {
+    /// Sender.
+    pub source: [u8; 16],
+    /// Receiver.
+    pub destination: [u8; 16],
+    /// Identification field.
+    pub id: u32,
+    /// IP protocol number.
+    pub protocol: u32,
+}
+
+/// Where a process of this host wanted to connect.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Original {
+    /// Address; IPv4 mapped into IPv6.
+    pub address: [u8; 16],
+    /// Port, host byte order.
+    pub port: u16,
+    /// Always 0.
+    pub reserved: [u8; 6],
+}
+
+/// The client end of a connection of a process of this host to the proxy.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// Address; IPv4 mapped into IPv6.
+    pub address: [u8; 16],
+    /// Port, host byte order.
+    pub port: u16,
+    /// Always 0.
+    pub reserved: [u8; 6],
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    #![expect(unsafe_code, reason = "aya's marker for types that are plain bytes")]
+    use super::{
+        Client, Config, Connection, Endpoint, Fragment, Interface, Ipcache, Original, Policy, Tuple,
+    };
+
+    macro_rules! plain {
+        ($($name:ty),*) => {$(
+            // SAFETY: repr(C), only integers and arrays of them, no padding (sizes are asserted).
+            unsafe impl aya::Pod for $name {}
+        )*};
+    }
+    plain!(
+        Client, Config, Connection, Endpoint, Fragment, Interface, Ipcache, Original, Policy, Tuple
+    );
+}

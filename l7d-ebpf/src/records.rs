@@ -1,0 +1,112 @@
+//! Events that leave the kernel through the ring buffer.
+
+/// A packet passed an observation point.
+pub const KIND_TRACE: u8 = 1;
+/// A connection met the policy of an endpoint.
+pub const KIND_POLICY: u8 = 2;
+/// A packet was dropped.
+pub const KIND_DROP: u8 = 3;
+/// Number of kinds, and of the counters of records that did not fit (index 0 is unused).
+pub const KINDS: u32 = 4;
+
+/// `direction`: not known.
+pub const DIRECTION_UNKNOWN: u8 = 0;
+/// `direction`: towards the endpoint.
+pub const DIRECTION_INGRESS: u8 = 1;
+/// `direction`: away from the endpoint.
+pub const DIRECTION_EGRESS: u8 = 2;
+
+/// `state`: first packet of a connection.
+pub const STATE_NEW: u8 = 1;
+/// `state`: same direction as the first packet.
+pub const STATE_ESTABLISHED: u8 = 2;
+/// `state`: against the direction of the first packet.
+pub const STATE_REPLY: u8 = 3;
+
+/// `point`: delivered to an endpoint.
+pub const POINT_TO_ENDPOINT: u8 = 0;
+/// `point`: handed to the proxy.
+pub const POINT_TO_PROXY: u8 = 1;
+/// `point`: left an endpoint, towards the stack.
+pub const POINT_TO_STACK: u8 = 3;
+/// `point`: arrived from the wire.
+pub const POINT_FROM_NETWORK: u8 = 10;
+/// `point`: left to the wire.
+pub const POINT_TO_NETWORK: u8 = 11;
+
+/// `reason`, Hubble's number: no rule allowed it.
+pub const REASON_POLICY_DENIED: u8 = 133;
+/// `reason`, Hubble's number: a deny rule forbade it.
+pub const REASON_POLICY_DENY: u8 = 181;
+/// `reason`, Hubble's number: fragment whose first part was not seen, at an endpoint with policy.
+pub const REASON_FRAGMENT: u8 = 157;
+/// `reason`, Hubble's number: the port is enforced and the proxy is not there.
+pub const REASON_PROXY_UNAVAILABLE: u8 = 205;
+
+/// `verdict`: passed.
+pub const VERDICT_FORWARDED: u8 = 1;
+/// `verdict`: dropped.
+pub const VERDICT_DROPPED: u8 = 2;
+/// `verdict`: handed to the proxy.
+pub const VERDICT_REDIRECTED: u8 = 5;
+
+/// One fact about a packet, or about the packets of one direction of a connection since the last
+/// record of that direction.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PacketRecord {
+    /// [`crate::ABI_VERSION`].
+    pub version: u8,
+    /// One of `KIND_*`.
+    pub kind: u8,
+    /// One of `POINT_*`; only on traces.
+    pub point: u8,
+    /// One of `DIRECTION_*`.
+    pub direction: u8,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// TCP flag bits of this packet.
+    pub tcp_flags: u8,
+    /// One of `STATE_*`.
+    pub state: u8,
+    /// Hubble's policy match type; only on policy verdicts.
+    pub match_type: u8,
+    /// `bpf_ktime_get_ns` (`CLOCK_MONOTONIC`).
+    pub time_ns: u64,
+    /// Sender; IPv4 mapped into IPv6.
+    pub source: [u8; 16],
+    /// Receiver; IPv4 mapped into IPv6.
+    pub destination: [u8; 16],
+    /// Sender's port, host byte order; 0 where there is none.
+    pub source_port: u16,
+    /// Receiver's port, host byte order; 0 where there is none.
+    pub destination_port: u16,
+    /// One of `REASON_*`, 0 where nothing was dropped.
+    pub reason: u8,
+    /// One of `VERDICT_*`.
+    pub verdict: u8,
+    /// ICMP type.
+    pub icmp_type: u8,
+    /// ICMP code.
+    pub icmp_code: u8,
+    /// Identity of the sender.
+    pub source_identity: u32,
+    /// Identity of the receiver.
+    pub destination_identity: u32,
+    /// Interface of the hook.
+    pub interface: u32,
+    /// Endpoint that policy was applied for, 0 where none was.
+    pub endpoint: u32,
+    /// Rule that decided, 0 where none did.
+    pub rule: u32,
+    /// Generation of the policy that decided.
+    pub generation: u32,
+    /// Packets of this direction since its last record.
+    pub packets: u64,
+    /// Bytes (IP length) of this direction since its last record.
+    pub bytes: u64,
+    /// Number of the connection; unique on this node while the maps live.
+    pub connection: u64,
+}
+
+const _: () = assert!(size_of::<PacketRecord>() == 104);

@@ -1,0 +1,72 @@
+//! The maps, and the settings that programs read from them.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SockMap};
+use l7d_ebpf::maps::{
+    CLIENTS_MAX, CONNTRACK_MAX, Client, Config, Connection, ENDPOINTS_MAX, Endpoint, FRAGMENTS_MAX,
+    Fragment, IPCACHE_MAX, Interface, Ipcache, Original, POLICY_MAX, Policy, PolicyKey, Tuple,
+};
+use l7d_ebpf::records::KINDS;
+
+use crate::steps::passage::Passage;
+
+/// `BPF_F_NO_PREALLOC`: memory is taken when entries are.
+const NO_PREALLOC: u32 = 1;
+
+#[map]
+pub(crate) static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static HEARTBEAT: Array<u64> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(ENDPOINTS_MAX, 0);
+#[map]
+pub(crate) static ENDPOINTS: HashMap<u32, Endpoint> = HashMap::with_max_entries(ENDPOINTS_MAX, 0);
+#[map]
+pub(crate) static IPCACHE: LpmTrie<[u8; 16], Ipcache> =
+    LpmTrie::with_max_entries(IPCACHE_MAX, NO_PREALLOC);
+#[map]
+pub(crate) static POLICY: LpmTrie<PolicyKey, Policy> =
+    LpmTrie::with_max_entries(POLICY_MAX, NO_PREALLOC);
+#[map]
+pub(crate) static WATCHED_PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1024, 0);
+#[map]
+pub(crate) static HOST_PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1024, 0);
+#[map]
+pub(crate) static CONNTRACK: LruHashMap<Tuple, Connection> =
+    LruHashMap::with_max_entries(CONNTRACK_MAX, 0);
+#[map]
+pub(crate) static FRAGMENTS: LruHashMap<Fragment, [u16; 2]> =
+    LruHashMap::with_max_entries(FRAGMENTS_MAX, 0);
+#[map]
+pub(crate) static LISTENERS: SockMap = SockMap::with_max_entries(2, 0);
+#[map]
+pub(crate) static ORIGINAL: LruHashMap<u64, Original> =
+    LruHashMap::with_max_entries(CLIENTS_MAX, 0);
+#[map]
+pub(crate) static CLIENTS: LruHashMap<Client, Original> =
+    LruHashMap::with_max_entries(CLIENTS_MAX, 0);
+#[map]
+pub(crate) static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(KINDS, 0);
+#[map]
+pub(crate) static PASSAGE: PerCpuArray<Passage> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+/// The present settings.
+#[inline(always)]
+pub(crate) fn config() -> Option<&'static Config> {
+    CONFIG.get(0)
+}
+
+/// Whether the proxy has given a sign of life lately.
+#[inline(always)]
+pub(crate) fn proxy_is_alive(config: &Config) -> bool {
+    let Some(beat) = HEARTBEAT.get(0) else {
+        return false;
+    };
+    // SAFETY: a plain helper call. The map value is read once; a torn read of an aligned u64 does
+    // not happen on 64-bit machines.
+    let now = unsafe { bpf_ktime_get_ns() };
+    now.wrapping_sub(*beat) < config.heartbeat_ns
+}

@@ -1,0 +1,148 @@
+//! Both ends' policies on a connection, judged once per policy generation.
+
+use l7d_ebpf::maps::{
+    ACTION_ALLOW, ACTION_DENY, ACTION_REDIRECT, Config, IDENTITY_HOST, IPCACHE_SERVICE, Ipcache,
+    Verdict,
+};
+use l7d_ebpf::records::{DIRECTION_EGRESS, DIRECTION_INGRESS};
+
+use super::headers::{ICMP4, ICMP6};
+use super::passage::{NO_VERDICT, Passage};
+use super::policy::{self, Decision, Question};
+use super::report;
+
+/// What is judged: the packet's own direction, or the one that it would answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// The packet begins, or belongs to the direction that began.
+    Forward,
+    /// The packet answers; the connection began unseen. Nothing is told.
+    AsReply,
+}
+
+/// Judges the connection by both ends' policies, the verdicts of this generation reused, and
+/// leaves the result in `passage.verdicts`. Returns `ACTION_*`, the strictest.
+#[inline(never)]
+pub(crate) fn judge(passage: &mut Passage, config: &Config, reading: Reading) -> u32 {
+    if reading == Reading::AsReply {
+        passage.verdicts = [NO_VERDICT; 2];
+    }
+    let (beginner, receiver) = match reading {
+        Reading::Forward => (passage.source, passage.destination),
+        Reading::AsReply => (passage.destination, passage.source),
+    };
+    if passes_always(passage) || receiver.flags & IPCACHE_SERVICE != 0 {
+        // Behind a virtual address, the sender's policy is asked after the translation.
+        return u32::from(ACTION_ALLOW);
+    }
+    let egress = judge_side(
+        passage,
+        config,
+        reading,
+        DIRECTION_EGRESS,
+        (beginner, receiver),
+    );
+    if egress == u32::from(ACTION_DENY) {
+        return egress;
+    }
+    let ingress = judge_side(
+        passage,
+        config,
+        reading,
+        DIRECTION_INGRESS,
+        (receiver, beginner),
+    );
+    if ingress > egress { ingress } else { egress }
+}
+
+/// One endpoint's verdict, and its record.
+#[inline(always)]
+fn judge_side(
+    passage: &mut Passage,
+    config: &Config,
+    reading: Reading,
+    direction: u8,
+    (own, peer): (Ipcache, Ipcache),
+) -> u32 {
+    if own.endpoint == 0 {
+        return u32::from(ACTION_ALLOW);
+    }
+    let [egress, ingress] = passage.verdicts;
+    let known = if direction == DIRECTION_EGRESS {
+        egress
+    } else {
+        ingress
+    };
+    if known.action != 0 && known.generation == config.generation {
+        return known.action;
+    }
+    let decision = decide(passage, config, reading, direction, own, peer);
+    if decision.has_policy && reading == Reading::Forward {
+        report::policy(passage, &decision);
+        if decision.action == ACTION_DENY {
+            report::drop(passage, &decision);
+        }
+    }
+    let action = u32::from(decision.action);
+    let verdict = Verdict {
+        generation: config.generation,
+        rule: decision.rule,
+        action,
+    };
+    let [egress, ingress] = &mut passage.verdicts;
+    *(if direction == DIRECTION_EGRESS {
+        egress
+    } else {
+        ingress
+    }) = verdict;
+    action
+}
+
+#[inline(always)]
+fn decide(
+    passage: &Passage,
+    config: &Config,
+    reading: Reading,
+    direction: u8,
+    own: Ipcache,
+    peer: Ipcache,
+) -> Decision {
+    let packet = &passage.packet;
+    let port = match (packet.protocol, reading) {
+        // ICMP rules name types; they stand where ports do.
+        (ICMP4 | ICMP6, _) => u16::from(packet.icmp_type),
+        (_, Reading::Forward) => packet.destination_port,
+        (_, Reading::AsReply) => packet.source_port,
+    };
+    let question = Question {
+        endpoint: own.endpoint,
+        direction,
+        protocol: packet.protocol,
+        port,
+        identity: peer.identity,
+        generation: config.generation,
+    };
+    let mut decision = policy::decide(&question);
+    // The node's own processes reach its pods whatever the policy: probes depend on it.
+    let is_from_host = direction == DIRECTION_INGRESS && peer.identity == IDENTITY_HOST;
+    if decision.action == ACTION_DENY && is_from_host {
+        decision.action = ACTION_ALLOW;
+        decision.reason = 0;
+    }
+    decision
+}
+
+/// Errors about other packets and neighbour discovery (RFC 4861): without them nothing works, and
+/// they carry nothing.
+#[inline(always)]
+fn passes_always(passage: &Passage) -> bool {
+    let kind = passage.packet.icmp_type;
+    match passage.packet.protocol {
+        ICMP4 => matches!(kind, 3 | 11 | 12),
+        ICMP6 => matches!(kind, 1..=4 | 130..=137 | 143),
+        _ => false,
+    }
+}
+
+/// Deny is the greatest action, so the greater of two verdicts is the stricter one.
+const _: () = assert!(ACTION_DENY > ACTION_REDIRECT && ACTION_REDIRECT > ACTION_ALLOW);

@@ -1,0 +1,102 @@
+//! One packet's passage through one hook: everything the steps find out about it.
+//!
+//! It lives in per-CPU memory, not on the stack: a program has 512 bytes of stack, and steps that
+//! are functions of their own (so that each is verified in few states) take at most five words of
+//! arguments.
+
+use l7d_ebpf::maps::{Connection, IDENTITY_WORLD, Interface, Ipcache, Tuple, Verdict};
+
+use super::headers::Packet;
+use super::ipcache;
+use crate::state::PASSAGE;
+
+/// Which side of the node's network sees a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Where it leaves its sender.
+    Leaving,
+    /// Where it arrives at its receiver.
+    Arriving,
+}
+
+/// What is known about the packet at hand.
+#[repr(C)]
+pub(crate) struct Passage {
+    pub(crate) packet: Packet,
+    /// Key of its connection.
+    pub(crate) tuple: Tuple,
+    /// Whether its sender is `a` of the tuple.
+    pub(crate) from_a: bool,
+    /// Against the direction of the connection's first packet.
+    pub(crate) is_reply: bool,
+    pub(crate) side: Side,
+    /// Interface of the hook.
+    pub(crate) interface: u32,
+    /// Endpoint of the hook.
+    pub(crate) endpoint: u32,
+    /// Number of its connection, 0 before it has one.
+    pub(crate) connection: u64,
+    /// Who sent it.
+    pub(crate) source: Ipcache,
+    /// Who receives it.
+    pub(crate) destination: Ipcache,
+    /// Verdicts of the connection, by the egress policy of who began it and the ingress policy of
+    /// the other.
+    pub(crate) verdicts: [Verdict; 2],
+    /// Room for a new connection's entry.
+    pub(crate) fresh: Connection,
+}
+
+/// Not judged yet.
+pub(crate) const NO_VERDICT: Verdict = Verdict {
+    generation: 0,
+    rule: 0,
+    action: 0,
+};
+
+const NOBODY: Ipcache = Ipcache {
+    identity: IDENTITY_WORLD,
+    endpoint: 0,
+    flags: 0,
+};
+
+impl Passage {
+    /// This CPU's passage, for the packet that `side` of `interface` sees.
+    #[inline(always)]
+    pub(crate) fn begin(side: Side, interface: u32) -> Option<&'static mut Self> {
+        let passage = PASSAGE.get_ptr_mut(0)?;
+        // SAFETY: this CPU's own element; a program run asks once, and a tc program is not
+        // interrupted by another one on its CPU.
+        let passage = unsafe { &mut *passage };
+        passage.side = side;
+        passage.interface = interface;
+        passage.endpoint = 0;
+        passage.is_reply = false;
+        passage.connection = 0;
+        passage.source = NOBODY;
+        passage.destination = NOBODY;
+        passage.verdicts = [NO_VERDICT; 2];
+        Some(passage)
+    }
+
+    /// Finds out who both ends are. The hook's own end is known by its interface, not by what it
+    /// claims.
+    #[inline(always)]
+    pub(crate) fn name_ends(&mut self, owner: Interface) {
+        let own = Ipcache {
+            identity: owner.identity,
+            endpoint: owner.endpoint as u16,
+            flags: 0,
+        };
+        match self.side {
+            Side::Leaving => {
+                self.source = own;
+                self.destination = ipcache::look_up(&self.packet.destination);
+            }
+            Side::Arriving => {
+                self.source = ipcache::look_up(&self.packet.source);
+                self.destination = own;
+            }
+        }
+    }
+}
