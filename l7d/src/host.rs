@@ -1,1 +1,210 @@
-//! Being written.
+//! Who is who, from the configuration file: endpoints, services and this host's own addresses.
+//!
+//! The result has two forms that are made together so that they cannot disagree: the identity
+//! [`Table`] that names addresses in flows, and the [`Inputs`] of the policy compiler.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use policy_l7::Labels;
+
+use crate::config;
+use crate::identity::{EndpointNumbers, TableBuilder, reserved};
+use crate::record::{Endpoint, EndpointId, IdentityNumber, Service, Workload};
+
+/// Everything known about addresses and endpoints at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    endpoints: Vec<Known>,
+    services: Vec<config::Service>,
+    host_addresses: Vec<IpAddr>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    endpoint: Arc<Endpoint>,
+    labels: Labels,
+    addresses: Vec<IpAddr>,
+    interface: Option<String>,
+    named_ports: Vec<(String, u16)>,
+}
+
+/// Why an inventory could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// More endpoints than numbers.
+    #[error("endpoint {0}: all 65,520 endpoint numbers of this node are taken")]
+    NoNumber(String),
+    /// A label that is none.
+    #[error("endpoint {endpoint}: label {label}: {cause}")]
+    Label {
+        /// `namespace/name`.
+        endpoint: String,
+        /// The label as written.
+        label: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+impl Inventory {
+    /// Reads the endpoints and services of a configuration. `numbers` and `numbering` remember
+    /// what was given out, so that a reload changes nothing that need not change.
+    pub fn from_config(
+        config: &config::Config,
+        numbers: &mut EndpointNumbers,
+        numbering: &mut policy_l7::identity::Numbering,
+        host_addresses: Vec<IpAddr>,
+    ) -> Result<Self, Error> {
+        let endpoints = config
+            .endpoints
+            .iter()
+            .map(|endpoint| Known::from_config(endpoint, numbers, numbering))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            endpoints,
+            services: config.services.clone(),
+            host_addresses,
+        })
+    }
+
+    /// The names of addresses; `prefixes` are the identities that policies give to CIDRs.
+    pub fn table(&self, prefixes: &[(ipnet::IpNet, policy_l7::Identity)]) -> TableBuilder {
+        let mut table = TableBuilder::default();
+        for known in &self.endpoints {
+            let endpoint = Arc::clone(&known.endpoint);
+            if known.interface.is_some() {
+                table.local(endpoint, known.addresses.clone(), known.interface.clone());
+            } else {
+                for address in &known.addresses {
+                    table.address(*address, Arc::clone(&endpoint));
+                }
+            }
+        }
+        let host = Arc::new(reserved(IdentityNumber::HOST, "reserved:host"));
+        for address in &self.host_addresses {
+            table.address(*address, Arc::clone(&host));
+        }
+        for (prefix, identity) in prefixes {
+            table.prefix(*prefix, Arc::new(of_identity(identity)));
+        }
+        for service in &self.services {
+            add_service(&mut table, service);
+        }
+        table
+    }
+
+    /// All identities that selectors can match, the reserved ones included.
+    pub fn identities(&self) -> Vec<policy_l7::Identity> {
+        let mut identities: BTreeMap<u32, policy_l7::Identity> = policy_l7::identity::reserved()
+            .into_iter()
+            .map(|identity| (identity.number, identity))
+            .collect();
+        for known in &self.endpoints {
+            let number = known.endpoint.identity.0;
+            let labels = known.labels.clone();
+            identities.insert(number, policy_l7::Identity { number, labels });
+        }
+        identities.into_values().collect()
+    }
+
+    /// Endpoints of this node, as the compiler wants them.
+    pub fn local_endpoints(&self) -> Vec<policy_l7::Endpoint> {
+        let local = self
+            .endpoints
+            .iter()
+            .filter(|known| known.interface.is_some());
+        local
+            .map(|known| policy_l7::Endpoint {
+                id: known.endpoint.id.0,
+                identity: known.endpoint.identity.0,
+                labels: known.labels.clone(),
+                named_ports: known.named_ports.clone(),
+            })
+            .collect()
+    }
+}
+
+impl Known {
+    fn from_config(
+        endpoint: &config::Endpoint,
+        numbers: &mut EndpointNumbers,
+        numbering: &mut policy_l7::identity::Numbering,
+    ) -> Result<Self, Error> {
+        let full_name = format!("{}/{}", endpoint.namespace, endpoint.name);
+        let id = match &endpoint.interface {
+            Some(_) => numbers
+                .number(&endpoint.namespace, &endpoint.name)
+                .ok_or_else(|| Error::NoNumber(full_name.clone()))?,
+            None => EndpointId(0),
+        };
+        let labels = labels_of(endpoint, &full_name)?;
+        let identity = IdentityNumber(numbering.number(&labels));
+        Ok(Self {
+            endpoint: Arc::new(Endpoint {
+                id,
+                identity,
+                cluster: String::new(),
+                namespace: endpoint.namespace.clone(),
+                name: endpoint.name.clone(),
+                labels: labels.iter().map(|label| label.to_string()).collect(),
+                workload: endpoint
+                    .workload
+                    .clone()
+                    .map(|(kind, name)| Workload { kind, name }),
+            }),
+            labels,
+            addresses: endpoint.ips.clone(),
+            interface: endpoint.interface.clone(),
+            named_ports: endpoint.named_ports.clone().into_iter().collect(),
+        })
+    }
+}
+
+/// The labels as written, and the namespace label that selectors of namespaced policies need.
+fn labels_of(endpoint: &config::Endpoint, full_name: &str) -> Result<Labels, Error> {
+    let namespace = format!("k8s:io.kubernetes.pod.namespace={}", endpoint.namespace);
+    let written = endpoint
+        .labels
+        .iter()
+        .map(|(key, value)| format!("k8s:{key}={value}"));
+    let mut labels = Labels::default();
+    for label in written.chain([namespace]) {
+        let parsed = label
+            .parse()
+            .map_err(|cause: policy_l7::LabelError| Error::Label {
+                endpoint: full_name.to_owned(),
+                label: label.clone(),
+                cause: cause.to_string(),
+            })?;
+        labels.insert(parsed);
+    }
+    Ok(labels)
+}
+
+fn of_identity(identity: &policy_l7::Identity) -> Endpoint {
+    Endpoint {
+        labels: identity
+            .labels
+            .iter()
+            .map(|label| label.to_string())
+            .collect(),
+        ..reserved(IdentityNumber(identity.number), "")
+    }
+}
+
+fn add_service(table: &mut TableBuilder, service: &config::Service) {
+    let named = Arc::new(Service {
+        name: service.name.clone(),
+        namespace: service.namespace.clone(),
+    });
+    for ip in &service.ips {
+        if service.ports.is_empty() {
+            table.service(*ip, 0, Arc::clone(&named));
+        }
+        for port in &service.ports {
+            table.service(*ip, *port, Arc::clone(&named));
+        }
+    }
+}

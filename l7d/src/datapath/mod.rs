@@ -1,1 +1,228 @@
-//! Being written.
+//! The kernel side, as the agent sees it: load, pin, attach, fill the maps, read the ring.
+//!
+//! Maps and links are pinned, so that they outlive the process: a second start adopts the maps and
+//! updates the links in place, and no packet passes a moment without programs. Everything that the
+//! kernel keeps for us is below one folder of a bpf filesystem; [`cleanup`] removes it.
+
+mod attach;
+pub mod decode;
+mod error;
+pub mod host_network;
+mod maps;
+mod ring;
+
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{Array, SockMap};
+use aya::{Ebpf, EbpfLoader};
+use l7d_ebpf::ABI_VERSION;
+use l7d_ebpf::maps::{CONFIG_FAIL_OPEN, Config as KernelConfig};
+
+pub use attach::cleanup;
+pub use error::Error;
+pub use maps::{Identified, PolicyAction, PolicyDirection, PolicyEntry, PolicyForEndpoint};
+pub use ring::Ring;
+
+use crate::clock::Monotonic;
+use crate::config::{Marks, OnProxyDown};
+
+/// The kernel programs, or nothing when they were not built.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l7d.bpf.o"));
+
+/// A beat older than this means that the proxy is gone.
+const HEARTBEAT_LIMIT_NS: u64 = 700_000_000;
+/// How often [`Datapath::beat`] wants to be called.
+pub const HEARTBEAT_PERIOD: std::time::Duration = std::time::Duration::from_millis(200);
+/// A running connection is reported this often.
+const REPORT_NS: u64 = 5_000_000_000;
+
+/// Maps that a restart adopts; the others hold nothing worth keeping.
+const PINNED_MAPS: [&str; 12] = [
+    "CONFIG",
+    "HEARTBEAT",
+    "INTERFACES",
+    "ENDPOINTS",
+    "IPCACHE",
+    "POLICY",
+    "WATCHED_PORTS",
+    "HOST_PORTS",
+    "CONNTRACK",
+    "FRAGMENTS",
+    "ORIGINAL",
+    "CLIENTS",
+];
+
+/// What the kernel side is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Folder in a bpf filesystem.
+    pub pin_dir: PathBuf,
+    /// Marks of the proxy's packets.
+    pub marks: Marks,
+    /// Interface index of the portal.
+    pub portal: u32,
+    /// TCP port of the proxy on loopback.
+    pub proxy_port: u16,
+    /// Ring buffer size in bytes.
+    pub ring_bytes: u32,
+    /// What enforced ports do without the proxy.
+    pub on_proxy_down: OnProxyDown,
+}
+
+/// The loaded programs.
+#[derive(Debug)]
+pub struct Datapath {
+    ebpf: Ebpf,
+    links: PathBuf,
+    config: KernelConfig,
+    maps: maps::State,
+}
+
+impl Datapath {
+    /// Loads the programs, adopting pinned maps of the same version.
+    pub fn start(settings: &Settings) -> Result<(Self, Ring), Error> {
+        if OBJECT.is_empty() {
+            return Err(Error::NoPrograms);
+        }
+        let home = settings.pin_dir.join(format!("v{ABI_VERSION}"));
+        let links = home.join("links");
+        let pins = home.join("maps");
+        for folder in [&links, &pins] {
+            std::fs::create_dir_all(folder).map_err(|cause| Error::PinFolder {
+                folder: folder.clone(),
+                cause,
+            })?;
+        }
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries("RING", settings.ring_bytes);
+        for map in PINNED_MAPS {
+            loader.map_pin_path(map, pins.join(map));
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|cause| Error::Load { cause })?;
+        attach::load_programs(&mut ebpf)?;
+        let ring = Ring::new(&mut ebpf)?;
+        let config = KernelConfig {
+            // 0 is "not judged"; a start judges every connection anew.
+            generation: u32::try_from(Monotonic::now().0 >> 20).unwrap_or(1).max(1),
+            portal: settings.portal,
+            mark_mask: settings.marks.mask,
+            mark_reply: settings.marks.reply,
+            mark_upstream: settings.marks.upstream,
+            mark_upstream_local: settings.marks.upstream_local,
+            proxy_port: u32::from(settings.proxy_port),
+            flags: if settings.on_proxy_down == OnProxyDown::Open {
+                CONFIG_FAIL_OPEN
+            } else {
+                0
+            },
+            heartbeat_ns: HEARTBEAT_LIMIT_NS,
+            report_ns: REPORT_NS,
+        };
+        let maps = maps::State::adopt(&mut ebpf)?;
+        let mut datapath = Self {
+            ebpf,
+            links,
+            config,
+            maps,
+        };
+        datapath.write_config()?;
+        Ok((datapath, ring))
+    }
+
+    fn write_config(&mut self) -> Result<(), Error> {
+        let mut config: Array<_, KernelConfig> = maps::typed(&mut self.ebpf, "CONFIG")?;
+        config.set(0, self.config, 0).map_err(|cause| Error::Map {
+            map: "CONFIG",
+            cause,
+        })
+    }
+
+    /// Tells the programs that the proxy is there. Call it every [`HEARTBEAT_PERIOD`].
+    pub fn beat(&mut self) -> Result<(), Error> {
+        let mut heartbeat: Array<_, u64> = maps::typed(&mut self.ebpf, "HEARTBEAT")?;
+        heartbeat
+            .set(0, Monotonic::now().0, 0)
+            .map_err(|cause| Error::Map {
+                map: "HEARTBEAT",
+                cause,
+            })
+    }
+
+    /// Gives the portal the proxy's listeners.
+    pub fn set_listeners(&mut self, v4: &impl AsRawFd, v6: &impl AsRawFd) -> Result<(), Error> {
+        let map = self
+            .ebpf
+            .map_mut("LISTENERS")
+            .ok_or(Error::NoMap("LISTENERS"))?;
+        let fault = |cause| Error::Map {
+            map: "LISTENERS",
+            cause,
+        };
+        let mut listeners = SockMap::try_from(map).map_err(fault)?;
+        listeners.set(0, v4, 0).map_err(fault)?;
+        listeners.set(1, v6, 0).map_err(fault)
+    }
+
+    /// Puts the hooks on a pod's host interface.
+    pub fn attach_pod(
+        &mut self,
+        name: &str,
+        index: u32,
+        endpoint: u16,
+        identity: u32,
+    ) -> Result<(), Error> {
+        maps::set_interface(&mut self.ebpf, index, endpoint, identity)?;
+        attach::interface(&mut self.ebpf, &self.links, name, index, &attach::POD)
+    }
+
+    /// Puts the hooks on an interface that leads out of the node.
+    pub fn attach_uplink(&mut self, name: &str, index: u32) -> Result<(), Error> {
+        attach::interface(&mut self.ebpf, &self.links, name, index, &attach::UPLINK)
+    }
+
+    /// Puts the hook on the portal.
+    pub fn attach_portal(&mut self, name: &str, index: u32) -> Result<(), Error> {
+        attach::interface(&mut self.ebpf, &self.links, name, index, &attach::PORTAL)
+    }
+
+    /// Puts the socket hooks on a cgroup.
+    pub fn attach_cgroup(&mut self, cgroup: &Path) -> Result<(), Error> {
+        attach::cgroup(&mut self.ebpf, &self.links, cgroup)
+    }
+
+    /// Forgets an interface that is gone; the kernel has taken its hooks along.
+    pub fn detach(&mut self, index: u32) {
+        maps::forget_interface(&mut self.ebpf, index);
+        attach::forget(&self.links, index);
+    }
+
+    /// Replaces the table of addresses; only the difference is written.
+    pub fn set_ipcache(&mut self, entries: Vec<Identified>) -> Result<(), Error> {
+        self.maps.set_ipcache(&mut self.ebpf, entries)
+    }
+
+    /// Replaces the ports that are looked at on endpoints.
+    pub fn set_watched_ports(&mut self, ports: &[u16]) -> Result<(), Error> {
+        maps::set_ports(&mut self.ebpf, "WATCHED_PORTS", ports)
+    }
+
+    /// Replaces the ports that this host's own processes are redirected for.
+    pub fn set_host_ports(&mut self, ports: &[u16]) -> Result<(), Error> {
+        maps::set_ports(&mut self.ebpf, "HOST_PORTS", ports)
+    }
+
+    /// Replaces the policy: new denials first, then what is newly allowed, then what is no longer,
+    /// so that at no moment more is open than under either version. Then every connection is
+    /// judged anew.
+    pub fn apply_policy(&mut self, endpoints: &[PolicyForEndpoint]) -> Result<(), Error> {
+        self.maps.apply_policy(&mut self.ebpf, endpoints)?;
+        self.config.generation = self.config.generation.wrapping_add(1).max(1);
+        self.write_config()
+    }
+
+    /// Where a process of this host wanted to connect whose socket has the address `client`.
+    pub fn originals(&mut self) -> Result<maps::Originals, Error> {
+        maps::Originals::new(&mut self.ebpf)
+    }
+}

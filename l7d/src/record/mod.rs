@@ -20,7 +20,7 @@ pub use drop_reason::DropReason;
 pub use endpoint::{Endpoint, EndpointId, IdentityNumber, Party, Service, Workload};
 pub use http::{Http, HttpKind, Outcome};
 pub use ledger::{Ledger, LedgerSnapshot, Place};
-pub use provenance::{PolicyKind, PolicyRef};
+pub use provenance::{PolicyKind, PolicyRef, none as no_policies};
 pub use text::{Span, Text};
 
 use crate::clock::Timestamp;

@@ -45,6 +45,6 @@ impl PolicyKind {
 static NONE: LazyLock<Arc<[PolicyRef]>> = LazyLock::new(|| Arc::from(Vec::new()));
 
 /// The empty list, shared: no allocation per record.
-pub(crate) fn none() -> Arc<[PolicyRef]> {
+pub fn none() -> Arc<[PolicyRef]> {
     Arc::clone(&NONE)
 }

@@ -1,0 +1,287 @@
+//! What the agent is told: one YAML file.
+//!
+//! [`read`](read::read_config) turns the file into a [`Config`], in which every default is filled
+//! in and every value is checked. What is wrong is reported all at once, each with file, line,
+//! field, what was expected and, where one is near, a suggestion.
+
+mod read;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use read::{ConfigError, read_config, read_config_file};
+
+/// The whole configuration, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// This node's name in flows; default: the host name.
+    pub node: String,
+    /// Cluster name; `default` is left out of node names, as Hubble does.
+    pub cluster: String,
+    /// Where the Hubble API is served.
+    pub api: Api,
+    /// Folder for state that a restart needs; default `/run/l7d`.
+    pub runtime_dir: PathBuf,
+    /// Kernel side.
+    pub datapath: Datapath,
+    /// Ports to see on endpoints: proxied, never judged.
+    pub visibility: Vec<WatchedPort>,
+    /// Ports of this host's own processes to see (socket hooks, no pods needed).
+    pub host: Host,
+    /// The transparent proxy.
+    pub proxy: Proxy,
+    /// The flow ring and what may be written into it.
+    pub flows: Flows,
+    /// Endpoints of this node, and of others where they are to be named.
+    pub endpoints: Vec<Endpoint>,
+    /// Service addresses.
+    pub services: Vec<Service>,
+    /// Where policies are.
+    pub policies: Policies,
+}
+
+/// Listeners of the Hubble API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// Unix socket; default `/run/l7d/l7d.sock`.
+    pub socket: PathBuf,
+    /// TCP listener; none by default.
+    pub tcp: Option<Tcp>,
+}
+
+/// A TCP listener of the Hubble API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tcp {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Certificates; without them only loopback addresses are accepted.
+    pub tls: Option<Tls>,
+    /// Serve plaintext to the network all the same.
+    pub insecure: bool,
+}
+
+/// Server certificate, and the CA of clients where they must show one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file with the server's certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file with its key.
+    pub key: PathBuf,
+    /// PEM file with the CA that client certificates must come from.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Kernel side: where things are pinned, what they are called, which bits are ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datapath {
+    /// Folder in a bpf filesystem; default `/sys/fs/bpf/l7d`.
+    pub pin_dir: PathBuf,
+    /// Interfaces that lead out of the node.
+    pub uplinks: Vec<String>,
+    /// Name of the portal interface; default `l7d0`.
+    pub portal: String,
+    /// Routing table for packets from the portal; default 1077.
+    pub table: u32,
+    /// Priority of the rule that leads into it; default 99.
+    pub rule_priority: u32,
+    /// Packet marks.
+    pub marks: Marks,
+    /// Size of the kernel's ring buffer in bytes, a power of two; default 4 MiB.
+    pub ring_bytes: u32,
+    /// What enforced ports do while the proxy is not there.
+    pub on_proxy_down: OnProxyDown,
+}
+
+/// Packet marks of the proxy's own packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// Bits that are ours; default `0x3000`.
+    pub mask: u32,
+    /// On packets from the proxy to clients; default `0x1000`.
+    pub reply: u32,
+    /// On packets from the proxy to servers outside the cluster; default `0x2000`.
+    pub upstream: u32,
+    /// On packets from the proxy to servers inside the cluster; default `0x3000`.
+    pub upstream_local: u32,
+    /// Accept bits that kube-proxy, Calico, Cilium or the AWS VPC CNI use.
+    pub allow_reserved: bool,
+}
+
+/// What the kernel does with new connections to enforced ports while the proxy is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnProxyDown {
+    /// Drop them: no request passes unjudged.
+    #[default]
+    Closed,
+    /// Let them pass unjudged.
+    Open,
+}
+
+/// A port to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WatchedPort {
+    /// TCP port of the server.
+    pub port: u16,
+}
+
+/// Socket hooks for processes of this host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Host {
+    /// TCP ports of servers; empty switches the hooks off.
+    pub ports: Vec<u16>,
+    /// Cgroup below which processes are seen; default: the root of the cgroup v2 hierarchy.
+    pub cgroup: Option<PathBuf>,
+}
+
+/// The transparent proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proxy {
+    /// Worker threads; default: one per core, at most 8.
+    pub workers: usize,
+    /// Longest request or response head on an enforced port, in bytes; default 64 KiB.
+    pub head_bytes: usize,
+    /// Most header fields in a head on an enforced port; default 128.
+    pub headers: usize,
+    /// How long a client may take for one head on an enforced port; default 30 s.
+    pub head_timeout: Duration,
+    /// Most proxied connections of one endpoint; default 10,000.
+    pub connections_per_endpoint: usize,
+}
+
+/// The flow ring and redaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flows {
+    /// Records kept, 2^n − 1; default 4095.
+    pub ring: usize,
+    /// What is hidden before a flow is recorded.
+    pub redact: Redact,
+}
+
+/// What is hidden before a flow is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redact {
+    /// Record headers at all; default true.
+    pub headers: bool,
+    /// When not empty, only these headers keep their value (lower case).
+    pub allow: Vec<String>,
+    /// Headers whose value is hidden (lower case); default: authorization, cookies, API keys.
+    pub deny: Vec<String>,
+    /// Hide the query of URLs; default false, as Hubble's.
+    pub query: bool,
+}
+
+/// An endpoint: a pod, or anything else with an address of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Pod name.
+    pub name: String,
+    /// Namespace; default `default`.
+    pub namespace: String,
+    /// Labels without source; they become `k8s:key=value`.
+    pub labels: BTreeMap<String, String>,
+    /// Addresses.
+    pub ips: Vec<IpAddr>,
+    /// Host-side interface. Without one the endpoint is of another node: it is named in flows and
+    /// selected by peers' rules, but nothing is attached for it.
+    pub interface: Option<String>,
+    /// Named ports, for policies that use names.
+    pub named_ports: BTreeMap<String, u16>,
+    /// Owner, as `Kind/name`.
+    pub workload: Option<(String, String)>,
+    /// Line in the file, for later messages.
+    pub line: usize,
+}
+
+/// Service addresses: names in flows, and addresses whose policy is decided behind the NAT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Name.
+    pub name: String,
+    /// Namespace; default `default`.
+    pub namespace: String,
+    /// Virtual addresses.
+    pub ips: Vec<IpAddr>,
+    /// Ports; empty means every port.
+    pub ports: Vec<u16>,
+}
+
+/// Where policies are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policies {
+    /// Single files.
+    pub files: Vec<PathBuf>,
+    /// A folder whose `.yaml`, `.yml` and `.json` files are policies.
+    pub directory: Option<PathBuf>,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self {
+            mask: 0x3000,
+            reply: 0x1000,
+            upstream: 0x2000,
+            upstream_local: 0x3000,
+            allow_reserved: false,
+        }
+    }
+}
+
+impl Default for Datapath {
+    fn default() -> Self {
+        Self {
+            pin_dir: PathBuf::from("/sys/fs/bpf/l7d"),
+            uplinks: Vec::new(),
+            portal: "l7d0".to_owned(),
+            table: 1077,
+            rule_priority: 99,
+            marks: Marks::default(),
+            ring_bytes: 4 << 20,
+            on_proxy_down: OnProxyDown::default(),
+        }
+    }
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            workers: cores.min(8),
+            head_bytes: 64 << 10,
+            headers: 128,
+            head_timeout: Duration::from_secs(30),
+            connections_per_endpoint: 10_000,
+        }
+    }
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self {
+            ring: 4095,
+            redact: Redact::default(),
+        }
+    }
+}
+
+impl Default for Redact {
+    fn default() -> Self {
+        let deny = [
+            "authorization",
+            "cookie",
+            "proxy-authorization",
+            "set-cookie",
+            "x-amz-security-token",
+            "x-api-key",
+            "x-auth-token",
+            "x-csrf-token",
+        ];
+        Self {
+            headers: true,
+            allow: Vec::new(),
+            deny: deny.map(str::to_owned).to_vec(),
+            query: false,
+        }
+    }
+}

@@ -1,0 +1,585 @@
+//! The YAML file → [`Config`].
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use policy_l7::yaml::{self, Cursor, Map, Reader};
+
+use super::{
+    Api, Config, Datapath, Endpoint, Flows, Host, Marks, OnProxyDown, Policies, Proxy, Redact,
+    Service, Tcp, Tls, WatchedPort,
+};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: cannot be read: {cause}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// What is wrong in it, one fault per line.
+    #[error("{}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Faults {
+        /// All faults.
+        faults: Vec<policy_l7::Error>,
+    },
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// When it cannot be read, and everything that is wrong in it.
+pub fn read_config_file(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Read {
+        path: path.to_owned(),
+        cause,
+    })?;
+    read_config(&path.display().to_string(), &text)
+}
+
+/// Reads a configuration; `file` is its name in messages.
+///
+/// # Errors
+/// Everything that is wrong in it.
+pub fn read_config(file: &str, text: &str) -> Result<Config, ConfigError> {
+    let nodes = yaml::parse(file, text).map_err(|fault| ConfigError::Faults {
+        faults: vec![fault],
+    })?;
+    let mut reader = Reader::new(file);
+    let config = match nodes.as_slice() {
+        [] => Some(Config::default()),
+        [node] => read_root(&mut reader, &node.root()),
+        [_, second, ..] => {
+            reader.fault(&second.root(), "a configuration is one document");
+            None
+        }
+    };
+    match config {
+        Some(config) if !reader.has_errors() => Ok(config),
+        Some(_) | None => Err(ConfigError::Faults {
+            faults: reader.into_errors(),
+        }),
+    }
+}
+
+fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
+    let mut map = reader.map(at)?;
+    let mut config = Config::default();
+    text(reader, &mut map, "node", &mut config.node);
+    text(reader, &mut map, "cluster", &mut config.cluster);
+    path(reader, &mut map, "runtimeDir", &mut config.runtime_dir);
+    section(reader, &mut map, "api", |reader, map| {
+        api(reader, map, &mut config.api)
+    });
+    section(reader, &mut map, "datapath", |reader, map| {
+        datapath(reader, map, &mut config.datapath)
+    });
+    section(reader, &mut map, "host", |reader, map| {
+        host(reader, map, &mut config.host)
+    });
+    section(reader, &mut map, "proxy", |reader, map| {
+        proxy(reader, map, &mut config.proxy)
+    });
+    section(reader, &mut map, "flows", |reader, map| {
+        flows(reader, map, &mut config.flows)
+    });
+    section(reader, &mut map, "policies", |reader, map| {
+        config.policies.files = paths(reader, map, "files");
+        config.policies.directory = map
+            .get("directory")
+            .and_then(|at| reader.text(&at))
+            .map(PathBuf::from);
+    });
+    for item in items(reader, &mut map, "visibility") {
+        config.visibility.extend(watched_port(reader, &item));
+    }
+    for item in items(reader, &mut map, "endpoints") {
+        config
+            .endpoints
+            .extend(endpoint(reader, &item, &config.endpoints));
+    }
+    for item in items(reader, &mut map, "services") {
+        config.services.extend(service(reader, &item));
+    }
+    map.end(reader);
+    Some(config)
+}
+
+fn section<'n>(
+    reader: &mut Reader,
+    map: &mut Map<'n>,
+    name: &'static str,
+    read: impl FnOnce(&mut Reader, &mut Map<'n>),
+) {
+    let Some(mut inner) = map.get(name).and_then(|at| reader.map(&at)) else {
+        return;
+    };
+    read(reader, &mut inner);
+    inner.end(reader);
+}
+
+fn items<'n>(reader: &mut Reader, map: &mut Map<'n>, name: &'static str) -> Vec<Cursor<'n>> {
+    map.get(name).map(|at| reader.list(&at)).unwrap_or_default()
+}
+
+fn text(reader: &mut Reader, map: &mut Map<'_>, name: &'static str, into: &mut String) {
+    if let Some(value) = map.get(name).and_then(|at| reader.text(&at)) {
+        value.clone_into(into);
+    }
+}
+
+fn path(reader: &mut Reader, map: &mut Map<'_>, name: &'static str, into: &mut PathBuf) {
+    if let Some(value) = map.get(name).and_then(|at| reader.text(&at)) {
+        *into = PathBuf::from(value);
+    }
+}
+
+fn paths(reader: &mut Reader, map: &mut Map<'_>, name: &'static str) -> Vec<PathBuf> {
+    let items = items(reader, map, name);
+    items
+        .iter()
+        .filter_map(|item| reader.text(item))
+        .map(PathBuf::from)
+        .collect()
+}
+
+fn texts(reader: &mut Reader, map: &mut Map<'_>, name: &'static str) -> Option<Vec<String>> {
+    let items = map.get(name).map(|at| reader.list(&at))?;
+    Some(
+        items
+            .iter()
+            .filter_map(|item| reader.text(item))
+            .map(str::to_owned)
+            .collect(),
+    )
+}
+
+fn parsed<T>(
+    reader: &mut Reader,
+    map: &mut Map<'_>,
+    name: &'static str,
+    expected: &str,
+    into: &mut T,
+) where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    if let Some(value) = map.get(name).and_then(|at| reader.parse(&at, expected)) {
+        *into = value;
+    }
+}
+
+/// A number between two bounds.
+fn bounded(
+    reader: &mut Reader,
+    map: &mut Map<'_>,
+    name: &'static str,
+    bounds: std::ops::RangeInclusive<usize>,
+    into: &mut usize,
+) {
+    let Some(at) = map.get(name) else { return };
+    match reader.parse(&at, "a number") {
+        Some(value) if bounds.contains(&value) => *into = value,
+        Some(value) => {
+            let (low, high) = (bounds.start(), bounds.end());
+            reader.fault(&at, format!("{value} is not between {low} and {high}"));
+        }
+        None => {}
+    }
+}
+
+fn api(reader: &mut Reader, map: &mut Map<'_>, api: &mut Api) {
+    path(reader, map, "socket", &mut api.socket);
+    let Some(at) = map.get("tcp") else { return };
+    let Some(mut inner) = reader.map(&at) else {
+        return;
+    };
+    let listen = inner
+        .need(reader, "listen")
+        .and_then(|at| reader.parse(&at, "an address such as 127.0.0.1:4244"));
+    let insecure = inner
+        .get("insecure")
+        .and_then(|at| reader.boolean(&at))
+        .unwrap_or(false);
+    let tls = inner.get("tls").and_then(|at| tls(reader, &at));
+    inner.end(reader);
+    if let Some(listen) = listen {
+        let tcp = Tcp {
+            listen,
+            tls,
+            insecure,
+        };
+        if tcp.tls.is_none() && !tcp.insecure && !tcp.listen.ip().is_loopback() {
+            reader.fault(
+                &at,
+                "plaintext on an address that is not loopback: give `tls`, or set `insecure: true`",
+            );
+        }
+        api.tcp = Some(tcp);
+    }
+}
+
+fn tls(reader: &mut Reader, at: &Cursor<'_>) -> Option<Tls> {
+    let mut map = reader.map(at)?;
+    let certificate = map
+        .need(reader, "certificate")
+        .and_then(|at| reader.text(&at));
+    let key = map.need(reader, "key").and_then(|at| reader.text(&at));
+    let client_ca = map
+        .get("clientCa")
+        .and_then(|at| reader.text(&at))
+        .map(PathBuf::from);
+    map.end(reader);
+    Some(Tls {
+        certificate: certificate?.into(),
+        key: key?.into(),
+        client_ca,
+    })
+}
+
+fn datapath(reader: &mut Reader, map: &mut Map<'_>, datapath: &mut Datapath) {
+    path(reader, map, "pinDir", &mut datapath.pin_dir);
+    if let Some(uplinks) = texts(reader, map, "uplinks") {
+        datapath.uplinks = uplinks;
+    }
+    text(reader, map, "portal", &mut datapath.portal);
+    parsed(
+        reader,
+        map,
+        "table",
+        "a routing table number",
+        &mut datapath.table,
+    );
+    parsed(
+        reader,
+        map,
+        "rulePriority",
+        "a number",
+        &mut datapath.rule_priority,
+    );
+    section(reader, map, "marks", |reader, map| {
+        marks(reader, map, &mut datapath.marks)
+    });
+    if let Some(at) = map.get("ringBytes") {
+        match reader.parse::<u32>(&at, "a number of bytes") {
+            Some(bytes) if bytes.is_power_of_two() && bytes >= 4096 => datapath.ring_bytes = bytes,
+            Some(bytes) => reader.fault(&at, format!("{bytes} is not a power of two from 4096")),
+            None => {}
+        }
+    }
+    let choices = [("closed", OnProxyDown::Closed), ("open", OnProxyDown::Open)];
+    if let Some(value) = map
+        .get("onProxyDown")
+        .and_then(|at| reader.choice(&at, &choices))
+    {
+        datapath.on_proxy_down = value;
+    }
+}
+
+fn marks(reader: &mut Reader, map: &mut Map<'_>, marks: &mut Marks) {
+    for (name, into) in [
+        ("mask", &mut marks.mask),
+        ("reply", &mut marks.reply),
+        ("upstream", &mut marks.upstream),
+        ("upstreamLocal", &mut marks.upstream_local),
+    ] {
+        let Some(at) = map.get(name) else { continue };
+        let Some(text) = reader.text(&at) else {
+            continue;
+        };
+        let digits = text
+            .strip_prefix("0x")
+            .map(|hex| u32::from_str_radix(hex, 16));
+        match digits.unwrap_or_else(|| text.parse()) {
+            Ok(value) => *into = value,
+            Err(error) => reader.fault(
+                &at,
+                format!("`{text}` is not a mark such as 0x1000: {error}"),
+            ),
+        }
+    }
+    if let Some(value) = map.get("allowReserved").and_then(|at| reader.boolean(&at)) {
+        marks.allow_reserved = value;
+    }
+}
+
+fn host(reader: &mut Reader, map: &mut Map<'_>, host: &mut Host) {
+    let ports = items(reader, map, "ports");
+    host.ports = ports
+        .iter()
+        .filter_map(|item| reader.parse(item, "a port"))
+        .collect();
+    host.cgroup = map
+        .get("cgroup")
+        .and_then(|at| reader.text(&at))
+        .map(PathBuf::from);
+}
+
+fn proxy(reader: &mut Reader, map: &mut Map<'_>, proxy: &mut Proxy) {
+    bounded(reader, map, "workers", 1..=64, &mut proxy.workers);
+    bounded(
+        reader,
+        map,
+        "headBytes",
+        1024..=1 << 20,
+        &mut proxy.head_bytes,
+    );
+    bounded(reader, map, "headers", 1..=256, &mut proxy.headers);
+    bounded(
+        reader,
+        map,
+        "connectionsPerEndpoint",
+        1..=1 << 20,
+        &mut proxy.connections_per_endpoint,
+    );
+    let Some(at) = map.get("headTimeout") else {
+        return;
+    };
+    let Some(text) = reader.text(&at) else { return };
+    match text.strip_suffix('s').map(str::parse::<u64>) {
+        Some(Ok(seconds)) if seconds > 0 => proxy.head_timeout = Duration::from_secs(seconds),
+        Some(Ok(_) | Err(_)) | None => {
+            reader.fault(
+                &at,
+                format!("`{text}` is not a duration in seconds such as 30s"),
+            );
+        }
+    }
+}
+
+fn flows(reader: &mut Reader, map: &mut Map<'_>, flows: &mut Flows) {
+    if let Some(at) = map.get("ring") {
+        match reader.parse::<usize>(&at, "a number") {
+            Some(size) if (size + 1).is_power_of_two() && (1..=65_535).contains(&size) => {
+                flows.ring = size;
+            }
+            Some(size) => reader.fault(&at, format!("{size} is not 2^n - 1 from 1 to 65535")),
+            None => {}
+        }
+    }
+    section(reader, map, "redact", |reader, map| {
+        redact(reader, map, &mut flows.redact)
+    });
+}
+
+fn redact(reader: &mut Reader, map: &mut Map<'_>, redact: &mut Redact) {
+    if let Some(value) = map.get("headers").and_then(|at| reader.boolean(&at)) {
+        redact.headers = value;
+    }
+    if let Some(value) = map.get("query").and_then(|at| reader.boolean(&at)) {
+        redact.query = value;
+    }
+    let lower = |names: Vec<String>| names.iter().map(|name| name.to_lowercase()).collect();
+    if let Some(names) = texts(reader, map, "allow") {
+        redact.allow = lower(names);
+    }
+    if let Some(names) = texts(reader, map, "deny") {
+        redact.deny = lower(names);
+    }
+}
+
+fn watched_port(reader: &mut Reader, at: &Cursor<'_>) -> Option<WatchedPort> {
+    let mut map = reader.map(at)?;
+    let port = map
+        .need(reader, "port")
+        .and_then(|at| reader.parse(&at, "a port"));
+    map.end(reader);
+    port.map(|port| WatchedPort { port })
+}
+
+fn endpoint(reader: &mut Reader, at: &Cursor<'_>, known: &[Endpoint]) -> Option<Endpoint> {
+    let mut map = reader.map(at)?;
+    let name = map.need(reader, "name").and_then(|at| reader.text(&at));
+    let namespace = map
+        .get("namespace")
+        .and_then(|at| reader.text(&at))
+        .unwrap_or("default");
+    let mut endpoint = Endpoint {
+        name: name.unwrap_or_default().to_owned(),
+        namespace: namespace.to_owned(),
+        labels: std::collections::BTreeMap::new(),
+        ips: Vec::new(),
+        interface: map
+            .get("interface")
+            .and_then(|at| reader.text(&at))
+            .map(str::to_owned),
+        named_ports: std::collections::BTreeMap::new(),
+        workload: None,
+        line: at.line(),
+    };
+    for (key, value) in free_entries(reader, &mut map, "labels") {
+        endpoint.labels.extend(
+            reader
+                .text(&value)
+                .map(|value| (key.to_owned(), value.to_owned())),
+        );
+    }
+    for (key, value) in free_entries(reader, &mut map, "namedPorts") {
+        endpoint.named_ports.extend(
+            reader
+                .parse(&value, "a port")
+                .map(|port| (key.to_owned(), port)),
+        );
+    }
+    if let Some(at) = map.need(reader, "ips") {
+        let items = reader.list(&at);
+        endpoint.ips = items
+            .iter()
+            .filter_map(|item| reader.parse(item, "an IP address"))
+            .collect();
+    }
+    if let Some(at) = map.get("workload") {
+        match reader.text(&at).map(|text| text.split_once('/')) {
+            Some(Some((kind, name))) => {
+                endpoint.workload = Some((kind.to_owned(), name.to_owned()))
+            }
+            Some(None) => reader.fault(&at, "expected Kind/name, such as Deployment/web"),
+            None => {}
+        }
+    }
+    check_unique(reader, at, &endpoint, known);
+    map.end(reader);
+    name.is_some().then_some(endpoint)
+}
+
+fn check_unique(reader: &mut Reader, at: &Cursor<'_>, endpoint: &Endpoint, known: &[Endpoint]) {
+    for other in known {
+        let line = other.line;
+        if other.name == endpoint.name && other.namespace == endpoint.namespace {
+            reader.fault(
+                at,
+                format!(
+                    "{}/{} stands in line {line} already",
+                    other.namespace, other.name
+                ),
+            );
+        }
+        if let Some(ip) = endpoint.ips.iter().find(|ip| other.ips.contains(ip)) {
+            reader.fault(
+                at,
+                format!("{ip} belongs to {} in line {line} already", other.name),
+            );
+        }
+        if endpoint.interface.is_some() && endpoint.interface == other.interface {
+            let interface = endpoint.interface.as_deref().unwrap_or_default();
+            reader.fault(
+                at,
+                format!(
+                    "{interface} belongs to {} in line {line} already",
+                    other.name
+                ),
+            );
+        }
+    }
+}
+
+fn free_entries<'n>(
+    reader: &mut Reader,
+    map: &mut Map<'n>,
+    name: &'static str,
+) -> Vec<(&'n str, Cursor<'n>)> {
+    let inner = map.get(name).and_then(|at| reader.map(&at));
+    inner
+        .map(|inner| inner.entries().collect())
+        .unwrap_or_default()
+}
+
+fn service(reader: &mut Reader, at: &Cursor<'_>) -> Option<Service> {
+    let mut map = reader.map(at)?;
+    let name = map.need(reader, "name").and_then(|at| reader.text(&at));
+    let namespace = map
+        .get("namespace")
+        .and_then(|at| reader.text(&at))
+        .unwrap_or("default");
+    let ips = items(reader, &mut map, "ips");
+    let ips = ips
+        .iter()
+        .filter_map(|item| reader.parse(item, "an IP address"))
+        .collect();
+    let ports = items(reader, &mut map, "ports");
+    let ports = ports
+        .iter()
+        .filter_map(|item| reader.parse(item, "a port"))
+        .collect();
+    map.end(reader);
+    Some(Service {
+        name: name?.to_owned(),
+        namespace: namespace.to_owned(),
+        ips,
+        ports,
+    })
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let node = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned();
+        Self {
+            node,
+            cluster: "default".to_owned(),
+            api: Api {
+                socket: PathBuf::from("/run/l7d/l7d.sock"),
+                tcp: None,
+            },
+            runtime_dir: PathBuf::from("/run/l7d"),
+            datapath: Datapath::default(),
+            visibility: Vec::new(),
+            host: Host::default(),
+            proxy: Proxy::default(),
+            flows: Flows::default(),
+            endpoints: Vec::new(),
+            services: Vec::new(),
+            policies: Policies::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> String {
+        read_config("l7d.yaml", text)
+            .expect_err("faults")
+            .to_string()
+    }
+
+    #[test]
+    fn reads_what_the_readme_shows() {
+        let config = read_config(
+            "l7d.yaml",
+            "visibility:\n  - { port: 80 }\nendpoints:\n  - name: user-service\n    namespace: prod-app\n    labels: { app: user-service }\n    ips: [10.244.1.12]\n    interface: veth-user\npolicies:\n  directory: /etc/l7d/policies\n",
+        )
+        .expect("a configuration");
+        assert_eq!(config.visibility, [WatchedPort { port: 80 }]);
+        assert_eq!(config.endpoints[0].interface.as_deref(), Some("veth-user"));
+        assert_eq!(config.flows.ring, 4095);
+    }
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        assert_eq!(
+            read_config("l7d.yaml", "").expect("defaults"),
+            Config::default()
+        );
+    }
+
+    #[test]
+    fn faults_name_line_field_and_what_was_meant() {
+        assert_eq!(
+            faults("endpoints:\n- name: a\n  ips: [10.0.0.1]\n  intreface: veth0\n"),
+            "l7d.yaml:4:3: endpoints[0].intreface: unknown field (did you mean `interface`?)"
+        );
+        assert!(faults("visibility: [{port: http}]").contains("`http` is not a port"));
+        assert!(faults("flows: {ring: 4096}").contains("2^n - 1"));
+        assert!(faults("api: {tcp: {listen: \"0.0.0.0:4244\"}}").contains("insecure"));
+        let twice = "endpoints:\n- {name: a, ips: [10.0.0.1]}\n- {name: b, ips: [10.0.0.1]}\n";
+        assert!(faults(twice).contains("10.0.0.1 belongs to a in line 2 already"));
+    }
+}

@@ -1,0 +1,192 @@
+//! Hooks on interfaces and cgroups: attached once, pinned, updated in place by the next start.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use aya::Ebpf;
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::tc::SchedClassifierLink;
+use aya::programs::{
+    CgroupAttachMode, CgroupSockAddr, ProgramError, SchedClassifier, SockOps, TcAttachType,
+};
+
+use super::Error;
+
+/// Programs of one kind of interface, with the side they sit on.
+pub(super) type Hooks = [(&'static str, TcAttachType)];
+
+/// A pod's host interface: its ingress is what the pod sends.
+pub(super) const POD: [(&str, TcAttachType); 2] = [
+    ("from_pod", TcAttachType::Ingress),
+    ("to_pod", TcAttachType::Egress),
+];
+/// An interface that leads out of the node.
+pub(super) const UPLINK: [(&str, TcAttachType); 2] = [
+    ("from_network", TcAttachType::Ingress),
+    ("to_network", TcAttachType::Egress),
+];
+/// The portal.
+pub(super) const PORTAL: [(&str, TcAttachType); 1] = [("portal", TcAttachType::Ingress)];
+
+const CLASSIFIERS: [&str; 5] = ["from_pod", "to_pod", "from_network", "to_network", "portal"];
+const SOCK_ADDRS: [&str; 4] = ["connect4", "connect6", "peer4", "peer6"];
+const SOCK_OPS: &str = "established";
+
+/// Hands all programs to the kernel's verifier.
+pub(super) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
+    for name in CLASSIFIERS {
+        let program: &mut SchedClassifier = program(ebpf, name)?;
+        program.load().map_err(|cause| Error::Program {
+            program: name,
+            cause,
+        })?;
+    }
+    for name in SOCK_ADDRS {
+        let program: &mut CgroupSockAddr = program(ebpf, name)?;
+        program.load().map_err(|cause| Error::Program {
+            program: name,
+            cause,
+        })?;
+    }
+    let program: &mut SockOps = program(ebpf, SOCK_OPS)?;
+    program.load().map_err(|cause| Error::Program {
+        program: SOCK_OPS,
+        cause,
+    })
+}
+
+fn program<'e, P>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut P, Error>
+where
+    &'e mut P: TryFrom<&'e mut aya::programs::Program, Error = ProgramError>,
+{
+    ebpf.program_mut(name)
+        .ok_or(Error::NoProgram(name))?
+        .try_into()
+        .map_err(|cause| Error::Program {
+            program: name,
+            cause,
+        })
+}
+
+/// Attaches hooks to an interface, or makes the pinned links of an earlier start run the programs
+/// of this one.
+pub(super) fn interface(
+    ebpf: &mut Ebpf,
+    links: &Path,
+    interface: &str,
+    index: u32,
+    hooks: &Hooks,
+) -> Result<(), Error> {
+    for (name, side) in hooks {
+        let pin = links.join(format!("{index}-{name}"));
+        let program: &mut SchedClassifier = program(ebpf, name)?;
+        if adopt(program, &pin) {
+            continue;
+        }
+        let fault = |cause| Error::Attach {
+            program: name,
+            target: interface.to_owned(),
+            cause,
+        };
+        let id = program.attach(interface, *side).map_err(fault)?;
+        let link = program.take_link(id).map_err(fault)?;
+        // Kernels before 6.6 have no tcx: their clsact filters live on the interface by
+        // themselves and need no pin.
+        if let Ok(link) = FdLink::try_from(link) {
+            let pinned = link
+                .pin(&pin)
+                .map_err(|cause| Error::Pin { path: pin, cause })?;
+            drop(pinned);
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the program of a pinned link; a link whose interface is gone is removed.
+fn adopt(program: &mut SchedClassifier, pin: &Path) -> bool {
+    let Ok(pinned) = PinnedLink::from_pin(pin) else {
+        return false;
+    };
+    let adopted = SchedClassifierLink::try_from(FdLink::from(pinned))
+        .is_ok_and(|link| program.attach_to_link(link).is_ok());
+    if !adopted {
+        remove(pin);
+    }
+    adopted
+}
+
+/// Attaches the socket hooks to a cgroup.
+pub(super) fn cgroup(ebpf: &mut Ebpf, links: &Path, path: &Path) -> Result<(), Error> {
+    let cgroup = File::open(path).map_err(|cause| Error::Cgroup {
+        path: path.to_owned(),
+        cause,
+    })?;
+    for name in SOCK_ADDRS {
+        let program: &mut CgroupSockAddr = program(ebpf, name)?;
+        let fault = |cause| Error::Attach {
+            program: name,
+            target: path.display().to_string(),
+            cause,
+        };
+        let id = program
+            .attach(&cgroup, CgroupAttachMode::AllowMultiple)
+            .map_err(fault)?;
+        let link = program.take_link(id).map_err(fault)?;
+        let link = FdLink::try_from(link).map_err(|cause| Error::Link { cause })?;
+        repin(link, links.join(format!("cgroup-{name}")))?;
+    }
+    let program: &mut SockOps = program(ebpf, SOCK_OPS)?;
+    let fault = |cause| Error::Attach {
+        program: SOCK_OPS,
+        target: path.display().to_string(),
+        cause,
+    };
+    let id = program
+        .attach(&cgroup, CgroupAttachMode::AllowMultiple)
+        .map_err(fault)?;
+    let link = program.take_link(id).map_err(fault)?;
+    let link = FdLink::try_from(link).map_err(|cause| Error::Link { cause })?;
+    repin(link, links.join(format!("cgroup-{SOCK_OPS}")))
+}
+
+/// Pins a link in the place of an earlier one, which ends with its pin. For a moment both run:
+/// the second sees a connection that is redirected already, and leaves it.
+fn repin(link: FdLink, pin: PathBuf) -> Result<(), Error> {
+    remove(&pin);
+    let pinned = link
+        .pin(&pin)
+        .map_err(|cause| Error::Pin { path: pin, cause })?;
+    drop(pinned);
+    Ok(())
+}
+
+/// Removes the pins of an interface that is gone.
+pub(super) fn forget(links: &Path, index: u32) {
+    for (name, _) in POD.iter().chain(&UPLINK).chain(&PORTAL) {
+        remove(&links.join(format!("{index}-{name}")));
+    }
+}
+
+fn remove(pin: &Path) {
+    match std::fs::remove_file(pin) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(pin = %pin.display(), %error, "a stale pin stays"),
+    }
+}
+
+/// Removes everything that the kernel keeps for us: hooks detach with their pins. Says what was
+/// removed.
+pub fn cleanup(pin_dir: &Path) -> Result<Vec<String>, Error> {
+    match std::fs::remove_dir_all(pin_dir) {
+        Ok(()) => Ok(vec![format!(
+            "programs, links and maps below {}",
+            pin_dir.display()
+        )]),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(cause) => Err(Error::Remove {
+            path: pin_dir.to_owned(),
+            cause,
+        }),
+    }
+}

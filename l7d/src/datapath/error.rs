@@ -1,0 +1,96 @@
+//! What can go wrong with the kernel side.
+
+use std::path::PathBuf;
+
+/// What can go wrong with the kernel side, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The binary carries no kernel programs.
+    #[error(
+        "this binary was built without kernel programs: run `cargo xtask ebpf`, then build again"
+    )]
+    NoPrograms,
+    /// The pin folder cannot be made.
+    #[error("{}: {cause}; it must be on a bpf filesystem (mount -t bpf bpf /sys/fs/bpf) and be writable by root", folder.display())]
+    PinFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The object was refused.
+    #[error(
+        "the kernel programs cannot be loaded: {cause}; root or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed"
+    )]
+    Load {
+        /// Why.
+        cause: aya::EbpfError,
+    },
+    /// One program was refused.
+    #[error("kernel program {program}: {cause}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// Why.
+        cause: aya::programs::ProgramError,
+    },
+    /// The object has no such program.
+    #[error(
+        "kernel program {0} is missing from this binary: build it again after `cargo xtask ebpf`"
+    )]
+    NoProgram(&'static str),
+    /// A hook cannot be attached.
+    #[error("{program} cannot be attached to {target}: {cause}")]
+    Attach {
+        /// The program.
+        program: &'static str,
+        /// Interface or cgroup.
+        target: String,
+        /// Why.
+        cause: aya::programs::ProgramError,
+    },
+    /// A hook has no link to pin.
+    #[error("a socket hook cannot be pinned: {cause}; kernel 5.7 or newer is needed")]
+    Link {
+        /// Why.
+        cause: aya::programs::links::LinkError,
+    },
+    /// A link cannot be pinned.
+    #[error("{}: the link cannot be pinned: {cause}", path.display())]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        cause: aya::pin::PinError,
+    },
+    /// The object has no such map.
+    #[error("kernel map {0} is missing from this binary: build it again after `cargo xtask ebpf`")]
+    NoMap(&'static str),
+    /// A map cannot be read or written.
+    #[error("kernel map {map}: {cause}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// Why.
+        cause: aya::maps::MapError,
+    },
+    /// A cgroup cannot be opened.
+    #[error("cgroup {}: {cause}; the socket hooks need the cgroup v2 hierarchy", path.display())]
+    Cgroup {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The node's network cannot be changed.
+    #[error(transparent)]
+    HostNetwork(#[from] super::host_network::Error),
+    /// A pin cannot be removed.
+    #[error("{}: cannot be removed: {cause}", path.display())]
+    Remove {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+}

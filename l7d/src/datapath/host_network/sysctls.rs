@@ -1,0 +1,114 @@
+//! Sysctls that we change, and the values they had before.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+
+/// Changed sysctls below `/proc/sys/net`, with their former values on disk, so that a crash or a
+/// second start never forgets them.
+#[derive(Debug)]
+pub(super) struct Sysctls {
+    state: PathBuf,
+    former: BTreeMap<String, String>,
+}
+
+impl Sysctls {
+    /// Reads what an earlier start remembered.
+    pub(super) fn open(state: &Path) -> Result<Self, Error> {
+        let fault = |cause| Error::State {
+            path: state.to_owned(),
+            cause,
+        };
+        let former = match std::fs::read_to_string(state) {
+            Ok(text) => serde_json::from_str(&text).map_err(|error| fault(error.into()))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),
+            Err(cause) => return Err(fault(cause)),
+        };
+        Ok(Self {
+            state: state.to_owned(),
+            former,
+        })
+    }
+
+    /// Lets packets in by `interface` whatever address they come from.
+    pub(super) fn pass_anything(&mut self, interface: &str) -> Result<(), Error> {
+        self.set(&format!("ipv4/conf/{interface}/rp_filter"), "0")
+    }
+
+    /// Switches a sysctl off if it is on.
+    pub(super) fn set_if_nonzero(&mut self, name: &str) -> Result<(), Error> {
+        if read(name)? == "0" {
+            Ok(())
+        } else {
+            self.set(name, "0")
+        }
+    }
+
+    /// Sets a sysctl, remembering its first former value before the change.
+    pub(super) fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        let before = read(name)?;
+        if before == value {
+            return Ok(());
+        }
+        if !self.former.contains_key(name) {
+            self.former.insert(name.to_owned(), before);
+            self.save()?;
+        }
+        write(name, value)
+    }
+
+    /// Puts all former values back; sysctls of interfaces that are gone went with them.
+    pub(super) fn restore(&mut self) -> Result<Vec<String>, Error> {
+        let mut restored = Vec::new();
+        for (name, value) in &self.former {
+            match write(name, value) {
+                Ok(()) => restored.push(format!("sysctl net/{name} = {value}")),
+                Err(Error::Sysctl { cause, .. }) if cause.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.former.clear();
+        match std::fs::remove_file(&self.state) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => Err(Error::State {
+                path: self.state.clone(),
+                cause,
+            }),
+            Ok(()) | Err(_) => Ok(restored),
+        }
+    }
+
+    /// Written beside and renamed, so that a crash leaves the old file or the new one.
+    fn save(&self) -> Result<(), Error> {
+        let fault = |cause| Error::State {
+            path: self.state.clone(),
+            cause,
+        };
+        let text =
+            serde_json::to_string_pretty(&self.former).map_err(|error| fault(error.into()))?;
+        if let Some(folder) = self.state.parent() {
+            std::fs::create_dir_all(folder).map_err(fault)?;
+        }
+        let fresh = self.state.with_extension("new");
+        std::fs::write(&fresh, text).map_err(fault)?;
+        std::fs::rename(&fresh, &self.state).map_err(fault)
+    }
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new("/proc/sys/net").join(name)
+}
+
+fn read(name: &str) -> Result<String, Error> {
+    let path = path(name);
+    match std::fs::read_to_string(&path) {
+        Ok(value) => Ok(value.trim().to_owned()),
+        Err(cause) => Err(Error::Sysctl { path, cause }),
+    }
+}
+
+fn write(name: &str, value: &str) -> Result<(), Error> {
+    let path = path(name);
+    std::fs::write(&path, value).map_err(|cause| Error::Sysctl { path, cause })
+}

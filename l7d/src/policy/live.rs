@@ -1,0 +1,114 @@
+//! The pointer to the compiled policy set, and what is kept ready beside it.
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use arc_swap::ArcSwap;
+use policy_l7::{Compiled, Provenance, RuleId};
+use tokio::sync::watch;
+
+use super::judge::{Door, Judge};
+use crate::record::{Party, PolicyKind, PolicyRef};
+
+/// One compiled policy set with the references that records need, made once per change.
+#[derive(Debug)]
+pub struct State {
+    /// The compiled set.
+    pub compiled: Arc<Compiled>,
+    refs: AHashMap<RuleId, Arc<[PolicyRef]>>,
+    none: Arc<[PolicyRef]>,
+}
+
+/// The policy of this moment.
+#[derive(Debug)]
+pub struct Live {
+    state: ArcSwap<State>,
+    changes: watch::Sender<u64>,
+}
+
+impl State {
+    fn new(compiled: Arc<Compiled>) -> Self {
+        let revision = compiled.revision();
+        let refs = compiled
+            .rules()
+            .map(|(id, provenance)| (id, Arc::from(vec![policy_ref(provenance, revision)])))
+            .collect();
+        Self {
+            compiled,
+            refs,
+            none: Arc::from(Vec::new()),
+        }
+    }
+
+    /// What a record says about the rule that decided; shared, not allocated.
+    pub fn refs(&self, rule: RuleId) -> Arc<[PolicyRef]> {
+        Arc::clone(self.refs.get(&rule).unwrap_or(&self.none))
+    }
+
+    /// What a record says when several policies decided together, such as a default deny.
+    pub fn refs_of(&self, provenances: &[Provenance]) -> Arc<[PolicyRef]> {
+        let revision = self.compiled.revision();
+        provenances
+            .iter()
+            .map(|provenance| policy_ref(provenance, revision))
+            .collect()
+    }
+}
+
+impl Live {
+    /// Starts with `compiled`.
+    pub fn new(compiled: Arc<Compiled>) -> Self {
+        let (changes, _) = watch::channel(compiled.revision());
+        Self {
+            state: ArcSwap::from_pointee(State::new(compiled)),
+            changes,
+        }
+    }
+
+    /// The policy of this moment.
+    pub fn load(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    /// Runs `read` on the policy of this moment, without touching its reference count.
+    pub(super) fn with<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.state.load())
+    }
+
+    /// Replaces the policy. Requests judged from now on follow the new one.
+    pub fn store(&self, compiled: Arc<Compiled>) {
+        let revision = compiled.revision();
+        self.state.store(Arc::new(State::new(compiled)));
+        self.changes.send_replace(revision);
+    }
+
+    /// Tells of each change, with the revision.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Which door a new connection takes.
+    pub fn door(self: &Arc<Self>, source: &Party, destination: &Party) -> Door {
+        match Judge::for_connection(self, source, destination) {
+            Some(judge) => Door::Enforce(judge),
+            None => Door::Watch,
+        }
+    }
+}
+
+fn policy_ref(provenance: &Provenance, revision: u64) -> PolicyRef {
+    PolicyRef {
+        kind: match provenance.kind {
+            policy_l7::PolicyKind::CiliumNetworkPolicy => PolicyKind::CiliumNetworkPolicy,
+            policy_l7::PolicyKind::CiliumClusterwideNetworkPolicy => {
+                PolicyKind::CiliumClusterwideNetworkPolicy
+            }
+            policy_l7::PolicyKind::NetworkPolicy => PolicyKind::NetworkPolicy,
+        },
+        namespace: provenance.namespace.clone(),
+        name: provenance.name.clone(),
+        labels: provenance.labels.clone(),
+        revision,
+        rule: provenance.rule.clone(),
+    }
+}

@@ -1,0 +1,16 @@
+//! The current policy, as a live pointer.
+//!
+//! [`Live`] holds the compiled policy set of this moment. A proxied connection asks it once which
+//! [`Door`] it takes, and then, if enforced, asks its [`Judge`] for every request: each call reads
+//! the pointer anew, so a keep-alive connection follows a policy change at its next request.
+//!
+//! An allowed request comes back as a [`Permit`]: it has private fields, cannot be cloned, and is
+//! the only thing the enforcing relay accepts as a reason to move a request's bytes.
+
+mod judge;
+mod live;
+mod store;
+
+pub use judge::{Denial, Door, Judge, Permit};
+pub use live::{Live, State};
+pub use store::{LoadReport, PolicyStore};
