@@ -1,0 +1,80 @@
+//! Asking a server, and printing what it sends until it ends or the user does.
+
+use std::io::Write;
+use std::pin::pin;
+
+use futures_util::FutureExt;
+use proto::observer::{GetAgentEventsRequest, GetDebugEventsRequest, GetFlowsRequest};
+use tonic::{Code, Response, Status, Streaming};
+
+use crate::cli::failure::Failure;
+use crate::cli::server::Server;
+use crate::print::Printer;
+
+/// Prints flows.
+pub(super) async fn flows<W: Write, E: Write>(
+    server: &Server,
+    request: GetFlowsRequest,
+    printer: &mut Printer<W, E>,
+) -> Result<(), Failure> {
+    let mut observer = server.observer().await?;
+    let answer = observer.get_flows(request).await;
+    print(server, "the request for flows", answer, printer, Printer::flows).await
+}
+
+/// Prints agent events.
+pub(super) async fn agent_events<W: Write, E: Write>(
+    server: &Server,
+    request: GetAgentEventsRequest,
+    printer: &mut Printer<W, E>,
+) -> Result<(), Failure> {
+    let mut observer = server.observer().await?;
+    let answer = observer.get_agent_events(request).await;
+    print(server, "the request for agent events", answer, printer, Printer::agent_event).await
+}
+
+/// Prints debug events.
+pub(super) async fn debug_events<W: Write, E: Write>(
+    server: &Server,
+    request: GetDebugEventsRequest,
+    printer: &mut Printer<W, E>,
+) -> Result<(), Failure> {
+    let mut observer = server.observer().await?;
+    let answer = observer.get_debug_events(request).await;
+    print(server, "the request for debug events", answer, printer, Printer::debug_event).await
+}
+
+async fn print<T, W: Write, E: Write>(
+    server: &Server,
+    what: &str,
+    answer: Result<Response<Streaming<T>>, Status>,
+    printer: &mut Printer<W, E>,
+    mut show: impl FnMut(&mut Printer<W, E>, &T) -> std::io::Result<()>,
+) -> Result<(), Failure> {
+    let refused = |status: Status| server.refused(what, &status);
+    let mut stream = answer.map_err(refused)?.into_inner();
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
+    loop {
+        let mut message = pin!(stream.message());
+        // Only a pause in the stream is worth a write: a burst goes out in large pieces.
+        let next = match message.as_mut().now_or_never() {
+            Some(next) => next,
+            None => {
+                printer.flush()?;
+                tokio::select! {
+                    next = message => next,
+                    _interrupt = &mut interrupted => return Ok(()),
+                }
+            }
+        };
+        match next {
+            Ok(Some(response)) => show(printer, &response)?,
+            Ok(None) => return Ok(()),
+            Err(status) if status.code() == Code::Cancelled => return Ok(()),
+            Err(status) => {
+                printer.flush()?;
+                return Err(refused(status));
+            }
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! Which server to ask, and how to reach it: a unix socket, TCP, or TLS.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use super::failure::Failure;
+
+/// Where an agent on this machine listens.
+pub const AGENT_SOCKET: &str = "/run/l7d/l7d.sock";
+/// Where a relay is usually forwarded to.
+const RELAY: &str = "localhost:4245";
+/// The largest answer a server may send: a status names its nodes, a flow its headers.
+const MESSAGE_BYTES: usize = 64 << 20;
+
+/// Flags that say which server to ask.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServerFlags {
+    /// Server to ask: HOST:PORT, tls://HOST:PORT or unix://PATH. Without it, the agent's socket
+    /// /run/l7d/l7d.sock if there is one, else localhost:4245 [env: HUBBLE_SERVER, L7D_SERVER]
+    #[arg(long, value_name = "ADDRESS")]
+    pub server: Option<String>,
+    /// How long connecting may take [default: 5s] [env: HUBBLE_TIMEOUT]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// How long an answer may take (status, list) [default: 12s] [env: HUBBLE_REQUEST_TIMEOUT]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub request_timeout: Option<Duration>,
+    /// Use TLS; implied by a tls:// address [env: HUBBLE_TLS]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub tls: Option<bool>,
+    /// Trust whatever certificate the server shows [env: HUBBLE_TLS_ALLOW_INSECURE]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub tls_allow_insecure: Option<bool>,
+    /// Authorities to trust instead of the usual ones, PEM [env: HUBBLE_TLS_CA_CERT_FILES]
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    pub tls_ca_cert_files: Vec<String>,
+    /// Certificate to show to the server, PEM [env: HUBBLE_TLS_CLIENT_CERT_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_cert_file: Option<String>,
+    /// Key of that certificate, PEM [env: HUBBLE_TLS_CLIENT_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_key_file: Option<String>,
+    /// Name the server's certificate must have [env: HUBBLE_TLS_SERVER_NAME]
+    #[arg(long, value_name = "NAME")]
+    pub tls_server_name: Option<String>,
+    /// User name for basic authentication, over TLS only [env: HUBBLE_BASIC_AUTH_USERNAME]
+    #[arg(long, value_name = "NAME")]
+    pub basic_auth_username: Option<String>,
+    /// Password for basic authentication [env: HUBBLE_BASIC_AUTH_PASSWORD]
+    #[arg(long, value_name = "PASSWORD")]
+    pub basic_auth_password: Option<String>,
+    /// Forward a port of the cluster's relay to this machine first
+    #[arg(short = 'P', long)]
+    pub port_forward: bool,
+    /// Local port to forward, 0 for any [default: 4245]
+    #[arg(long, value_name = "PORT")]
+    pub port_forward_port: Option<u16>,
+    /// Context of the Kubernetes configuration, with --port-forward
+    #[arg(long, value_name = "NAME")]
+    pub kube_context: Option<String>,
+    /// Namespace of the relay, with --port-forward [default: kube-system]
+    #[arg(long, value_name = "NAME")]
+    pub kube_namespace: Option<String>,
+    /// Kubernetes configuration, with --port-forward
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<String>,
+}
+
+/// Reads `5s`, `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let time = super::observe::time::parse(text, now)
+        .map_err(|_not_a_time| "expected a duration like 5s or 1m30s".to_owned())?;
+    Duration::try_from(now.duration_since(time))
+        .map_err(|_negative| "expected a duration of at least 0s".to_owned())
+}
+
+/// A server and how to reach it, after flags, environment and defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The address as it was given, for messages.
+    pub shown: String,
+    target: Target,
+    timeout: Duration,
+    request_timeout: Duration,
+    tls: Option<Tls>,
+    authorization: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    Tcp(String),
+    Unix(String),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Tls {
+    authorities: Vec<String>,
+    identity: Option<(String, String)>,
+    server_name: Option<String>,
+}
+
+impl ServerFlags {
+    /// Settles what the flags leave open: from the environment (`env` gives a variable's value),
+    /// else by default.
+    pub fn settle(&self, env: impl Fn(&str) -> Option<String>) -> Result<Server, Failure> {
+        let named = |name: &str| {
+            [format!("L7D_{name}"), format!("HUBBLE_{name}")]
+                .iter()
+                .find_map(|name| env(name))
+                .filter(|value| !value.is_empty())
+        };
+        let text = |flag: &Option<String>, name: &str| flag.clone().or_else(|| named(name));
+        let switch = |flag: Option<bool>, name: &str| {
+            flag.unwrap_or_else(|| named(name).is_some_and(|v| v == "true" || v == "1"))
+        };
+        let time = |flag: Option<Duration>, name: &str, default| match (flag, named(name)) {
+            (Some(given), _) => Ok(given),
+            (None, Some(value)) => duration(&value)
+                .map_err(|error| Failure::usage(format!("HUBBLE_{name}={value}: {error}"))),
+            (None, None) => Ok(Duration::from_secs(default)),
+        };
+        self.refuse_what_is_missing(switch(self.tls_allow_insecure, "TLS_ALLOW_INSECURE"))?;
+        let shown = text(&self.server, "SERVER").unwrap_or_else(default_server);
+        let (target, tls_target) = target(&shown);
+        let wants_tls = tls_target || switch(self.tls, "TLS");
+        let identity = match (
+            text(&self.tls_client_cert_file, "TLS_CLIENT_CERT_FILE"),
+            text(&self.tls_client_key_file, "TLS_CLIENT_KEY_FILE"),
+        ) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => {
+                return Err(Failure::usage(
+                    "invalid flag(s): certificate and private key are both required, but only \
+                     one was provided",
+                ));
+            }
+        };
+        let mut authorities = self.tls_ca_cert_files.clone();
+        if let (true, Some(files)) = (authorities.is_empty(), named("TLS_CA_CERT_FILES")) {
+            authorities.extend(files.split(',').map(str::to_owned));
+        }
+        let server_name = text(&self.tls_server_name, "TLS_SERVER_NAME");
+        let authorization = text(&self.basic_auth_username, "BASIC_AUTH_USERNAME").map(|user| {
+            let password = text(&self.basic_auth_password, "BASIC_AUTH_PASSWORD");
+            format!("Basic {}", base64(&format!("{user}:{}", password.unwrap_or_default())))
+        });
+        if !wants_tls && (identity.is_some() || authorization.is_some()) {
+            return Err(Failure::usage("transport layer security required")
+                .advise("add --tls, or give the server as tls://HOST:PORT"));
+        }
+        Ok(Server {
+            target,
+            timeout: time(self.timeout, "TIMEOUT", 5)?,
+            request_timeout: time(self.request_timeout, "REQUEST_TIMEOUT", 12)?,
+            tls: wants_tls.then_some(Tls { authorities, identity, server_name }),
+            authorization,
+            shown,
+        })
+    }
+
+    fn refuse_what_is_missing(&self, insecure: bool) -> Result<(), Failure> {
+        if self.port_forward {
+            let namespace = self.kube_namespace.as_deref().unwrap_or("kube-system");
+            let port = self.port_forward_port.unwrap_or(4245);
+            return Err(Failure::usage("--port-forward is not available in this build").advise(
+                format!(
+                    "run `kubectl -n {namespace} port-forward service/hubble-relay {port}:80` \
+                     beside it, and use --server localhost:{port}"
+                ),
+            ));
+        }
+        if insecure {
+            return Err(Failure::usage("--tls-allow-insecure is not available in this build")
+                .advise(
+                    "give the server's authority with --tls-ca-cert-files, and its name with \
+                     --tls-server-name",
+                ));
+        }
+        Ok(())
+    }
+}
+
+fn default_server() -> String {
+    if Path::new(AGENT_SOCKET).exists() {
+        format!("unix://{AGENT_SOCKET}")
+    } else {
+        RELAY.to_owned()
+    }
+}
+
+/// The target of an address, and whether it asks for TLS.
+fn target(address: &str) -> (Target, bool) {
+    if let Some(path) = address.strip_prefix("unix:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return (Target::Unix(path.to_owned()), false);
+    }
+    if let Some(host) = address.strip_prefix("tls://") {
+        return (Target::Tcp(host.to_owned()), true);
+    }
+    let host = address.strip_prefix("tcp://").or_else(|| address.strip_prefix("dns:///"));
+    (Target::Tcp(host.unwrap_or(address).to_owned()), false)
+}
+
+impl Server {
+    /// How long a single answer may take.
+    pub fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// Connects.
+    pub async fn connect(&self) -> Result<Channel, Failure> {
+        match &self.target {
+            Target::Unix(path) => self.connect_unix(path).await,
+            Target::Tcp(host) => self.connect_tcp(host).await,
+        }
+    }
+
+    async fn connect_unix(&self, path: &str) -> Result<Channel, Failure> {
+        let path = path.to_owned();
+        // The URI is needed by HTTP/2 and means nothing to a unix socket.
+        Endpoint::from_static("http://localhost")
+            .connect_timeout(self.timeout)
+            .connect_with_connector(tower::service_fn(move |_uri| {
+                let path = path.clone();
+                async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            }))
+            .await
+            .map_err(|error| self.unreachable(&error))
+    }
+
+    async fn connect_tcp(&self, host: &str) -> Result<Channel, Failure> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{host}"))
+            .map_err(|error| {
+                Failure::usage(format!("{}: not an address: {error}", self.shown))
+                    .advise("use HOST:PORT, tls://HOST:PORT or unix://PATH")
+            })?
+            .connect_timeout(self.timeout)
+            .tcp_keepalive(Some(Duration::from_secs(30)));
+        if let Some(tls) = &self.tls {
+            endpoint = endpoint
+                .tls_config(tls.config()?)
+                .map_err(|error| Failure::failed("cannot set up TLS", causes(&error)))?;
+        }
+        endpoint.connect().await.map_err(|error| self.unreachable(&error))
+    }
+
+    fn unreachable(&self, error: &tonic::transport::Error) -> Failure {
+        let cause = causes(error);
+        let hint = match &self.target {
+            Target::Unix(_) if cause.contains("ermission denied") => {
+                "the socket belongs to another user: run it with sudo".to_owned()
+            }
+            Target::Unix(_) => {
+                "is the agent running? start it with `sudo l7d agent --config FILE`, or name \
+                 another server with --server"
+                    .to_owned()
+            }
+            Target::Tcp(host) => format!(
+                "is a relay or an agent listening at {host}? name another server with --server \
+                 (HOST:PORT, tls://HOST:PORT, unix://PATH)"
+            ),
+        };
+        Failure::failed(format!("cannot reach the server at {}", self.shown), cause).advise(hint)
+    }
+
+    /// A client of the Observer service.
+    pub async fn observer(&self) -> Result<super::Observer, Failure> {
+        let channel = self.connect().await?;
+        let channel = InterceptedService::new(channel, self.credentials()?);
+        Ok(super::Observer::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES))
+    }
+
+    /// What is added to each request.
+    pub fn credentials(&self) -> Result<Credentials, Failure> {
+        let parsed = self.authorization.as_deref().map(str::parse).transpose();
+        let authorization = parsed.map_err(|error: tonic::metadata::errors::InvalidMetadataValue| {
+            Failure::failed("cannot send the credentials", error)
+        })?;
+        Ok(Credentials { authorization })
+    }
+
+    /// A failed request, for people.
+    pub fn refused(&self, what: &str, status: &tonic::Status) -> Failure {
+        let failure = match status.code() {
+            // The server read the request and says what is wrong with it, in its own words.
+            tonic::Code::Unknown | tonic::Code::InvalidArgument => {
+                Failure::failed(format!("{what} was refused"), status.message())
+            }
+            code => Failure::failed(format!("{what} failed"), format!("{code}: {}", status.message())),
+        };
+        match status.code() {
+            tonic::Code::Unimplemented => failure.advise(format!(
+                "the server at {} does not offer this; agents and relays offer different parts",
+                self.shown
+            )),
+            tonic::Code::DeadlineExceeded => failure.advise("allow more with --request-timeout"),
+            _ => failure,
+        }
+    }
+}
+
+/// Adds credentials to requests.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    authorization: Option<AsciiMetadataValue>,
+}
+
+impl tonic::service::Interceptor for Credentials {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        if let Some(value) = &self.authorization {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Tls {
+    fn config(&self) -> Result<ClientTlsConfig, Failure> {
+        let read = |file: &String| {
+            std::fs::read(file).map_err(|error| Failure::failed(format!("cannot read {file}"), error))
+        };
+        let mut config = ClientTlsConfig::new();
+        for file in &self.authorities {
+            config = config.ca_certificate(Certificate::from_pem(read(file)?));
+        }
+        if let Some((certificate, key)) = &self.identity {
+            config = config.identity(Identity::from_pem(read(certificate)?, read(key)?));
+        }
+        if let Some(name) = &self.server_name {
+            config = config.domain_name(name);
+        }
+        Ok(config)
+    }
+}
+
+/// The innermost cause of an error: the outer ones only say "transport error".
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// RFC 4648 §4, with padding.
+fn base64(text: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut encoded = String::new();
+    for chunk in text.as_bytes().chunks(3) {
+        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
+        for position in 0..4 {
+            let index = usize::try_from(bits >> (18 - 6 * position) & 63).unwrap_or_default();
+            match ALPHABET.get(index) {
+                Some(letter) if position <= chunk.len() => encoded.push(char::from(*letter)),
+                _ => encoded.push('='),
+            }
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settle(flags: ServerFlags, env: &[(&str, &str)]) -> Result<Server, String> {
+        flags
+            .settle(|name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+            .map_err(|failure| failure.to_string())
+    }
+
+    fn flags(server: &str) -> ServerFlags {
+        ServerFlags { server: Some(server.to_owned()), ..ServerFlags::default() }
+    }
+
+    #[test]
+    fn reads_addresses() {
+        assert_eq!(target("unix:///run/x.sock"), (Target::Unix("/run/x.sock".to_owned()), false));
+        assert_eq!(target("unix:/run/x.sock"), (Target::Unix("/run/x.sock".to_owned()), false));
+        assert_eq!(target("tls://a:443"), (Target::Tcp("a:443".to_owned()), true));
+        assert_eq!(target("[::1]:4245"), (Target::Tcp("[::1]:4245".to_owned()), false));
+    }
+
+    #[test]
+    fn prefers_flags_to_environment() {
+        let env = [("HUBBLE_SERVER", "b:1"), ("L7D_SERVER", "c:1"), ("HUBBLE_TIMEOUT", "7s")];
+        let server = settle(flags("a:1"), &env).unwrap();
+        assert_eq!((server.shown.as_str(), server.timeout.as_secs()), ("a:1", 7));
+        assert_eq!(settle(ServerFlags::default(), &env).unwrap().shown, "c:1");
+        assert_eq!(settle(ServerFlags::default(), &env[..1]).unwrap().shown, "b:1");
+    }
+
+    #[test]
+    fn wants_tls_for_credentials() {
+        let user = ServerFlags { basic_auth_username: Some("u".to_owned()), ..flags("a:1") };
+        assert_eq!(settle(user.clone(), &[]).unwrap_err(), "transport layer security required");
+        let user = ServerFlags { server: Some("tls://a:1".to_owned()), ..user };
+        assert_eq!(settle(user, &[]).unwrap().authorization.unwrap(), "Basic dTo=");
+    }
+
+    #[test]
+    fn wants_certificate_and_key_together() {
+        let half = ServerFlags { tls_client_cert_file: Some("a".to_owned()), ..flags("tls://a:1") };
+        assert!(settle(half, &[]).unwrap_err().contains("both required"));
+    }
+
+    #[test]
+    fn encodes_base64() {
+        for (plain, encoded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
+            assert_eq!(base64(plain), encoded);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `l7d status`: whether a server is well, and what it holds.
+
+use std::io;
+use std::time::Duration;
+
+use clap::Args;
+use proto::observer::ServerStatusRequest;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::failure::Failure;
+use super::observe::args::Output;
+use super::server::{Server, ServerFlags};
+use crate::print::status::{self, Section, Status};
+
+/// The name under which servers of the Hubble API say how they are.
+const HEALTH_NAME: &str = "hubble.server.Observer";
+
+/// Arguments of `l7d status`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  l7d status                                   the agent of this node
+  l7d status --server localhost:4245           a relay
+  l7d status -o json | jq .num_flows           for scripts
+
+Exit code 0 says that the server is well, 1 that it is not or cannot be reached.")]
+pub struct StatusArgs {
+    /// Form of the output
+    #[arg(short, long, value_enum, value_name = "FORM", default_value = "compact")]
+    #[arg(help_heading = "Formatting")]
+    pub output: Output,
+    /// JSON file with what an l7d agent tells of itself, shown below the status
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub agent_sections: Option<String>,
+    /// Which server.
+    #[command(flatten)]
+    pub server: ServerFlags,
+}
+
+/// Runs the command.
+pub async fn run(args: &StatusArgs) -> Result<(), Failure> {
+    let server = args.server.settle(|name| std::env::var(name).ok())?;
+    let (status, result) = ask(&server, sections(args)?).await?;
+    status::write(&mut io::stdout().lock(), args.output.form(), &status)?;
+    result
+}
+
+async fn ask(server: &Server, agent: Vec<Section>) -> Result<(Status, Result<(), Failure>), Failure> {
+    let timeout = server.request_timeout();
+    let mut status = Status { server: server.shown.clone(), agent, ..Status::default() };
+    let health = health(server, timeout).await?;
+    if health != ServingStatus::Serving {
+        let name = match health {
+            ServingStatus::NotServing => "NOT_SERVING",
+            ServingStatus::ServiceUnknown => "SERVICE_UNKNOWN",
+            ServingStatus::Unknown | ServingStatus::Serving => "UNKNOWN",
+        };
+        status.health = format!("Unavailable: {name}");
+        let failure = Failure::failed(format!("the server at {}", server.shown), "not healthy")
+            .advise("a relay is healthy while it reaches an agent; see its log");
+        return Ok((status, Err(failure)));
+    }
+    "Ok".clone_into(&mut status.health);
+    let mut observer = server.observer().await?;
+    let mut request = tonic::Request::new(ServerStatusRequest {});
+    request.set_timeout(timeout);
+    let response = observer.server_status(request).await;
+    let response = response.map_err(|status| server.refused("the request for the status", &status));
+    match response {
+        Ok(response) => {
+            status.response = Some(response.into_inner());
+            Ok((status, Ok(())))
+        }
+        Err(failure) => Ok((status, Err(failure))),
+    }
+}
+
+async fn health(server: &Server, timeout: Duration) -> Result<ServingStatus, Failure> {
+    let channel = server.connect().await?;
+    let mut client = HealthClient::with_interceptor(channel, server.credentials()?);
+    let mut request = tonic::Request::new(HealthCheckRequest { service: HEALTH_NAME.to_owned() });
+    request.set_timeout(timeout);
+    let response = client.check(request).await;
+    let response = response.map_err(|status| server.refused("the health check", &status))?;
+    Ok(response.into_inner().status())
+}
+
+/// What an agent tells beyond the Hubble API, where it is given as a file.
+fn sections(args: &StatusArgs) -> Result<Vec<Section>, Failure> {
+    let Some(file) = &args.agent_sections else { return Ok(Vec::new()) };
+    let what = || format!("cannot read {file}");
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::failed(what(), error))?;
+    serde_json::from_str(&text).map_err(|error| Failure::failed(what(), error))
+}
