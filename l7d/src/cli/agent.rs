@@ -27,5 +27,8 @@ pub struct AgentArgs {
 
 /// Runs the command.
 pub fn run(_args: &AgentArgs) -> Result<(), Failure> {
-    Err(Failure::failed("cannot start the agent", "this build has none"))
+    Err(Failure::failed(
+        "cannot start the agent",
+        "this build has none",
+    ))
 }

@@ -33,12 +33,19 @@ pub enum Failure {
 impl Failure {
     /// A command line that makes no sense.
     pub fn usage(message: impl ToString) -> Self {
-        Self::Usage { message: message.to_string(), hint: None }
+        Self::Usage {
+            message: message.to_string(),
+            hint: None,
+        }
     }
 
     /// Something that did not work.
     pub fn failed(what: impl Into<String>, cause: impl ToString) -> Self {
-        Self::Failed { what: what.into(), cause: cause.to_string(), hint: None }
+        Self::Failed {
+            what: what.into(),
+            cause: cause.to_string(),
+            hint: None,
+        }
     }
 
     /// The same with advice.
@@ -69,7 +76,12 @@ impl Failure {
     /// What standard error shows.
     pub fn message(&self) -> String {
         match self {
-            Self::Usage { hint: Some(hint), .. } | Self::Failed { hint: Some(hint), .. } => {
+            Self::Usage {
+                hint: Some(hint), ..
+            }
+            | Self::Failed {
+                hint: Some(hint), ..
+            } => {
                 format!("l7d: {self}\n  hint: {hint}\n")
             }
             _ => format!("l7d: {self}\n"),
@@ -84,7 +96,10 @@ mod tests {
     #[test]
     fn tells_what_failed_and_what_to_do() {
         let failure = Failure::failed("cannot open flows.json", "no such file").advise("look");
-        assert_eq!(failure.message(), "l7d: cannot open flows.json: no such file\n  hint: look\n");
+        assert_eq!(
+            failure.message(),
+            "l7d: cannot open flows.json: no such file\n  hint: look\n"
+        );
     }
 
     #[test]

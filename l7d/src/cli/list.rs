@@ -46,7 +46,11 @@ pub enum ListOutput {
 
 impl ListOutput {
     fn columns(self) -> Columns {
-        if self == Self::Wide { Columns::Wide } else { Columns::Usual }
+        if self == Self::Wide {
+            Columns::Wide
+        } else {
+            Columns::Usual
+        }
     }
 }
 

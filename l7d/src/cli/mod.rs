@@ -82,7 +82,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             // Asking for help is no error; clap knows which stream it goes to.
             let written = error.print();
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            return if written.is_ok() { ExitCode::from(code) } else { ExitCode::FAILURE };
+            return if written.is_ok() {
+                ExitCode::from(code)
+            } else {
+                ExitCode::FAILURE
+            };
         }
     };
     log(cli.debug);

@@ -152,7 +152,10 @@ impl ServerFlags {
         let server_name = text(&self.tls_server_name, "TLS_SERVER_NAME");
         let authorization = text(&self.basic_auth_username, "BASIC_AUTH_USERNAME").map(|user| {
             let password = text(&self.basic_auth_password, "BASIC_AUTH_PASSWORD");
-            format!("Basic {}", base64(&format!("{user}:{}", password.unwrap_or_default())))
+            format!(
+                "Basic {}",
+                base64(&format!("{user}:{}", password.unwrap_or_default()))
+            )
         });
         if !wants_tls && (identity.is_some() || authorization.is_some()) {
             return Err(Failure::usage("transport layer security required")
@@ -162,7 +165,11 @@ impl ServerFlags {
             target,
             timeout: time(self.timeout, "TIMEOUT", 5)?,
             request_timeout: time(self.request_timeout, "REQUEST_TIMEOUT", 12)?,
-            tls: wants_tls.then_some(Tls { authorities, identity, server_name }),
+            tls: wants_tls.then_some(Tls {
+                authorities,
+                identity,
+                server_name,
+            }),
             authorization,
             shown,
         })
@@ -172,19 +179,20 @@ impl ServerFlags {
         if self.port_forward {
             let namespace = self.kube_namespace.as_deref().unwrap_or("kube-system");
             let port = self.port_forward_port.unwrap_or(4245);
-            return Err(Failure::usage("--port-forward is not available in this build").advise(
-                format!(
+            return Err(
+                Failure::usage("--port-forward is not available in this build").advise(format!(
                     "run `kubectl -n {namespace} port-forward service/hubble-relay {port}:80` \
                      beside it, and use --server localhost:{port}"
-                ),
-            ));
+                )),
+            );
         }
         if insecure {
-            return Err(Failure::usage("--tls-allow-insecure is not available in this build")
-                .advise(
+            return Err(
+                Failure::usage("--tls-allow-insecure is not available in this build").advise(
                     "give the server's authority with --tls-ca-cert-files, and its name with \
                      --tls-server-name",
-                ));
+                ),
+            );
         }
         Ok(())
     }
@@ -207,7 +215,9 @@ fn target(address: &str) -> (Target, bool) {
     if let Some(host) = address.strip_prefix("tls://") {
         return (Target::Tcp(host.to_owned()), true);
     }
-    let host = address.strip_prefix("tcp://").or_else(|| address.strip_prefix("dns:///"));
+    let host = address
+        .strip_prefix("tcp://")
+        .or_else(|| address.strip_prefix("dns:///"));
     (Target::Tcp(host.unwrap_or(address).to_owned()), false)
 }
 
@@ -252,7 +262,10 @@ impl Server {
                 .tls_config(tls.config()?)
                 .map_err(|error| Failure::failed("cannot set up TLS", causes(&error)))?;
         }
-        endpoint.connect().await.map_err(|error| self.unreachable(&error))
+        endpoint
+            .connect()
+            .await
+            .map_err(|error| self.unreachable(&error))
     }
 
     fn unreachable(&self, error: &tonic::transport::Error) -> Failure {
@@ -278,16 +291,16 @@ impl Server {
     pub async fn observer(&self) -> Result<super::Observer, Failure> {
         let channel = self.connect().await?;
         let channel = InterceptedService::new(channel, self.credentials()?);
-        Ok(super::Observer::new(channel)
-            .max_decoding_message_size(MESSAGE_BYTES))
+        Ok(super::Observer::new(channel).max_decoding_message_size(MESSAGE_BYTES))
     }
 
     /// What is added to each request.
     pub fn credentials(&self) -> Result<Credentials, Failure> {
         let parsed = self.authorization.as_deref().map(str::parse).transpose();
-        let authorization = parsed.map_err(|error: tonic::metadata::errors::InvalidMetadataValue| {
-            Failure::failed("cannot send the credentials", error)
-        })?;
+        let authorization =
+            parsed.map_err(|error: tonic::metadata::errors::InvalidMetadataValue| {
+                Failure::failed("cannot send the credentials", error)
+            })?;
         Ok(Credentials { authorization })
     }
 
@@ -298,7 +311,10 @@ impl Server {
             tonic::Code::Unknown | tonic::Code::InvalidArgument => {
                 Failure::failed(format!("{what} was refused"), status.message())
             }
-            code => Failure::failed(format!("{what} failed"), format!("{code}: {}", status.message())),
+            code => Failure::failed(
+                format!("{what} failed"),
+                format!("{code}: {}", status.message()),
+            ),
         };
         match status.code() {
             tonic::Code::Unimplemented => failure.advise(format!(
@@ -318,9 +334,14 @@ pub struct Credentials {
 }
 
 impl tonic::service::Interceptor for Credentials {
-    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+    fn call(
+        &mut self,
+        mut request: tonic::Request<()>,
+    ) -> Result<tonic::Request<()>, tonic::Status> {
         if let Some(value) = &self.authorization {
-            request.metadata_mut().insert("authorization", value.clone());
+            request
+                .metadata_mut()
+                .insert("authorization", value.clone());
         }
         Ok(request)
     }
@@ -329,7 +350,8 @@ impl tonic::service::Interceptor for Credentials {
 impl Tls {
     fn config(&self) -> Result<ClientTlsConfig, Failure> {
         let read = |file: &String| {
-            std::fs::read(file).map_err(|error| Failure::failed(format!("cannot read {file}"), error))
+            std::fs::read(file)
+                .map_err(|error| Failure::failed(format!("cannot read {file}"), error))
         };
         let mut config = ClientTlsConfig::new();
         for file in &self.authorities {
@@ -359,7 +381,9 @@ fn base64(text: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut encoded = String::new();
     for chunk in text.as_bytes().chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte))
+        let bits = chunk
+            .iter()
+            .fold(0u32, |bits, byte| bits << 8 | u32::from(*byte))
             << (8 * (3 - chunk.len()));
         for position in 0..4 {
             let index = usize::try_from(bits >> (18 - 6 * position) & 63).unwrap_or_default();
@@ -378,50 +402,98 @@ mod tests {
 
     fn settle(flags: ServerFlags, env: &[(&str, &str)]) -> Result<Server, String> {
         flags
-            .settle(|name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+            .settle(|name| {
+                env.iter()
+                    .find(|(n, _)| *n == name)
+                    .map(|(_, v)| (*v).to_owned())
+            })
             .map_err(|failure| failure.to_string())
     }
 
     fn flags(server: &str) -> ServerFlags {
-        ServerFlags { server: Some(server.to_owned()), ..ServerFlags::default() }
+        ServerFlags {
+            server: Some(server.to_owned()),
+            ..ServerFlags::default()
+        }
     }
 
     #[test]
     fn reads_addresses() {
-        assert_eq!(target("unix:///run/x.sock"), (Target::Unix("/run/x.sock".to_owned()), false));
-        assert_eq!(target("unix:/run/x.sock"), (Target::Unix("/run/x.sock".to_owned()), false));
-        assert_eq!(target("tls://a:443"), (Target::Tcp("a:443".to_owned()), true));
-        assert_eq!(target("[::1]:4245"), (Target::Tcp("[::1]:4245".to_owned()), false));
+        assert_eq!(
+            target("unix:///run/x.sock"),
+            (Target::Unix("/run/x.sock".to_owned()), false)
+        );
+        assert_eq!(
+            target("unix:/run/x.sock"),
+            (Target::Unix("/run/x.sock".to_owned()), false)
+        );
+        assert_eq!(
+            target("tls://a:443"),
+            (Target::Tcp("a:443".to_owned()), true)
+        );
+        assert_eq!(
+            target("[::1]:4245"),
+            (Target::Tcp("[::1]:4245".to_owned()), false)
+        );
     }
 
     #[test]
     fn prefers_flags_to_environment() {
-        let env = [("HUBBLE_SERVER", "b:1"), ("L7D_SERVER", "c:1"), ("HUBBLE_TIMEOUT", "7s")];
+        let env = [
+            ("HUBBLE_SERVER", "b:1"),
+            ("L7D_SERVER", "c:1"),
+            ("HUBBLE_TIMEOUT", "7s"),
+        ];
         let server = settle(flags("a:1"), &env).unwrap();
-        assert_eq!((server.shown.as_str(), server.timeout.as_secs()), ("a:1", 7));
+        assert_eq!(
+            (server.shown.as_str(), server.timeout.as_secs()),
+            ("a:1", 7)
+        );
         assert_eq!(settle(ServerFlags::default(), &env).unwrap().shown, "c:1");
-        assert_eq!(settle(ServerFlags::default(), &env[..1]).unwrap().shown, "b:1");
+        assert_eq!(
+            settle(ServerFlags::default(), &env[..1]).unwrap().shown,
+            "b:1"
+        );
     }
 
     #[test]
     fn wants_tls_for_credentials() {
-        let user = ServerFlags { basic_auth_username: Some("u".to_owned()), ..flags("a:1") };
-        assert_eq!(settle(user.clone(), &[]).unwrap_err(), "transport layer security required");
-        let user = ServerFlags { server: Some("tls://a:1".to_owned()), ..user };
-        assert_eq!(settle(user, &[]).unwrap().authorization.unwrap(), "Basic dTo=");
+        let user = ServerFlags {
+            basic_auth_username: Some("u".to_owned()),
+            ..flags("a:1")
+        };
+        assert_eq!(
+            settle(user.clone(), &[]).unwrap_err(),
+            "transport layer security required"
+        );
+        let user = ServerFlags {
+            server: Some("tls://a:1".to_owned()),
+            ..user
+        };
+        assert_eq!(
+            settle(user, &[]).unwrap().authorization.unwrap(),
+            "Basic dTo="
+        );
     }
 
     #[test]
     fn wants_certificate_and_key_together() {
-        let half = ServerFlags { tls_client_cert_file: Some("a".to_owned()), ..flags("tls://a:1") };
+        let half = ServerFlags {
+            tls_client_cert_file: Some("a".to_owned()),
+            ..flags("tls://a:1")
+        };
         assert!(settle(half, &[]).unwrap_err().contains("both required"));
     }
 
     #[test]
     fn encodes_base64() {
-        for (plain, encoded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-        {
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+        ] {
             assert_eq!(base64(plain), encoded);
         }
     }

@@ -28,7 +28,13 @@ Examples:
 Exit code 0 says that the server is well, 1 that it is not or cannot be reached.")]
 pub struct StatusArgs {
     /// Form of the output
-    #[arg(short, long, value_enum, value_name = "FORM", default_value = "compact")]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORM",
+        default_value = "compact"
+    )]
     #[arg(help_heading = "Formatting")]
     pub output: Output,
     /// JSON file with what an l7d agent tells of itself, shown below the status
@@ -47,9 +53,16 @@ pub async fn run(args: &StatusArgs) -> Result<(), Failure> {
     result
 }
 
-async fn ask(server: &Server, agent: Vec<Section>) -> Result<(Status, Result<(), Failure>), Failure> {
+async fn ask(
+    server: &Server,
+    agent: Vec<Section>,
+) -> Result<(Status, Result<(), Failure>), Failure> {
     let timeout = server.request_timeout();
-    let mut status = Status { server: server.shown.clone(), agent, ..Status::default() };
+    let mut status = Status {
+        server: server.shown.clone(),
+        agent,
+        ..Status::default()
+    };
     let health = health(server, timeout).await?;
     if health != ServingStatus::Serving {
         let name = match health {
@@ -80,7 +93,9 @@ async fn ask(server: &Server, agent: Vec<Section>) -> Result<(Status, Result<(),
 async fn health(server: &Server, timeout: Duration) -> Result<ServingStatus, Failure> {
     let channel = server.connect().await?;
     let mut client = HealthClient::with_interceptor(channel, server.credentials()?);
-    let mut request = tonic::Request::new(HealthCheckRequest { service: HEALTH_NAME.to_owned() });
+    let mut request = tonic::Request::new(HealthCheckRequest {
+        service: HEALTH_NAME.to_owned(),
+    });
     request.set_timeout(timeout);
     let response = client.check(request).await;
     let response = response.map_err(|status| server.refused("the health check", &status))?;
@@ -89,7 +104,9 @@ async fn health(server: &Server, timeout: Duration) -> Result<ServingStatus, Fai
 
 /// What an agent tells beyond the Hubble API, where it is given as a file.
 fn sections(args: &StatusArgs) -> Result<Vec<Section>, Failure> {
-    let Some(file) = &args.agent_sections else { return Ok(Vec::new()) };
+    let Some(file) = &args.agent_sections else {
+        return Ok(Vec::new());
+    };
     let what = || format!("cannot read {file}");
     let text = std::fs::read_to_string(file).map_err(|error| Failure::failed(what(), error))?;
     serde_json::from_str(&text).map_err(|error| Failure::failed(what(), error))

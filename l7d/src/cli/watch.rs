@@ -33,7 +33,11 @@ pub async fn run(watch: &Watch) -> Result<(), Failure> {
     let refused = |status| server.refused("the request for peers", &status);
     let channel = server.connect().await?;
     let mut client = PeerClient::with_interceptor(channel, server.credentials()?);
-    let mut stream = client.notify(NotifyRequest {}).await.map_err(refused)?.into_inner();
+    let mut stream = client
+        .notify(NotifyRequest {})
+        .await
+        .map_err(refused)?
+        .into_inner();
     loop {
         let change = tokio::select! {
             change = stream.message() => change.map_err(refused)?,

@@ -27,7 +27,12 @@ pub(super) fn agent_compact(
     if style.node_name {
         write!(out, " [{}]", Safe(&response.node_name))?;
     }
-    writeln!(out, ": {} ({})", agent_type(event), agent_details(style, event))
+    writeln!(
+        out,
+        ": {} ({})",
+        agent_type(event),
+        agent_details(style, event)
+    )
 }
 
 /// The same as a block of keys.
@@ -37,14 +42,14 @@ pub(super) fn agent_dict(
     response: &GetAgentEventsResponse,
 ) -> io::Result<()> {
     let (header, row) = agent_row(style, response);
-    header.iter().zip(&row).try_for_each(|(key, value)| pair(out, key, value))
+    header
+        .iter()
+        .zip(&row)
+        .try_for_each(|(key, value)| pair(out, key, value))
 }
 
 /// The same as header and row of a table.
-pub(super) fn agent_row(
-    style: &Style,
-    response: &GetAgentEventsResponse,
-) -> (Header, Vec<String>) {
+pub(super) fn agent_row(style: &Style, response: &GetAgentEventsResponse) -> (Header, Vec<String>) {
     let event = response.agent_event.as_ref();
     let (mut header, mut row) = start(style, response.time.as_ref(), &response.node_name);
     header.extend(["TYPE", "DETAILS"]);
@@ -75,33 +80,38 @@ fn agent_type(event: Option<&AgentEvent>) -> String {
 /// What changed. `UNKNOWN` where the notification is not the one its type promises.
 fn agent_details(style: &Style, event: Option<&AgentEvent>) -> String {
     use AgentEventType as Type;
-    let details = event.and_then(|event| match (event.r#type(), event.notification.as_ref()?) {
-        (Type::AgentStarted, Notification::AgentStart(start)) => {
-            Some(format!("start time: {}", style.timestamp(start.time.as_ref())))
-        }
-        (Type::PolicyUpdated | Type::PolicyDeleted, Notification::PolicyUpdate(update)) => {
-            Some(format!(
-                "labels: [{}], revision: {}, count: {}",
-                update.labels.join(","),
-                update.revision,
-                update.rule_count
-            ))
-        }
-        (
-            Type::EndpointRegenerateSuccess | Type::EndpointRegenerateFailure,
-            Notification::EndpointRegenerate(regenerated),
-        ) => Some(regeneration(regenerated)),
-        (
-            Type::EndpointCreated | Type::EndpointDeleted,
-            Notification::EndpointUpdate(update),
-        ) => Some(endpoint(update)),
-        (
-            Type::IpcacheUpserted | Type::IpcacheDeleted,
-            Notification::IpcacheUpdate(update),
-        ) => Some(ipcache(update)),
-        _ => None,
-    });
-    details.map_or_else(|| "UNKNOWN".to_owned(), |details| Safe(&details).to_string())
+    let details = event.and_then(
+        |event| match (event.r#type(), event.notification.as_ref()?) {
+            (Type::AgentStarted, Notification::AgentStart(start)) => Some(format!(
+                "start time: {}",
+                style.timestamp(start.time.as_ref())
+            )),
+            (Type::PolicyUpdated | Type::PolicyDeleted, Notification::PolicyUpdate(update)) => {
+                Some(format!(
+                    "labels: [{}], revision: {}, count: {}",
+                    update.labels.join(","),
+                    update.revision,
+                    update.rule_count
+                ))
+            }
+            (
+                Type::EndpointRegenerateSuccess | Type::EndpointRegenerateFailure,
+                Notification::EndpointRegenerate(regenerated),
+            ) => Some(regeneration(regenerated)),
+            (
+                Type::EndpointCreated | Type::EndpointDeleted,
+                Notification::EndpointUpdate(update),
+            ) => Some(endpoint(update)),
+            (Type::IpcacheUpserted | Type::IpcacheDeleted, Notification::IpcacheUpdate(update)) => {
+                Some(ipcache(update))
+            }
+            _ => None,
+        },
+    );
+    details.map_or_else(
+        || "UNKNOWN".to_owned(),
+        |details| Safe(&details).to_string(),
+    )
 }
 
 fn regeneration(event: &EndpointRegenNotification) -> String {
@@ -113,7 +123,11 @@ fn regeneration(event: &EndpointRegenNotification) -> String {
 fn endpoint(event: &EndpointUpdateNotification) -> String {
     let mut text = format!("id: {}", event.id);
     if !event.labels.is_empty() {
-        append(&mut text, "labels", &format!("[{}]", event.labels.join(",")));
+        append(
+            &mut text,
+            "labels",
+            &format!("[{}]", event.labels.join(",")),
+        );
     }
     append(&mut text, "error", &event.error);
     append(&mut text, "namespace", &event.namespace);
@@ -168,14 +182,14 @@ pub(super) fn debug_dict(
     response: &GetDebugEventsResponse,
 ) -> io::Result<()> {
     let (header, row) = debug_row(style, response);
-    header.iter().zip(&row).try_for_each(|(key, value)| pair(out, key, value))
+    header
+        .iter()
+        .zip(&row)
+        .try_for_each(|(key, value)| pair(out, key, value))
 }
 
 /// The same as header and row of a table.
-pub(super) fn debug_row(
-    style: &Style,
-    response: &GetDebugEventsResponse,
-) -> (Header, Vec<String>) {
+pub(super) fn debug_row(style: &Style, response: &GetDebugEventsResponse) -> (Header, Vec<String>) {
     let event = response.debug_event.as_ref();
     let (mut header, mut row) = start(style, response.time.as_ref(), &response.node_name);
     header.extend(["FROM", "TYPE", "CPU/MARK", "MESSAGE"]);
@@ -201,7 +215,10 @@ fn debug_source(event: Option<&DebugEvent>) -> String {
     let identity = usize::try_from(source.identity)
         .ok()
         .and_then(|number| RESERVED.get(number))
-        .map_or_else(|| format!("(ID: {})", source.identity), |name| format!("({name})"));
+        .map_or_else(
+            || format!("(ID: {})", source.identity),
+            |name| format!("({name})"),
+        );
     match (source.namespace.as_str(), source.pod_name.as_str()) {
         (_, "") => format!("{} {identity}", source.id),
         ("", pod) => format!("{} {identity}", Safe(pod)),

@@ -46,7 +46,11 @@ fn node_row(columns: Columns, node: &Node) -> Vec<String> {
     };
     let ratio = match node.max_flows {
         0 => "N/A".to_owned(),
-        max => format!("{}/{max} ({:6.2}%)", node.num_flows, share(node.num_flows, max)),
+        max => format!(
+            "{}/{max} ({:6.2}%)",
+            node.num_flows,
+            share(node.num_flows, max)
+        ),
     };
     let age = match node.uptime_ns {
         0 => "N/A".to_owned(),
@@ -69,7 +73,11 @@ fn node_row(columns: Columns, node: &Node) -> Vec<String> {
             "" => "N/A".to_owned(),
             text => Safe(text).to_string(),
         };
-        row.extend([or_none(&node.version), or_none(&node.address), tls.to_owned()]);
+        row.extend([
+            or_none(&node.version),
+            or_none(&node.address),
+            tls.to_owned(),
+        ]);
     }
     row
 }
@@ -100,9 +108,16 @@ pub fn namespaces(
 
 /// Writes what became of a peer as one line.
 pub fn peer(out: &mut impl Write, change: &ChangeNotification) -> io::Result<()> {
-    let kind = ChangeNotificationType::try_from(change.r#type)
-        .map_or_else(|_| change.r#type.to_string(), |kind| kind.as_str_name().to_owned());
-    write!(out, "{kind:<12} {} {}", Safe(&change.address), Safe(&change.name))?;
+    let kind = ChangeNotificationType::try_from(change.r#type).map_or_else(
+        |_| change.r#type.to_string(),
+        |kind| kind.as_str_name().to_owned(),
+    );
+    write!(
+        out,
+        "{kind:<12} {} {}",
+        Safe(&change.address),
+        Safe(&change.name)
+    )?;
     if let Some(tls) = &change.tls {
         write!(out, " (TLS.ServerName: {})", Safe(&tls.server_name))?;
     }
@@ -124,7 +139,10 @@ mod tests {
             uptime_ns: 3_600_000_000_000,
             ..Node::default()
         };
-        let list = vec![node("b", NodeState::NodeError), node("a", NodeState::NodeConnected)];
+        let list = vec![
+            node("b", NodeState::NodeError),
+            node("a", NodeState::NodeConnected),
+        ];
         let mut out = Vec::new();
         nodes(&mut out, Columns::Usual, list).unwrap();
         assert_eq!(
@@ -141,7 +159,9 @@ mod tests {
             name: "node-1".to_owned(),
             address: "10.0.0.5:4244".to_owned(),
             r#type: ChangeNotificationType::PeerAdded.into(),
-            tls: Some(proto::peer::Tls { server_name: "node-1.example".to_owned() }),
+            tls: Some(proto::peer::Tls {
+                server_name: "node-1.example".to_owned(),
+            }),
         };
         let mut out = Vec::new();
         peer(&mut out, &change).unwrap();

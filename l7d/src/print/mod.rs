@@ -46,7 +46,13 @@ impl<W: Write, E: Write> Printer<W, E> {
     /// A printer that writes to `out`, and what concerns the stream itself to `err`.
     pub fn new(out: W, err: E, style: Style) -> Self {
         let table = table::Table::new();
-        Self { out, err, style, table, wrote: false }
+        Self {
+            out,
+            err,
+            style,
+            table,
+            wrote: false,
+        }
     }
 
     /// Prints a flow, a number of lost events or a node status.
@@ -98,11 +104,11 @@ impl<W: Write, E: Write> Printer<W, E> {
             }
             Some(ResponseTypes::NodeStatus(status)) => {
                 if text::shows_node_status(&self.style, status) {
-                    json::line(&mut self.err, response)?;
+                    json::response(&mut self.err, response)?;
                 }
                 Ok(())
             }
-            Some(_) => json::line(&mut self.out, response),
+            Some(_) => json::response(&mut self.out, response),
             None => Ok(()),
         }
     }

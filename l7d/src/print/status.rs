@@ -38,26 +38,41 @@ pub fn write(out: &mut impl Write, form: Form, status: &Status) -> io::Result<()
     match form {
         Form::Compact => compact(out, status),
         Form::Dict => {
-            let Some(response) = &status.response else { return Ok(()) };
+            let Some(response) = &status.response else {
+                return Ok(());
+            };
             fields(response, "NUM UNAVAIL. NODES")
                 .iter()
                 .try_for_each(|(key, value)| writeln!(out, "{key:>19}: {value}"))
         }
         Form::Table => {
-            let Some(response) = &status.response else { return Ok(()) };
-            let (header, row): (Vec<_>, Vec<_>) =
-                fields(response, "NUM UNAVAILABLE NODES").into_iter().unzip();
+            let Some(response) = &status.response else {
+                return Ok(());
+            };
+            let (header, row): (Vec<_>, Vec<_>) = fields(response, "NUM UNAVAILABLE NODES")
+                .into_iter()
+                .unzip();
             let mut table = Table::new();
             table.row(&header, &row);
             table.write(out)
         }
-        Form::Json => status.response.as_ref().map_or(Ok(()), |response| json::line(out, response)),
+        Form::Json => status
+            .response
+            .as_ref()
+            .map_or(Ok(()), |response| json::line(out, response)),
     }
 }
 
 fn compact(out: &mut impl Write, status: &Status) -> io::Result<()> {
-    writeln!(out, "Healthcheck (via {}): {}", Safe(&status.server), Safe(&status.health))?;
-    let Some(response) = &status.response else { return Ok(()) };
+    writeln!(
+        out,
+        "Healthcheck (via {}): {}",
+        Safe(&status.server),
+        Safe(&status.health)
+    )?;
+    let Some(response) = &status.response else {
+        return Ok(());
+    };
     write!(
         out,
         "Current/Max Flows: {}/{}",
@@ -65,7 +80,11 @@ fn compact(out: &mut impl Write, status: &Status) -> io::Result<()> {
         grouped(response.max_flows)
     )?;
     if response.max_flows > 0 {
-        write!(out, " ({:.2}%)", share(response.num_flows, response.max_flows))?;
+        write!(
+            out,
+            " ({:.2}%)",
+            share(response.num_flows, response.max_flows)
+        )?;
     }
     writeln!(out)?;
     writeln!(out, "Flows/s: {}", rate(response))?;
@@ -88,7 +107,10 @@ fn compact(out: &mut impl Write, status: &Status) -> io::Result<()> {
 }
 
 fn unavailable(out: &mut impl Write, response: &ServerStatusResponse) -> io::Result<()> {
-    let Some(count) = response.num_unavailable_nodes.as_ref().filter(|count| count.value > 0)
+    let Some(count) = response
+        .num_unavailable_nodes
+        .as_ref()
+        .filter(|count| count.value > 0)
     else {
         return Ok(());
     };
@@ -103,7 +125,10 @@ fn unavailable(out: &mut impl Write, response: &ServerStatusResponse) -> io::Res
     }
 }
 
-fn fields(response: &ServerStatusResponse, unavailable: &'static str) -> Vec<(&'static str, String)> {
+fn fields(
+    response: &ServerStatusResponse,
+    unavailable: &'static str,
+) -> Vec<(&'static str, String)> {
     let wrapped = |count: Option<u32>| count.map_or_else(|| "N/A".to_owned(), |n| n.to_string());
     let version = match response.version.as_str() {
         "" => "N/A".to_owned(),
@@ -115,8 +140,14 @@ fn fields(response: &ServerStatusResponse, unavailable: &'static str) -> Vec<(&'
         ("SEEN FLOWS", grouped(response.seen_flows)),
         ("FLOWS PER SECOND", rate(response)),
         ("UPTIME", duration(response.uptime_ns)),
-        ("NUM CONNECTED NODES", wrapped(response.num_connected_nodes.as_ref().map(|n| n.value))),
-        (unavailable, wrapped(response.num_unavailable_nodes.as_ref().map(|n| n.value))),
+        (
+            "NUM CONNECTED NODES",
+            wrapped(response.num_connected_nodes.as_ref().map(|n| n.value)),
+        ),
+        (
+            unavailable,
+            wrapped(response.num_unavailable_nodes.as_ref().map(|n| n.value)),
+        ),
         ("VERSION", version),
     ]
 }
@@ -164,6 +195,9 @@ pub(super) fn grouped(number: u64) -> String {
 pub(super) fn duration(nanoseconds: u64) -> String {
     let duration = Duration::from_nanos(nanoseconds);
     let seconds = duration.as_secs();
+    if duration.is_zero() {
+        return "0s".to_owned();
+    }
     if seconds == 0 {
         return format!("{duration:?}");
     }
@@ -224,7 +258,10 @@ mod tests {
 
     #[test]
     fn counts_unavailable_nodes_without_a_name() {
-        let status = ServerStatusResponse { num_unavailable_nodes: Some(4.into()), ..relay() };
+        let status = ServerStatusResponse {
+            num_unavailable_nodes: Some(4.into()),
+            ..relay()
+        };
         assert!(shown(Form::Compact, status).ends_with("  - worker-3\n  - and 3 more...\n"));
     }
 
@@ -257,9 +294,17 @@ mod tests {
             title: "Agent".to_owned(),
             lines: vec![("Proxy".to_owned(), "3 connections".to_owned())],
         }];
-        let status = Status { agent, response: Some(relay()), ..Status::default() };
+        let status = Status {
+            agent,
+            response: Some(relay()),
+            ..Status::default()
+        };
         let mut out = Vec::new();
         write(&mut out, Form::Compact, &status).unwrap();
-        assert!(String::from_utf8(out).unwrap().ends_with("Agent:\n  Proxy: 3 connections\n"));
+        assert!(
+            String::from_utf8(out)
+                .unwrap()
+                .ends_with("Agent:\n  Proxy: 3 connections\n")
+        );
     }
 }

@@ -45,7 +45,10 @@ pub struct Style {
 impl Style {
     /// Colours `text` if colours are on.
     pub(super) fn paint<T: Display>(&self, color: AnsiColor, text: T) -> Painted<T> {
-        Painted { color: self.color.then_some(color), text }
+        Painted {
+            color: self.color.then_some(color),
+            text,
+        }
     }
 
     /// A time in this style, in UTC; `N/A` where it is absent or no time at all.
@@ -171,7 +174,10 @@ mod tests {
     #[test]
     fn formats_time_in_every_layout() {
         let time: Timestamp = "2026-03-04T09:15:27.104500600Z".parse().unwrap();
-        let shown: Vec<String> = TimeFormat::ALL.iter().map(|(_, f)| f.format(time)).collect();
+        let shown: Vec<String> = TimeFormat::ALL
+            .iter()
+            .map(|(_, f)| f.format(time))
+            .collect();
         assert_eq!(
             shown,
             [
@@ -192,7 +198,10 @@ mod tests {
     fn shows_no_time_as_not_available() {
         let style = Style::default();
         assert_eq!(style.timestamp(None), "N/A");
-        let never = WireTime { seconds: i64::MAX, nanos: 0 };
+        let never = WireTime {
+            seconds: i64::MAX,
+            nanos: 0,
+        };
         assert_eq!(style.timestamp(Some(&never)), "N/A");
     }
 

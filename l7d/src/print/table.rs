@@ -33,16 +33,24 @@ impl Table {
     }
 
     fn push<C: AsRef<str>>(&mut self, cells: &[C]) {
-        let joined = cells.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("\t");
+        let joined = cells
+            .iter()
+            .map(AsRef::as_ref)
+            .collect::<Vec<_>>()
+            .join("\t");
         for line in joined.split('\n') {
-            self.lines.push(line.split('\t').map(str::to_owned).collect());
+            self.lines
+                .push(line.split('\t').map(str::to_owned).collect());
         }
     }
 
     /// Adds a flow.
     pub(super) fn flow(&mut self, style: &Style, flow: &Flow) {
         // Escape sequences would count as width.
-        let style = Style { color: false, ..style.clone() };
+        let style = Style {
+            color: false,
+            ..style.clone()
+        };
         let (source, destination) = text::hosts(&style, flow);
         let mut cells = vec![style.timestamp(flow.time.as_ref())];
         if style.node_name {
@@ -103,14 +111,19 @@ fn header(style: &Style) -> Vec<&'static str> {
 /// The width of every cell but the last of each line: that of the widest cell in the same column
 /// of the adjacent lines that have that column.
 fn widths(lines: &[Vec<String>]) -> Vec<Vec<usize>> {
-    let mut widths: Vec<Vec<usize>> =
-        lines.iter().map(|line| vec![0; line.len().saturating_sub(1)]).collect();
+    let mut widths: Vec<Vec<usize>> = lines
+        .iter()
+        .map(|line| vec![0; line.len().saturating_sub(1)])
+        .collect();
     let columns = widths.iter().map(Vec::len).max().unwrap_or(0);
     for column in 0..columns {
         let mut block = Vec::new();
         let mut widest = 0;
         for index in 0..=lines.len() {
-            let cell = lines.get(index).filter(|l| column + 1 < l.len()).and_then(|l| l.get(column));
+            let cell = lines
+                .get(index)
+                .filter(|l| column + 1 < l.len())
+                .and_then(|l| l.get(column));
             if let Some(cell) = cell {
                 widest = widest.max(cell.chars().count() + PADDING).max(MIN_WIDTH);
                 block.push(index);

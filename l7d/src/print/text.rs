@@ -57,7 +57,15 @@ pub const RESERVED: [&str; 11] = [
 ];
 
 /// How a policy verdict came about, by `policy_match_type`.
-const MATCHES: [&str; 7] = ["none", "L3-Only", "L3-L4", "L4-Only", "all", "L3-Proto", "Proto-Only"];
+const MATCHES: [&str; 7] = [
+    "none",
+    "L3-Only",
+    "L3-L4",
+    "L4-Only",
+    "all",
+    "L3-Proto",
+    "Proto-Only",
+];
 
 fn entry<'t>(names: &[&'t str], number: impl TryInto<usize>) -> Option<&'t str> {
     names.get(number.try_into().ok()?).copied()
@@ -73,16 +81,23 @@ pub(super) struct Host {
 
 impl Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let style = Style { color: self.color && !self.name.is_empty(), ..Style::default() };
+        let style = Style {
+            color: self.color && !self.name.is_empty(),
+            ..Style::default()
+        };
         let name = Safe(&self.name);
         if self.port == 0 {
             return style.paint(AnsiColor::Cyan, name).fmt(f);
         }
         let port = style.paint(AnsiColor::Yellow, self.port);
         if self.name.contains(':') {
-            style.paint(AnsiColor::Cyan, format_args!("[{name}]:{port}")).fmt(f)
+            style
+                .paint(AnsiColor::Cyan, format_args!("[{name}]:{port}"))
+                .fmt(f)
         } else {
-            style.paint(AnsiColor::Cyan, format_args!("{name}:{port}")).fmt(f)
+            style
+                .paint(AnsiColor::Cyan, format_args!("{name}:{port}"))
+                .fmt(f)
         }
     }
 }
@@ -90,7 +105,11 @@ impl Display for Host {
 /// Source and destination of a flow, named as well as the style allows. Without addresses only the
 /// hardware addresses are left to show.
 pub(super) fn hosts(style: &Style, flow: &Flow) -> (Host, Host) {
-    let host = |name, port| Host { name, port, color: style.color };
+    let host = |name, port| Host {
+        name,
+        port,
+        color: style.color,
+    };
     let Some(ip) = &flow.ip else {
         let (source, destination) = flow
             .ethernet
@@ -116,7 +135,10 @@ pub(super) fn hosts(style: &Style, flow: &Flow) -> (Host, Host) {
         &flow.destination_names,
         &ip.destination,
     );
-    (host(source, source_port), host(destination, destination_port))
+    (
+        host(source, source_port),
+        host(destination, destination_port),
+    )
 }
 
 /// Pod, else service, else DNS names, else address. Where there is a service, the namespace is the
@@ -182,8 +204,10 @@ pub(super) fn flow_type(flow: &Flow) -> String {
             entry(&MATCHES, flow.policy_match_type).unwrap_or("unknown"),
             direction(flow).as_str_name(),
         ),
-        event::CAPTURE => DebugCapturePoint::try_from(flow.debug_capture_point)
-            .map_or_else(|_| flow.debug_capture_point.to_string(), |p| p.as_str_name().to_owned()),
+        event::CAPTURE => DebugCapturePoint::try_from(flow.debug_capture_point).map_or_else(
+            |_| flow.debug_capture_point.to_string(),
+            |p| p.as_str_name().to_owned(),
+        ),
         event::TRACE_SOCK => socket_point(flow.sock_xlate_point),
         _ => "UNKNOWN".to_owned(),
     }
@@ -277,7 +301,11 @@ fn append_policies(text: &mut String, policies: &[Policy]) {
 /// The flow's own summary, with the trace number of its packets and how it was authenticated.
 pub(super) fn summary(style: &Style, flow: &Flow) -> String {
     let mut text = String::new();
-    if let Some(trace) = flow.ip_trace_id.as_ref().filter(|trace| trace.trace_id != 0) {
+    if let Some(trace) = flow
+        .ip_trace_id
+        .as_ref()
+        .filter(|trace| trace.trace_id != 0)
+    {
         let _infallible = write!(text, "IP Trace ID: {}; ", trace.trace_id);
     }
     let _infallible = write!(text, "{}", Safe(&flow.summary));
@@ -294,8 +322,10 @@ pub(super) fn summary(style: &Style, flow: &Flow) -> String {
 
 /// Where events were lost.
 pub(super) fn lost_source(lost: &LostEvent) -> String {
-    LostEventSource::try_from(lost.source)
-        .map_or_else(|_| lost.source.to_string(), |source| source.as_str_name().to_owned())
+    LostEventSource::try_from(lost.source).map_or_else(
+        |_| lost.source.to_string(),
+        |source| source.as_str_name().to_owned(),
+    )
 }
 
 /// The CPU whose events were lost; 0 where nobody said.
@@ -317,13 +347,20 @@ pub(super) fn lost_span(style: &Style, lost: &LostEvent) -> String {
 
 /// CPU, number and time of lost events.
 pub(super) fn lost_summary(style: &Style, lost: &LostEvent) -> String {
-    format!("CPU({}) - {}{}", lost_cpu(lost), lost.num_events_lost, lost_span(style, lost))
+    format!(
+        "CPU({}) - {}{}",
+        lost_cpu(lost),
+        lost.num_events_lost,
+        lost_span(style, lost)
+    )
 }
 
 /// Whether a node status is worth a line: nodes that are fine, or gone on purpose, are not.
 pub(super) fn shows_node_status(style: &Style, status: &NodeStatusEvent) -> bool {
-    matches!(status.state_change(), NodeState::NodeUnavailable | NodeState::NodeError)
-        || style.connected_nodes
+    matches!(
+        status.state_change(),
+        NodeState::NodeUnavailable | NodeState::NodeError
+    ) || style.connected_nodes
 }
 
 /// A sentence about what became of nodes.
@@ -342,8 +379,10 @@ pub(super) fn node_status(status: &NodeStatusEvent) -> String {
 
 /// The name of a node status.
 pub(super) fn node_state(status: &NodeStatusEvent) -> String {
-    NodeState::try_from(status.state_change)
-        .map_or_else(|_| status.state_change.to_string(), |state| state.as_str_name().to_owned())
+    NodeState::try_from(status.state_change).map_or_else(
+        |_| status.state_change.to_string(),
+        |state| state.as_str_name().to_owned(),
+    )
 }
 
 /// The first node names, about half a line of them, and how many more there are.
@@ -363,12 +402,20 @@ pub(super) fn node_names(status: &NodeStatusEvent) -> String {
     }
     let left = status.node_names.len() - shown;
     let text = Safe(&text);
-    if left == 0 { text.to_string() } else { format!("{text} (and {left} more)") }
+    if left == 0 {
+        text.to_string()
+    } else {
+        format!("{text} (and {left} more)")
+    }
 }
 
 /// The message of a node status, quoted.
 pub(super) fn node_message(status: &NodeStatusEvent) -> String {
-    if status.message.is_empty() { "N/A".to_owned() } else { quote(&status.message) }
+    if status.message.is_empty() {
+        "N/A".to_owned()
+    } else {
+        quote(&status.message)
+    }
 }
 
 /// Text in double quotes, with everything that is not printable escaped.

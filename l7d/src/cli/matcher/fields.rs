@@ -12,59 +12,122 @@ use super::{Test, any, globs};
 const L7_EVENT: i32 = 129;
 
 pub(super) fn tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), String> {
-    if f.experimental.as_ref().is_some_and(|e| !e.cel_expression.is_empty()) {
+    if f.experimental
+        .as_ref()
+        .is_some_and(|e| !e.cel_expression.is_empty())
+    {
         return Err("CEL expressions need a server: files are filtered without them".to_owned());
     }
     let same = |text: &String| Ok(text.clone());
     any(tests, &f.uuid, same, |wanted, flow| flow.uuid == *wanted)?;
-    any(tests, &f.trace_id, same, |wanted, flow| trace_id(flow) == wanted)?;
-    any(tests, &f.verdict, |v| Ok(*v), |wanted, flow| flow.verdict == *wanted)?;
-    any(tests, &f.traffic_direction, |d| Ok(*d), |wanted, flow| flow.traffic_direction == *wanted)?;
-    any(tests, &f.drop_reason_desc, |r| Ok(*r), |wanted, flow| {
-        flow.verdict() == Verdict::Dropped && flow.drop_reason_desc == *wanted
+    any(tests, &f.trace_id, same, |wanted, flow| {
+        trace_id(flow) == wanted
     })?;
-    any(tests, &f.ip_version, |v| Ok(*v), |wanted, flow| {
-        flow.ip.as_ref().map_or(0, |ip| ip.ip_version) == *wanted
-    })?;
-    any(tests, &f.encrypted, |e| Ok(*e), |wanted, flow| {
-        flow.ip.as_ref().is_some_and(|ip| ip.encrypted == *wanted)
-    })?;
-    any(tests, &f.reply, |r| Ok(*r), |wanted, flow| is_reply(flow) == Some(*wanted))?;
-    any(tests, &f.event_type, |e| Ok(*e), |wanted, flow| {
-        wanted.r#type == 0
-            || flow.event_type.as_ref().is_some_and(|event| {
-                event.r#type == wanted.r#type
-                    && (!wanted.match_sub_type || event.sub_type == wanted.sub_type)
+    any(
+        tests,
+        &f.verdict,
+        |v| Ok(*v),
+        |wanted, flow| flow.verdict == *wanted,
+    )?;
+    any(
+        tests,
+        &f.traffic_direction,
+        |d| Ok(*d),
+        |wanted, flow| flow.traffic_direction == *wanted,
+    )?;
+    any(
+        tests,
+        &f.drop_reason_desc,
+        |r| Ok(*r),
+        |wanted, flow| flow.verdict() == Verdict::Dropped && flow.drop_reason_desc == *wanted,
+    )?;
+    any(
+        tests,
+        &f.ip_version,
+        |v| Ok(*v),
+        |wanted, flow| flow.ip.as_ref().map_or(0, |ip| ip.ip_version) == *wanted,
+    )?;
+    any(
+        tests,
+        &f.encrypted,
+        |e| Ok(*e),
+        |wanted, flow| flow.ip.as_ref().is_some_and(|ip| ip.encrypted == *wanted),
+    )?;
+    any(
+        tests,
+        &f.reply,
+        |r| Ok(*r),
+        |wanted, flow| is_reply(flow) == Some(*wanted),
+    )?;
+    any(
+        tests,
+        &f.event_type,
+        |e| Ok(*e),
+        |wanted, flow| {
+            wanted.r#type == 0
+                || flow.event_type.as_ref().is_some_and(|event| {
+                    event.r#type == wanted.r#type
+                        && (!wanted.match_sub_type || event.sub_type == wanted.sub_type)
+                })
+        },
+    )?;
+    any(
+        tests,
+        &f.interface,
+        |i| Ok(i.clone()),
+        |wanted, flow| {
+            flow.interface.as_ref().is_some_and(|interface| {
+                (wanted.index == 0 || wanted.index == interface.index)
+                    && (wanted.name.is_empty() || wanted.name == interface.name)
             })
-    })?;
-    any(tests, &f.interface, |i| Ok(i.clone()), |wanted, flow| {
-        flow.interface.as_ref().is_some_and(|interface| {
-            (wanted.index == 0 || wanted.index == interface.index)
-                && (wanted.name.is_empty() || wanted.name == interface.name)
-        })
-    })?;
-    any(tests, &f.ip_trace_id, |id| Ok(*id), |wanted, flow| {
-        flow.ip_trace_id.as_ref().is_some_and(|id| id.trace_id == *wanted)
-    })?;
+        },
+    )?;
+    any(
+        tests,
+        &f.ip_trace_id,
+        |id| Ok(*id),
+        |wanted, flow| {
+            flow.ip_trace_id
+                .as_ref()
+                .is_some_and(|id| id.trace_id == *wanted)
+        },
+    )?;
     any(tests, &f.tcp_flags, |flags| Ok(*flags), has_flags)?;
-    any(tests, &f.node_name, |text| globs::node(text), |wanted, flow| match flow.node_name {
-        ref name if name.contains('/') => wanted.is_match(name),
-        ref name => wanted.is_match(&format!("default/{name}")),
-    })?;
+    any(
+        tests,
+        &f.node_name,
+        |text| globs::node(text),
+        |wanted, flow| match flow.node_name {
+            ref name if name.contains('/') => wanted.is_match(name),
+            ref name => wanted.is_match(&format!("default/{name}")),
+        },
+    )?;
     let selector = |text: &String| Selector::parse(text);
-    any(tests, &f.node_labels, selector, |wanted, flow| wanted.matches(&flow.node_labels))?;
+    any(tests, &f.node_labels, selector, |wanted, flow| {
+        wanted.matches(&flow.node_labels)
+    })?;
     let port = |text: &String| port(text).map_err(|e| format!("invalid source port filter: {e}"));
-    any(tests, &f.source_port, port, |wanted, flow| ports(flow).map(|p| p.0) == Some(*wanted))?;
+    any(tests, &f.source_port, port, |wanted, flow| {
+        ports(flow).map(|p| p.0) == Some(*wanted)
+    })?;
     let port = |text: &String| {
         self::port(text).map_err(|e| format!("invalid destination port filter: {e}"))
     };
     any(tests, &f.destination_port, port, |wanted, flow| {
         ports(flow).map(|p| p.1) == Some(*wanted)
     })?;
-    any(tests, &f.protocol, |text| protocol(text), |wanted, flow| wanted(flow))?;
-    any(tests, &f.dns_query, |text| regex("dns query", text), |wanted, flow| {
-        matches!(record(flow), Some(Record::Dns(dns)) if wanted.is_match(&dns.query))
-    })
+    any(
+        tests,
+        &f.protocol,
+        |text| protocol(text),
+        |wanted, flow| wanted(flow),
+    )?;
+    any(
+        tests,
+        &f.dns_query,
+        |text| regex("dns query", text),
+        |wanted, flow| matches!(record(flow), Some(Record::Dns(dns)) if wanted.is_match(&dns.query)),
+    )
 }
 
 /// Tests on HTTP; each asks for L7 events, so that a filter on other events alone cannot match.
@@ -82,21 +145,40 @@ pub(super) fn http_tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), St
             "filtering by http {name} requires the event type filter to only match 'l7' events"
         ));
     }
-    any(tests, &f.http_status_code, |text| status(text), |wanted, flow| {
-        http(flow).is_some_and(|http| http.code != 0 && wanted.matches(http.code))
-    })?;
-    any(tests, &f.http_method, |text| Ok(text.clone()), |wanted, flow| {
-        http(flow).is_some_and(|http| http.method.eq_ignore_ascii_case(wanted))
-    })?;
-    any(tests, &f.http_path, |text| regex("http path", text), |wanted, flow| {
-        http(flow).and_then(|http| path(&http.url)).is_some_and(|path| wanted.is_match(&path))
-    })?;
-    any(tests, &f.http_url, |text| regex("http url", text), |wanted, flow| {
-        http(flow).is_some_and(|http| wanted.is_match(&http.url))
-    })?;
-    any(tests, &f.http_header, |header| Ok(header.clone()), |wanted, flow| {
-        http(flow).is_some_and(|http| http.headers.contains(wanted))
-    })
+    any(
+        tests,
+        &f.http_status_code,
+        |text| status(text),
+        |wanted, flow| http(flow).is_some_and(|http| http.code != 0 && wanted.matches(http.code)),
+    )?;
+    any(
+        tests,
+        &f.http_method,
+        |text| Ok(text.clone()),
+        |wanted, flow| http(flow).is_some_and(|http| http.method.eq_ignore_ascii_case(wanted)),
+    )?;
+    any(
+        tests,
+        &f.http_path,
+        |text| regex("http path", text),
+        |wanted, flow| {
+            http(flow)
+                .and_then(|http| path(&http.url))
+                .is_some_and(|path| wanted.is_match(&path))
+        },
+    )?;
+    any(
+        tests,
+        &f.http_url,
+        |text| regex("http url", text),
+        |wanted, flow| http(flow).is_some_and(|http| wanted.is_match(&http.url)),
+    )?;
+    any(
+        tests,
+        &f.http_header,
+        |header| Ok(header.clone()),
+        |wanted, flow| http(flow).is_some_and(|http| http.headers.contains(wanted)),
+    )
 }
 
 fn record(flow: &Flow) -> Option<&Record> {
@@ -134,7 +216,8 @@ fn ports(flow: &Flow) -> Option<(u32, u32)> {
 
 fn port(text: &str) -> Result<u32, String> {
     let port: Result<u16, _> = text.parse();
-    port.map(u32::from).map_err(|error| format!("invalid port {text:?}: {error}"))
+    port.map(u32::from)
+        .map_err(|error| format!("invalid port {text:?}: {error}"))
 }
 
 /// All flags that are wanted are set; others may be.
@@ -144,7 +227,10 @@ fn has_flags(wanted: &TcpFlags, flow: &Flow) -> bool {
     };
     let Some(set) = &tcp.flags else { return false };
     let all = |f: &TcpFlags| [f.fin, f.syn, f.rst, f.psh, f.ack, f.urg, f.ece, f.cwr, f.ns];
-    all(wanted).iter().zip(all(set)).all(|(wanted, set)| !wanted || set)
+    all(wanted)
+        .iter()
+        .zip(all(set))
+        .all(|(wanted, set)| !wanted || set)
 }
 
 fn protocol(text: &str) -> Result<fn(&Flow) -> bool, String> {
@@ -163,7 +249,11 @@ fn protocol(text: &str) -> Result<fn(&Flow) -> bool, String> {
         "dns" => |flow| matches!(record(flow), Some(Record::Dns(_))),
         "http" => |flow| matches!(record(flow), Some(Record::Http(_))),
         "kafka" => |flow| matches!(record(flow), Some(Record::Kafka(_))),
-        _ => return Err(format!("invalid protocol filter: unknown protocol: {text:?}")),
+        _ => {
+            return Err(format!(
+                "invalid protocol filter: unknown protocol: {text:?}"
+            ));
+        }
     })
 }
 
@@ -183,11 +273,17 @@ fn status(text: &str) -> Result<Status, String> {
         None => (text, false),
     };
     let starts_right = digits.starts_with(|c: char| ('1'..='5').contains(&c));
-    let length_fits = if prefix { matches!(digits.len(), 1 | 2) } else { digits.len() == 3 };
+    let length_fits = if prefix {
+        matches!(digits.len(), 1 | 2)
+    } else {
+        digits.len() == 3
+    };
     match digits.parse() {
         Ok(_) if starts_right && length_fits && prefix => Ok(Status::Prefix(digits.to_owned())),
         Ok(code) if starts_right && length_fits => Ok(Status::Code(code)),
-        _ => Err(format!("invalid http status code filter: invalid status code prefix: {text:?}")),
+        _ => Err(format!(
+            "invalid http status code filter: invalid status code prefix: {text:?}"
+        )),
     }
 }
 
@@ -203,7 +299,10 @@ impl Status {
 /// The path of a URL without query and fragment, percent-decoded; `None` where that fails.
 fn path(url: &str) -> Option<String> {
     let rest = match url.split_once("://") {
-        Some((_, rest)) => rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or(""),
+        Some((_, rest)) => rest
+            .find(['/', '?', '#'])
+            .and_then(|at| rest.get(at..))
+            .unwrap_or(""),
         None => url,
     };
     let end = rest.find(['?', '#']).unwrap_or(rest.len());

@@ -8,7 +8,10 @@ const STAR: &str = "[-.0-9a-z]*";
 /// A DNS name: one trailing dot and the case of letters mean nothing.
 pub(super) fn fqdn(pattern: &str) -> Result<Regex, String> {
     let pattern = pattern.trim();
-    let pattern = pattern.strip_suffix('.').unwrap_or(pattern).to_ascii_lowercase();
+    let pattern = pattern
+        .strip_suffix('.')
+        .unwrap_or(pattern)
+        .to_ascii_lowercase();
     if pattern.is_empty() {
         return Err("empty pattern".to_owned());
     }

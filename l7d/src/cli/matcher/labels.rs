@@ -89,7 +89,10 @@ struct Parser<'t> {
 impl<'t> Parser<'t> {
     fn requirement(&mut self) -> Result<Requirement, String> {
         if self.take("!") {
-            return Ok(Requirement { key: self.word("identifier")?.to_owned(), test: Test::Missing });
+            return Ok(Requirement {
+                key: self.word("identifier")?.to_owned(),
+                test: Test::Missing,
+            });
         }
         let key = self.word("'!' or identifier")?.to_owned();
         let test = if self.take("==") || self.take("=") {
@@ -126,7 +129,11 @@ impl<'t> Parser<'t> {
     fn peek(&mut self) -> &'t str {
         self.rest = self.rest.trim_start();
         let word = self.word_len();
-        let len = if word > 0 { word } else { self.rest.chars().next().map_or(0, char::len_utf8) };
+        let len = if word > 0 {
+            word
+        } else {
+            self.rest.chars().next().map_or(0, char::len_utf8)
+        };
         self.rest.get(..len).unwrap_or_default()
     }
 
@@ -147,7 +154,10 @@ impl<'t> Parser<'t> {
     /// A word, which may be empty.
     fn value(&mut self) -> &'t str {
         self.rest = self.rest.trim_start();
-        let (word, rest) = self.rest.split_at_checked(self.word_len()).unwrap_or_default();
+        let (word, rest) = self
+            .rest
+            .split_at_checked(self.word_len())
+            .unwrap_or_default();
         self.rest = rest;
         word
     }
@@ -164,7 +174,8 @@ impl<'t> Parser<'t> {
 
     fn number(&mut self) -> Result<i64, String> {
         let word = self.value();
-        word.parse().map_err(|_not_a_number| self.unexpected(word, "a number"))
+        word.parse()
+            .map_err(|_not_a_number| self.unexpected(word, "a number"))
     }
 
     fn set(&mut self) -> Result<Vec<String>, String> {
@@ -221,7 +232,15 @@ mod tests {
         ] {
             assert!(matches(yes, &labels), "{yes}");
         }
-        for no in ["db", "app=db", "cni:app=web", "!app", "app!=web", "tier>3", "app=web,x"] {
+        for no in [
+            "db",
+            "app=db",
+            "cni:app=web",
+            "!app",
+            "app!=web",
+            "tier>3",
+            "app=web,x",
+        ] {
             assert!(!matches(no, &labels), "{no}");
         }
     }

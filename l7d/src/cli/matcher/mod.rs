@@ -38,7 +38,10 @@ impl Matcher {
     /// would use.
     pub fn new(allow: &[FlowFilter], deny: &[FlowFilter]) -> Result<Self, String> {
         let read = |filters: &[FlowFilter]| filters.iter().map(tests).collect::<Result<_, _>>();
-        Ok(Self { allow: read(allow)?, deny: read(deny)? })
+        Ok(Self {
+            allow: read(allow)?,
+            deny: read(deny)?,
+        })
     }
 
     /// Whether flows must match something to pass.
@@ -74,8 +77,13 @@ where
     if values.is_empty() {
         return Ok(());
     }
-    let read = values.iter().map(&mut read).collect::<Result<Vec<R>, String>>()?;
-    tests.push(Box::new(move |flow| read.iter().any(|value| holds(value, flow))));
+    let read = values
+        .iter()
+        .map(&mut read)
+        .collect::<Result<Vec<R>, String>>()?;
+    tests.push(Box::new(move |flow| {
+        read.iter().any(|value| holds(value, flow))
+    }));
     Ok(())
 }
 

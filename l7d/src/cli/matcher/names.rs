@@ -61,9 +61,16 @@ pub(super) fn tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), String>
         cluster: &f.destination_cluster_name,
     };
     to.tests(tests)?;
-    any(tests, &f.source_ip_xlated, |text| address(text), |wanted, flow| {
-        flow.ip.as_ref().is_some_and(|ip| wanted.matches(&ip.source_xlated))
-    })
+    any(
+        tests,
+        &f.source_ip_xlated,
+        |text| address(text),
+        |wanted, flow| {
+            flow.ip
+                .as_ref()
+                .is_some_and(|ip| wanted.matches(&ip.source_xlated))
+        },
+    )
 }
 
 /// What a filter asks of one end.
@@ -83,23 +90,38 @@ struct Wanted<'f> {
 impl Wanted<'_> {
     fn tests(&self, tests: &mut Vec<Test>) -> Result<(), String> {
         let (name, end) = (self.name, self.end);
-        any(tests, self.ip, |text| address(text), move |wanted, flow| {
-            wanted.matches(end(flow).address)
-        })?;
-        any(tests, self.pod, |text| object(text), move |wanted, flow| {
-            end(flow).endpoint.is_some_and(|e| wanted.matches(&e.namespace, &e.pod_name))
-        })?;
+        any(
+            tests,
+            self.ip,
+            |text| address(text),
+            move |wanted, flow| wanted.matches(end(flow).address),
+        )?;
+        any(
+            tests,
+            self.pod,
+            |text| object(text),
+            move |wanted, flow| {
+                end(flow)
+                    .endpoint
+                    .is_some_and(|e| wanted.matches(&e.namespace, &e.pod_name))
+            },
+        )?;
         any(
             tests,
             self.service,
             |text| object(text).map_err(|error| format!("invalid {name} service filter: {error}")),
             move |wanted, flow| {
-                end(flow).service.is_some_and(|s| wanted.matches(&s.namespace, &s.name))
+                end(flow)
+                    .service
+                    .is_some_and(|s| wanted.matches(&s.namespace, &s.name))
             },
         )?;
-        any(tests, self.fqdn, |text| globs::fqdn(text), move |wanted, flow| {
-            end(flow).names.iter().any(|name| wanted.is_match(name))
-        })?;
+        any(
+            tests,
+            self.fqdn,
+            |text| globs::fqdn(text),
+            move |wanted, flow| end(flow).names.iter().any(|name| wanted.is_match(name)),
+        )?;
         any(
             tests,
             self.label,
@@ -111,15 +133,32 @@ impl Wanted<'_> {
                 wanted.matches(end(flow).endpoint.map_or(&[], |e| e.labels.as_slice()))
             },
         )?;
-        any(tests, self.workload, |wanted| Ok(wanted.clone()), move |wanted, flow| {
-            end(flow).endpoint.is_some_and(|e| e.workloads.iter().any(|w| is_workload(wanted, w)))
-        })?;
-        any(tests, self.identity, |wanted| Ok(*wanted), move |wanted, flow| {
-            end(flow).endpoint.is_some_and(|e| e.identity == *wanted)
-        })?;
-        any(tests, self.cluster, |text| globs::cluster(text), move |wanted, flow| {
-            end(flow).endpoint.is_some_and(|e| wanted.is_match(&e.cluster_name))
-        })
+        any(
+            tests,
+            self.workload,
+            |wanted| Ok(wanted.clone()),
+            move |wanted, flow| {
+                end(flow)
+                    .endpoint
+                    .is_some_and(|e| e.workloads.iter().any(|w| is_workload(wanted, w)))
+            },
+        )?;
+        any(
+            tests,
+            self.identity,
+            |wanted| Ok(*wanted),
+            move |wanted, flow| end(flow).endpoint.is_some_and(|e| e.identity == *wanted),
+        )?;
+        any(
+            tests,
+            self.cluster,
+            |text| globs::cluster(text),
+            move |wanted, flow| {
+                end(flow)
+                    .endpoint
+                    .is_some_and(|e| wanted.is_match(&e.cluster_name))
+            },
+        )
     }
 }
 
@@ -141,8 +180,9 @@ fn address(text: &str) -> Result<Address, String> {
             .map(Address::Network)
             .map_err(|error| format!("invalid IP prefix {text:?} in filter: {error}"));
     }
-    let address: IpAddr =
-        text.parse().map_err(|error| format!("invalid IP address {text:?} in filter: {error}"))?;
+    let address: IpAddr = text
+        .parse()
+        .map_err(|error| format!("invalid IP address {text:?} in filter: {error}"))?;
     Ok(Address::Exact(address.to_string()))
 }
 
@@ -150,9 +190,9 @@ impl Address {
     fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(wanted) => wanted == text,
-            Self::Network(network) => {
-                text.parse::<IpAddr>().is_ok_and(|address| network.contains(&address))
-            }
+            Self::Network(network) => text
+                .parse::<IpAddr>()
+                .is_ok_and(|address| network.contains(&address)),
         }
     }
 }
@@ -168,7 +208,10 @@ fn object(text: &str) -> Result<Object, String> {
         return Err("invalid filter, name must not be empty".to_owned());
     }
     let (namespace, prefix) = text.split_once('/').unwrap_or(("default", text));
-    Ok(Object { namespace: namespace.to_owned(), prefix: prefix.to_owned() })
+    Ok(Object {
+        namespace: namespace.to_owned(),
+        prefix: prefix.to_owned(),
+    })
 }
 
 impl Object {

@@ -82,7 +82,12 @@ pub struct FlowsArgs {
     #[arg(help_heading = "Formatting")]
     pub color: Color,
     /// Show names instead of addresses
-    #[arg(long, value_name = "BOOL", default_value_t = true, help_heading = "Formatting")]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        help_heading = "Formatting"
+    )]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(action = clap::ArgAction::Set)]
     pub ip_translation: bool,
@@ -90,11 +95,21 @@ pub struct FlowsArgs {
     #[arg(long, help_heading = "Formatting")]
     pub numeric: bool,
     /// Fields the server is to send, with -o json (`verdict,source.pod_name`)
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',', help_heading = "Other")]
+    #[arg(
+        long,
+        value_name = "FIELDS",
+        value_delimiter = ',',
+        help_heading = "Other"
+    )]
     #[arg(alias = "experimental-field-mask")]
     pub field_mask: Vec<String>,
     /// Have only those fields sent that the output shows
-    #[arg(long, value_name = "BOOL", default_value_t = true, help_heading = "Other")]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        help_heading = "Other"
+    )]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(action = clap::ArgAction::Set, alias = "experimental-use-default-field-masks")]
     pub use_default_field_masks: bool,
@@ -156,7 +171,13 @@ pub struct Selectors {
 #[command(next_help_heading = "Formatting")]
 pub struct Formatting {
     /// Form of the output
-    #[arg(short, long, value_enum, value_name = "FORM", default_value = "compact")]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORM",
+        default_value = "compact"
+    )]
     pub output: Output,
     /// Show the name of the node
     #[arg(long)]

@@ -136,7 +136,10 @@ pub fn build(
     if negated {
         return Err(Error::TrailingNot);
     }
-    Ok(Filters { allow: allow.finish(), deny: deny.finish() })
+    Ok(Filters {
+        allow: allow.finish(),
+        deny: deny.finish(),
+    })
 }
 
 #[derive(Debug, Default)]
@@ -200,7 +203,11 @@ impl Pair {
             return Vec::new();
         }
         let (left, right) = (self.left.finish(), self.right.finish());
-        if left == right { vec![left] } else { vec![left, right] }
+        if left == right {
+            vec![left]
+        } else {
+            vec![left, right]
+        }
     }
 }
 
@@ -215,7 +222,11 @@ impl Draft {
     fn end(&mut self, end: End, kind: Kind, value: &str) -> Result<(), String> {
         let f = &mut self.filter;
         let source = end == End::Source;
-        let names = if source { &mut self.source } else { &mut self.destination };
+        let names = if source {
+            &mut self.source
+        } else {
+            &mut self.destination
+        };
         let text = match kind {
             Kind::Pod => &mut names.pods,
             Kind::Service => &mut names.services,
@@ -285,7 +296,10 @@ impl Names {
             return Ok((self.pods.clone(), self.services.clone()));
         }
         if self.pods.is_empty() && self.services.is_empty() {
-            let pods = self.namespaces.iter().map(|namespace| format!("{namespace}/"));
+            let pods = self
+                .namespaces
+                .iter()
+                .map(|namespace| format!("{namespace}/"));
             return Ok((pods.collect(), Vec::new()));
         }
         Ok((self.place(&self.pods)?, self.place(&self.services)?))
@@ -295,11 +309,17 @@ impl Names {
         let mut placed = Vec::new();
         for name in names {
             let Some((namespace, _)) = name.split_once('/') else {
-                placed.extend(self.namespaces.iter().map(|namespace| format!("{namespace}/{name}")));
+                placed.extend(
+                    self.namespaces
+                        .iter()
+                        .map(|namespace| format!("{namespace}/{name}")),
+                );
                 continue;
             };
             if let Some(other) = self.namespaces.iter().find(|other| *other != namespace) {
-                return Err(format!("namespace conflict: {other:?} does not contain {name:?}"));
+                return Err(format!(
+                    "namespace conflict: {other:?} does not contain {name:?}"
+                ));
             }
             placed.push(name.clone());
         }
@@ -321,8 +341,9 @@ fn plain(f: &mut FlowFilter, flag: &Flag, value: &str) -> Result<(), String> {
         Kind::HttpUrl => &mut f.http_url,
         Kind::TraceId => &mut f.trace_id,
         Kind::Cel => {
-            let experimental =
-                f.experimental.get_or_insert_with(flow_filter::Experimental::default);
+            let experimental = f
+                .experimental
+                .get_or_insert_with(flow_filter::Experimental::default);
             &mut experimental.cel_expression
         }
         _ => return number(f, flag, value),
@@ -337,29 +358,41 @@ fn number(f: &mut FlowFilter, flag: &Flag, value: &str) -> Result<(), String> {
     match flag.kind {
         Kind::Ipv4 => f.ip_version.push(IpVersion::IPv4.into()),
         Kind::Ipv6 => f.ip_version.push(IpVersion::IPv6.into()),
-        Kind::IpVersion => f.ip_version.push(ip_version(value).ok_or_else(invalid)?.into()),
+        Kind::IpVersion => f
+            .ip_version
+            .push(ip_version(value).ok_or_else(invalid)?.into()),
         Kind::Encrypted(wanted) => f.encrypted.push(wanted),
         Kind::Reply(wanted) => f.reply.push(wanted),
         Kind::TcpFlags => f.tcp_flags.push(tcp_flags(value)?),
         Kind::Type => f.event_type.push(event_type(value)?),
         Kind::Verdict => {
-            f.verdict.push(Verdict::from_str_name(value).ok_or_else(invalid)?.into());
+            f.verdict
+                .push(Verdict::from_str_name(value).ok_or_else(invalid)?.into());
         }
         Kind::DropReason => {
-            f.drop_reason_desc.push(DropReason::from_str_name(value).ok_or_else(invalid)?.into());
+            f.drop_reason_desc
+                .push(DropReason::from_str_name(value).ok_or_else(invalid)?.into());
         }
         Kind::Direction => f.traffic_direction.push(direction(value)?.into()),
         Kind::HttpHeader => {
             let (key, value) = value.split_once(':').ok_or_else(|| {
                 format!("invalid http-header value {value:?}, expected name:value")
             })?;
-            f.http_header.push(HttpHeader { key: key.to_owned(), value: value.to_owned() });
+            f.http_header.push(HttpHeader {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            });
         }
-        Kind::IpTraceId => f.ip_trace_id.push(value.parse().map_err(|error| {
-            format!("invalid --{} value: {value}: {error}", flag.long)
-        })?),
+        Kind::IpTraceId => f.ip_trace_id.push(
+            value
+                .parse()
+                .map_err(|error| format!("invalid --{} value: {value}: {error}", flag.long))?,
+        ),
         Kind::Interface => {
-            f.interface.push(NetworkInterface { index: 0, name: value.to_owned() });
+            f.interface.push(NetworkInterface {
+                index: 0,
+                name: value.to_owned(),
+            });
         }
         _ => return Err("not a condition on a flow".to_owned()),
     }
@@ -368,7 +401,10 @@ fn number(f: &mut FlowFilter, flag: &Flag, value: &str) -> Result<(), String> {
 
 fn workload(value: &str) -> Workload {
     let (kind, name) = value.split_once('/').unwrap_or(("", value));
-    Workload { name: name.to_owned(), kind: kind.to_owned() }
+    Workload {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+    }
 }
 
 fn identity(value: &str) -> Result<u32, String> {
@@ -382,9 +418,7 @@ fn identity(value: &str) -> Result<u32, String> {
     };
     parsed.map_err(|error| {
         let names = RESERVED.get(1..).unwrap_or_default().join(" ");
-        format!(
-            "invalid security identity, expected one of [{names}] or a numeric value ({error})"
-        )
+        format!("invalid security identity, expected one of [{names}] or a numeric value ({error})")
     })
 }
 
@@ -401,7 +435,9 @@ fn direction(value: &str) -> Result<TrafficDirection, String> {
     match value.to_ascii_lowercase().as_str() {
         "ingress" => Ok(TrafficDirection::Ingress),
         "egress" => Ok(TrafficDirection::Egress),
-        _ => Err(format!("{value}: invalid traffic direction, expected ingress or egress")),
+        _ => Err(format!(
+            "{value}: invalid traffic direction, expected ingress or egress"
+        )),
     }
 }
 
@@ -442,25 +478,32 @@ fn event_type(value: &str) -> Result<EventTypeFilter, String> {
             )
         })?;
     let Some(sub) = sub else {
-        return Ok(EventTypeFilter { r#type: number, ..EventTypeFilter::default() });
+        return Ok(EventTypeFilter {
+            r#type: number,
+            ..EventTypeFilter::default()
+        });
     };
     let named = match kind {
         "trace" => TRACE_POINTS
             .iter()
             .position(|name| *name == sub)
             .and_then(|number| i32::try_from(number).ok()),
-        "agent" => {
-            AGENT_EVENTS.iter().find_map(|(name, number)| (*name == sub).then_some(*number))
-        }
+        "agent" => AGENT_EVENTS
+            .iter()
+            .find_map(|(name, number)| (*name == sub).then_some(*number)),
         _ => None,
     };
-    let sub_type = named.or_else(|| sub.parse().ok().filter(|number| *number >= 0)).ok_or_else(
-        || {
+    let sub_type = named
+        .or_else(|| sub.parse().ok().filter(|number| *number >= 0))
+        .ok_or_else(|| {
             format!(
                 "unable to parse event sub-type '{sub}', not a known sub-type name of '{kind}' \
                  and not a number"
             )
-        },
-    )?;
-    Ok(EventTypeFilter { r#type: number, match_sub_type: true, sub_type })
+        })?;
+    Ok(EventTypeFilter {
+        r#type: number,
+        match_sub_type: true,
+        sub_type,
+    })
 }

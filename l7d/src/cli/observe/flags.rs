@@ -17,7 +17,10 @@ pub enum Place {
 
 /// What a flag asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "named as the flags, whose help says what they mean")]
+#[expect(
+    missing_docs,
+    reason = "named as the flags, whose help says what they mean"
+)]
 pub enum Kind {
     AllNamespaces,
     Cel,
@@ -81,11 +84,25 @@ const fn valued(
     value: &'static str,
     help: &'static str,
 ) -> Flag {
-    Flag { long, short: None, place, kind, value: Some(value), help }
+    Flag {
+        long,
+        short: None,
+        place,
+        kind,
+        value: Some(value),
+        help,
+    }
 }
 
 const fn switch(long: &'static str, place: Place, kind: Kind, help: &'static str) -> Flag {
-    Flag { long, short: None, place, kind, value: None, help }
+    Flag {
+        long,
+        short: None,
+        place,
+        kind,
+        value: None,
+        help,
+    }
 }
 
 impl Flag {
@@ -198,7 +215,9 @@ pub struct FilterFlags {
 impl FilterFlags {
     /// Flags and values in their order.
     pub fn used(&self) -> impl Iterator<Item = (&'static Flag, &str)> {
-        self.used.iter().map(|(flag, value)| (*flag, value.as_str()))
+        self.used
+            .iter()
+            .map(|(flag, value)| (*flag, value.as_str()))
     }
 
     /// Whether there is none.
@@ -213,10 +232,19 @@ impl FromArgMatches for FilterFlags {
         for flag in FLAGS {
             let values = matches.get_many::<String>(flag.long).into_iter().flatten();
             let places = matches.indices_of(flag.long).into_iter().flatten();
-            used.extend(places.zip(values).map(|(place, value)| (place, flag, value.clone())));
+            used.extend(
+                places
+                    .zip(values)
+                    .map(|(place, value)| (place, flag, value.clone())),
+            );
         }
         used.sort_by_key(|(place, _, _)| *place);
-        Ok(Self { used: used.into_iter().map(|(_, flag, value)| (flag, value)).collect() })
+        Ok(Self {
+            used: used
+                .into_iter()
+                .map(|(_, flag, value)| (flag, value))
+                .collect(),
+        })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -242,6 +270,10 @@ mod tests {
     #[test]
     fn lists_flags_once_sorted_and_explained() {
         assert!(FLAGS.is_sorted_by(|a, b| a.long < b.long));
-        assert!(FLAGS.iter().all(|flag| !flag.help.is_empty() && !flag.help.ends_with('.')));
+        assert!(
+            FLAGS
+                .iter()
+                .all(|flag| !flag.help.is_empty() && !flag.help.ends_with('.'))
+        );
     }
 }

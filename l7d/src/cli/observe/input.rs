@@ -43,7 +43,10 @@ pub(super) fn print<W: Write, E: Write>(
     } else {
         Box::new(File::open(file).map_err(|e| Failure::failed(format!("cannot open {file}"), e))?)
     };
-    let mut lines = Lines { input: BufReader::new(input), number: 0 };
+    let mut lines = Lines {
+        input: BufReader::new(input),
+        number: 0,
+    };
     let mut selection = Selection::new(request, &matcher);
     while let Some(line) = lines.next(file)? {
         let line = line.trim_ascii();
@@ -122,7 +125,12 @@ struct Selection<'r> {
 
 impl<'r> Selection<'r> {
     fn new(request: &'r GetFlowsRequest, matcher: &'r Matcher) -> Self {
-        Self { request, matcher, seen: 0, kept: VecDeque::new() }
+        Self {
+            request,
+            matcher,
+            seen: 0,
+            kept: VecDeque::new(),
+        }
     }
 
     /// Takes a response; true if no further one can be selected.
@@ -147,24 +155,28 @@ impl<'r> Selection<'r> {
         self.seen += u64::from(is_flow);
         while self.seen > number {
             let oldest = self.kept.pop_front();
-            let flow = oldest.is_some_and(|r| matches!(r.response_types, Some(ResponseTypes::Flow(_))));
+            let flow =
+                oldest.is_some_and(|r| matches!(r.response_types, Some(ResponseTypes::Flow(_))));
             self.seen -= u64::from(flow);
         }
         Ok(false)
     }
 
     fn passes(&self, response: &GetFlowsResponse) -> bool {
-        let Some(ResponseTypes::Flow(flow)) = &response.response_types else {
-            // How much was lost says nothing about flows that match.
-            return !self.matcher.is_selective();
-        };
         let key = |time: &pbjson_types::Timestamp| (time.seconds, time.nanos);
-        let time = flow.time.as_ref().map(key);
         let since = self.request.since.as_ref().map(key);
         let until = self.request.until.as_ref().map(key);
-        since.is_none_or(|since| time >= Some(since))
-            && until.is_none_or(|until| time <= Some(until))
-            && self.matcher.passes(flow)
+        let within = |time: Option<_>| {
+            since.is_none_or(|since| time >= Some(since))
+                && until.is_none_or(|until| time <= Some(until))
+        };
+        match &response.response_types {
+            Some(ResponseTypes::Flow(flow)) => {
+                within(flow.time.as_ref().map(key)) && self.matcher.passes(flow)
+            }
+            // How much was lost says nothing about the flows that match.
+            _ => within(response.time.as_ref().map(key)) && !self.matcher.is_selective(),
+        }
     }
 
     fn finish<W: Write, E: Write>(self, printer: &mut Printer<W, E>) -> Result<(), Failure> {

@@ -43,7 +43,13 @@ async fn flows(args: &FlowsArgs, debug: bool) -> Result<(), Failure> {
     let request = request::flows(args, Timestamp::now())?;
     check_follow(args.formatting.form(), request.follow)?;
     let style = args.style(io::stdout().is_terminal(), |name| std::env::var(name).ok());
-    let mut printer = output(Style { connected_nodes: debug, ..style }, args.silent_errors);
+    let mut printer = output(
+        Style {
+            connected_nodes: debug,
+            ..style
+        },
+        args.silent_errors,
+    );
     tracing::debug!(?request, "asking for flows");
     if let Some(file) = &args.input_file {
         input::print(file, &request, args.silent_errors, &mut printer)?;
@@ -78,14 +84,20 @@ async fn debug_events(args: &EventsArgs) -> Result<(), Failure> {
 /// A table is written when its last row is known, which never comes.
 fn check_follow(form: Form, follow: bool) -> Result<(), Failure> {
     if form == Form::Table && follow {
-        return Err(Failure::usage("table output format is not compatible with follow mode")
-            .advise("use -o compact or -o dict"));
+        return Err(
+            Failure::usage("table output format is not compatible with follow mode")
+                .advise("use -o compact or -o dict"),
+        );
     }
     Ok(())
 }
 
 fn output(style: Style, silent: bool) -> Output {
-    let err: Box<dyn Write> = if silent { Box::new(io::sink()) } else { Box::new(io::stderr()) };
+    let err: Box<dyn Write> = if silent {
+        Box::new(io::sink())
+    } else {
+        Box::new(io::stderr())
+    };
     Printer::new(BufWriter::new(io::stdout().lock()), err, style)
 }
 

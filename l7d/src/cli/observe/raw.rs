@@ -58,10 +58,15 @@ pub fn parse(text: &str) -> Result<Vec<FlowFilter>, String> {
     let mut filters = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
         let value = value.map_err(|error| error.to_string())?;
-        let object = value.as_object().ok_or("expected an object like {\"source_pod\":[\"a\"]}")?;
+        let object = value
+            .as_object()
+            .ok_or("expected an object like {\"source_pod\":[\"a\"]}")?;
         // A misspelt field would let everything pass: it must not be skipped.
         for key in object.keys() {
-            if !FIELDS.iter().any(|field| field == key || camel(field) == *key) {
+            if !FIELDS
+                .iter()
+                .any(|field| field == key || camel(field) == *key)
+            {
                 let hint = suggest::closest(key, FIELDS.iter().copied())
                     .map(|field| format!(", did you mean {field:?}?"));
                 return Err(format!("unknown field {key:?}{}", hint.unwrap_or_default()));
@@ -127,9 +132,19 @@ mod tests {
 
     #[test]
     fn quotes_for_yaml() {
-        let allow = vec![FlowFilter { http_path: vec!["it's".to_owned()], ..FlowFilter::default() }];
+        let allow = vec![FlowFilter {
+            http_path: vec!["it's".to_owned()],
+            ..FlowFilter::default()
+        }];
         let mut out = Vec::new();
-        write(&mut out, &Filters { allow, deny: Vec::new() }).unwrap();
+        write(
+            &mut out,
+            &Filters {
+                allow,
+                deny: Vec::new(),
+            },
+        )
+        .unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "allowlist:\n    - '{\"http_path\":[\"it''s\"]}'\n"

@@ -67,10 +67,22 @@ pub struct Window {
 pub fn window(selectors: &Selectors, now: Timestamp, usual: u64) -> Result<Window, Failure> {
     let s = selectors;
     let clashes = [
-        (s.first.is_some() && s.last.is_some(), "cannot set both --first and --last"),
-        (s.first.is_some() && s.all, "cannot set both --first and --all"),
-        (s.first.is_some() && s.follow, "cannot set both --first and --follow"),
-        (s.last.is_some() && s.all, "cannot set both --last and --all"),
+        (
+            s.first.is_some() && s.last.is_some(),
+            "cannot set both --first and --last",
+        ),
+        (
+            s.first.is_some() && s.all,
+            "cannot set both --first and --all",
+        ),
+        (
+            s.first.is_some() && s.follow,
+            "cannot set both --first and --follow",
+        ),
+        (
+            s.last.is_some() && s.all,
+            "cannot set both --last and --all",
+        ),
     ];
     if let Some((_, message)) = clashes.iter().find(|(clash, _)| *clash) {
         return Err(Failure::usage(message));
@@ -92,11 +104,20 @@ pub fn window(selectors: &Selectors, now: Timestamp, usual: u64) -> Result<Windo
         (None, false) if s.follow || bounded => 0,
         (None, false) => usual,
     };
-    Ok(Window { number, first: s.first.is_some(), follow: s.follow, since, until })
+    Ok(Window {
+        number,
+        first: s.first.is_some(),
+        follow: s.follow,
+        since,
+        until,
+    })
 }
 
 fn wire(time: Timestamp) -> WireTime {
-    WireTime { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
+    WireTime {
+        seconds: time.as_second(),
+        nanos: time.subsec_nanosecond(),
+    }
 }
 
 /// The filters of a command line: flags first, then those given as JSON.
@@ -111,7 +132,9 @@ fn parsed(flag: &str, texts: &[String]) -> Result<Vec<FlowFilter>, Failure> {
     let mut filters = Vec::new();
     for text in texts {
         filters.extend(raw::parse(text).map_err(|error| {
-            Failure::usage(format!("invalid --{flag} flag: failed to decode '{text}': {error}"))
+            Failure::usage(format!(
+                "invalid --{flag} flag: failed to decode '{text}': {error}"
+            ))
         })?);
     }
     Ok(filters)
@@ -145,22 +168,50 @@ fn field_mask(args: &FlowsArgs) -> Result<Option<FieldMask>, Failure> {
             ))
             .advise("add -o json"));
         }
-        return Ok(Some(FieldMask { paths: args.field_mask.clone() }));
+        return Ok(Some(FieldMask {
+            paths: args.field_mask.clone(),
+        }));
     }
     if form == Form::Json || !args.use_default_field_masks {
         return Ok(None);
     }
-    Ok(Some(FieldMask { paths: SHOWN_FIELDS.iter().map(|path| (*path).to_owned()).collect() }))
+    Ok(Some(FieldMask {
+        paths: SHOWN_FIELDS.iter().map(|path| (*path).to_owned()).collect(),
+    }))
 }
 
 /// The request for agent events.
 pub fn agent_events(s: &Selectors, now: Timestamp) -> Result<GetAgentEventsRequest, Failure> {
-    let Window { number, first, follow, since, until } = window(s, now, USUAL)?;
-    Ok(GetAgentEventsRequest { number, first, follow, since, until })
+    let Window {
+        number,
+        first,
+        follow,
+        since,
+        until,
+    } = window(s, now, USUAL)?;
+    Ok(GetAgentEventsRequest {
+        number,
+        first,
+        follow,
+        since,
+        until,
+    })
 }
 
 /// The request for debug events.
 pub fn debug_events(s: &Selectors, now: Timestamp) -> Result<GetDebugEventsRequest, Failure> {
-    let Window { number, first, follow, since, until } = window(s, now, USUAL)?;
-    Ok(GetDebugEventsRequest { number, first, follow, since, until })
+    let Window {
+        number,
+        first,
+        follow,
+        since,
+        until,
+    } = window(s, now, USUAL)?;
+    Ok(GetDebugEventsRequest {
+        number,
+        first,
+        follow,
+        since,
+        until,
+    })
 }

@@ -19,7 +19,14 @@ pub(super) async fn flows<W: Write, E: Write>(
 ) -> Result<(), Failure> {
     let mut observer = server.observer().await?;
     let answer = observer.get_flows(request).await;
-    print(server, "the request for flows", answer, printer, Printer::flows).await
+    print(
+        server,
+        "the request for flows",
+        answer,
+        printer,
+        Printer::flows,
+    )
+    .await
 }
 
 /// Prints agent events.
@@ -30,7 +37,14 @@ pub(super) async fn agent_events<W: Write, E: Write>(
 ) -> Result<(), Failure> {
     let mut observer = server.observer().await?;
     let answer = observer.get_agent_events(request).await;
-    print(server, "the request for agent events", answer, printer, Printer::agent_event).await
+    print(
+        server,
+        "the request for agent events",
+        answer,
+        printer,
+        Printer::agent_event,
+    )
+    .await
 }
 
 /// Prints debug events.
@@ -41,7 +55,14 @@ pub(super) async fn debug_events<W: Write, E: Write>(
 ) -> Result<(), Failure> {
     let mut observer = server.observer().await?;
     let answer = observer.get_debug_events(request).await;
-    print(server, "the request for debug events", answer, printer, Printer::debug_event).await
+    print(
+        server,
+        "the request for debug events",
+        answer,
+        printer,
+        Printer::debug_event,
+    )
+    .await
 }
 
 async fn print<T, W: Write, E: Write>(

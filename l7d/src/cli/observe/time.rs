@@ -26,7 +26,12 @@ pub fn parse(text: &str, now: Timestamp) -> Result<Timestamp, NotATime> {
 
 fn shift(now: Timestamp, ago: Signed) -> Option<Timestamp> {
     let span = jiff::SignedDuration::try_from(ago.length).ok()?;
-    if ago.negative { now.checked_add(span) } else { now.checked_sub(span) }.ok()
+    if ago.negative {
+        now.checked_add(span)
+    } else {
+        now.checked_sub(span)
+    }
+    .ok()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,7 +53,9 @@ fn duration(text: &str) -> Option<Signed> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at_checked(digits)?;
-        let letters = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let letters = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(tail.len());
         let (unit, next) = tail.split_at_checked(letters)?;
         let seconds = number.parse::<f64>().ok()? * unit_seconds(unit)?;
         length = length.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
@@ -88,7 +95,10 @@ fn in_words(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Some(length) = duration(ago) {
         return shift(now, length);
     }
-    let mut words = ago.split_whitespace().filter(|word| *word != "and").peekable();
+    let mut words = ago
+        .split_whitespace()
+        .filter(|word| *word != "and")
+        .peekable();
     let mut length = Duration::ZERO;
     words.peek()?;
     while let Some(word) = words.next() {
@@ -103,7 +113,13 @@ fn in_words(text: &str, now: Timestamp) -> Option<Timestamp> {
         let seconds = number * word_seconds(words.next()?)?;
         length = length.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
     }
-    shift(now, Signed { negative: false, length })
+    shift(
+        now,
+        Signed {
+            negative: false,
+            length,
+        },
+    )
 }
 
 fn word_seconds(word: &str) -> Option<f64> {
@@ -175,14 +191,33 @@ mod tests {
         assert_eq!(at("2026-01-02T15+01:00"), "2026-01-02T14:00:00Z");
         assert_eq!(at("2026-01-02T15:04Z"), "2026-01-02T15:04:00Z");
         assert_eq!(at("2026-01-02T15:04-07:00"), "2026-01-02T22:04:00Z");
-        assert_eq!(at("2026-01-02T15:04:05.123456789Z"), "2026-01-02T15:04:05.123456789Z");
-        assert_eq!(at("Mon, 02 Jan 2006 15:04:05 -0700"), "2006-01-02T22:04:05Z");
+        assert_eq!(
+            at("2026-01-02T15:04:05.123456789Z"),
+            "2026-01-02T15:04:05.123456789Z"
+        );
+        assert_eq!(
+            at("Mon, 02 Jan 2006 15:04:05 -0700"),
+            "2006-01-02T22:04:05Z"
+        );
     }
 
     #[test]
     fn refuses_everything_else() {
-        for text in ["", "xx", "1", "5 minutes", "ago", "m ago", "2026-13-01", "1x", "."] {
-            assert!(at(text).starts_with(&format!("failed to convert {text} to time")), "{text}");
+        for text in [
+            "",
+            "xx",
+            "1",
+            "5 minutes",
+            "ago",
+            "m ago",
+            "2026-13-01",
+            "1x",
+            ".",
+        ] {
+            assert!(
+                at(text).starts_with(&format!("failed to convert {text} to time")),
+                "{text}"
+            );
         }
     }
 }
