@@ -1,6 +1,7 @@
 //! Why a command did not do what it was asked to, for people: what failed, the cause, what to do;
 //! and the exit code scripts see (`docs/exit-codes.md`).
 
+use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
@@ -32,7 +33,7 @@ pub enum Failure {
 
 impl Failure {
     /// A command line that makes no sense.
-    pub fn usage(message: impl ToString) -> Self {
+    pub fn usage(message: impl Display) -> Self {
         Self::Usage {
             message: message.to_string(),
             hint: None,
@@ -40,7 +41,7 @@ impl Failure {
     }
 
     /// Something that did not work.
-    pub fn failed(what: impl Into<String>, cause: impl ToString) -> Self {
+    pub fn failed(what: impl Into<String>, cause: impl Display) -> Self {
         Self::Failed {
             what: what.into(),
             cause: cause.to_string(),
@@ -62,9 +63,8 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage { .. } => ExitCode::from(2),
-            Self::Failed { .. } => ExitCode::FAILURE,
             Self::Output(_) if self.is_silent() => ExitCode::SUCCESS,
-            Self::Output(_) => ExitCode::FAILURE,
+            Self::Failed { .. } | Self::Output(_) => ExitCode::FAILURE,
         }
     }
 

@@ -7,6 +7,7 @@ use proto::peer::NotifyRequest;
 use proto::peer::peer_client::PeerClient;
 
 use super::failure::Failure;
+use super::observe::stream::interrupts;
 use super::server::ServerFlags;
 use crate::print::list;
 
@@ -38,10 +39,11 @@ pub async fn run(watch: &Watch) -> Result<(), Failure> {
         .await
         .map_err(refused)?
         .into_inner();
+    let mut interrupts = interrupts()?;
     loop {
         let change = tokio::select! {
             change = stream.message() => change.map_err(refused)?,
-            _interrupt = tokio::signal::ctrl_c() => None,
+            _interrupt = interrupts.recv() => None,
         };
         let Some(change) = change else { return Ok(()) };
         let mut out = io::stdout().lock();

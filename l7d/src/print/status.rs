@@ -1,5 +1,6 @@
 //! The status of a server, and what an l7d agent tells of itself beyond it.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -203,10 +204,10 @@ pub(super) fn duration(nanoseconds: u64) -> String {
     }
     let mut text = String::new();
     if seconds >= 3600 {
-        text.push_str(&format!("{}h", seconds / 3600));
+        let _infallible = write!(text, "{}h", seconds / 3600);
     }
     if seconds >= 60 {
-        text.push_str(&format!("{}m", seconds / 60 % 60));
+        let _infallible = write!(text, "{}m", seconds / 60 % 60);
     }
     let rest = format!("{}.{:09}", seconds % 60, duration.subsec_nanos());
     text.push_str(rest.trim_end_matches('0').trim_end_matches('.'));

@@ -334,8 +334,8 @@ pub(super) fn lost_cpu(lost: &LostEvent) -> i32 {
 }
 
 /// From when to when events were lost, where both are known.
-pub(super) fn lost_span(style: &Style, lost: &LostEvent) -> String {
-    match (&lost.first, &lost.last) {
+pub(super) fn lost_span(style: &Style, event: &LostEvent) -> String {
+    match (&event.first, &event.last) {
         (Some(first), Some(last)) => format!(
             " (first: {}, last: {})",
             style.timestamp(Some(first)),

@@ -43,18 +43,6 @@ pub(super) fn tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), String>
     )?;
     any(
         tests,
-        &f.ip_version,
-        |v| Ok(*v),
-        |wanted, flow| flow.ip.as_ref().map_or(0, |ip| ip.ip_version) == *wanted,
-    )?;
-    any(
-        tests,
-        &f.encrypted,
-        |e| Ok(*e),
-        |wanted, flow| flow.ip.as_ref().is_some_and(|ip| ip.encrypted == *wanted),
-    )?;
-    any(
-        tests,
         &f.reply,
         |r| Ok(*r),
         |wanted, flow| is_reply(flow) == Some(*wanted),
@@ -71,16 +59,29 @@ pub(super) fn tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), String>
                 })
         },
     )?;
+    packet_tests(f, tests)?;
+    place_tests(f, tests)?;
     any(
         tests,
-        &f.interface,
-        |i| Ok(i.clone()),
-        |wanted, flow| {
-            flow.interface.as_ref().is_some_and(|interface| {
-                (wanted.index == 0 || wanted.index == interface.index)
-                    && (wanted.name.is_empty() || wanted.name == interface.name)
-            })
-        },
+        &f.dns_query,
+        |text| regex("dns query", text),
+        |wanted, flow| matches!(record(flow), Some(Record::Dns(dns)) if wanted.is_match(&dns.query)),
+    )
+}
+
+/// Tests on headers.
+fn packet_tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), String> {
+    any(
+        tests,
+        &f.ip_version,
+        |v| Ok(*v),
+        |wanted, flow| flow.ip.as_ref().map_or(0, |ip| ip.ip_version) == *wanted,
+    )?;
+    any(
+        tests,
+        &f.encrypted,
+        |e| Ok(*e),
+        |wanted, flow| flow.ip.as_ref().is_some_and(|ip| ip.encrypted == *wanted),
     )?;
     any(
         tests,
@@ -93,19 +94,6 @@ pub(super) fn tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), String>
         },
     )?;
     any(tests, &f.tcp_flags, |flags| Ok(*flags), has_flags)?;
-    any(
-        tests,
-        &f.node_name,
-        |text| globs::node(text),
-        |wanted, flow| match flow.node_name {
-            ref name if name.contains('/') => wanted.is_match(name),
-            ref name => wanted.is_match(&format!("default/{name}")),
-        },
-    )?;
-    let selector = |text: &String| Selector::parse(text);
-    any(tests, &f.node_labels, selector, |wanted, flow| {
-        wanted.matches(&flow.node_labels)
-    })?;
     let port = |text: &String| port(text).map_err(|e| format!("invalid source port filter: {e}"));
     any(tests, &f.source_port, port, |wanted, flow| {
         ports(flow).map(|p| p.0) == Some(*wanted)
@@ -121,13 +109,35 @@ pub(super) fn tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), String>
         &f.protocol,
         |text| protocol(text),
         |wanted, flow| wanted(flow),
+    )
+}
+
+/// Tests on where a flow was seen.
+fn place_tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), String> {
+    any(
+        tests,
+        &f.interface,
+        |i| Ok(i.clone()),
+        |wanted, flow| {
+            flow.interface.as_ref().is_some_and(|interface| {
+                (wanted.index == 0 || wanted.index == interface.index)
+                    && (wanted.name.is_empty() || wanted.name == interface.name)
+            })
+        },
     )?;
     any(
         tests,
-        &f.dns_query,
-        |text| regex("dns query", text),
-        |wanted, flow| matches!(record(flow), Some(Record::Dns(dns)) if wanted.is_match(&dns.query)),
-    )
+        &f.node_name,
+        |text| globs::node(text),
+        |wanted, flow| match flow.node_name {
+            ref name if name.contains('/') => wanted.is_match(name),
+            ref name => wanted.is_match(&format!("default/{name}")),
+        },
+    )?;
+    let selector = |text: &String| Selector::parse(text);
+    any(tests, &f.node_labels, selector, |wanted, flow| {
+        wanted.matches(&flow.node_labels)
+    })
 }
 
 /// Tests on HTTP; each asks for L7 events, so that a filter on other events alone cannot match.

@@ -55,6 +55,10 @@ pub enum ObserveEvents {
 }
 
 /// Arguments of `observe flows`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[derive(Debug, Clone, Default, Args)]
 pub struct FlowsArgs {
     /// Which part of the flows.
@@ -167,6 +171,7 @@ pub struct Selectors {
 }
 
 /// How output looks.
+#[expect(clippy::doc_markdown, reason = "comments are what --help shows")]
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Formatting")]
 pub struct Formatting {

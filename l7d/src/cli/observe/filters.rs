@@ -5,12 +5,14 @@
 //! destination; a flow passes if one of the two matches. Where both end up the same, one is sent.
 
 use proto::flow::{
-    DropReason, EventTypeFilter, FlowFilter, HttpHeader, IpVersion, NetworkInterface, TcpFlags,
-    TrafficDirection, Verdict, Workload, flow_filter,
+    DropReason, FlowFilter, HttpHeader, IpVersion, NetworkInterface, Verdict, flow_filter,
 };
 
 use super::flags::{Flag, Kind, Place};
-use crate::print::text::{RESERVED, TRACE_POINTS};
+use super::values::{
+    direction, drop_reasons, event_type, identity, ip_version, misspelt, tcp_flags, verdicts,
+    workload,
+};
 
 /// Flags that say the same thing in ways that contradict each other. A message names two of them
 /// in the order of their row.
@@ -53,33 +55,6 @@ const EXCLUSIVE: &[&[&str]] = &[
     &["workload", "to-workload"],
     &["encrypted", "unencrypted"],
     &["reply", "not-reply"],
-];
-
-/// Types of events, as `--type` takes them.
-pub(super) const EVENT_TYPES: &[(&str, i32)] = &[
-    ("agent", 130),
-    ("capture", 3),
-    ("debug", 2),
-    ("drop", 1),
-    ("l7", 129),
-    ("policy-verdict", 5),
-    ("trace", 4),
-    ("trace-sock", 7),
-];
-
-/// Kinds of agent events, as `--type agent:KIND` takes them.
-const AGENT_EVENTS: &[(&str, i32)] = &[
-    ("agent-started", 2),
-    ("endpoint-created", 7),
-    ("endpoint-deleted", 8),
-    ("endpoint-regenerate-failure", 4),
-    ("endpoint-regenerate-success", 3),
-    ("ipcache-deleted", 10),
-    ("ipcache-upserted", 9),
-    ("message", 1),
-    ("policy-deleted", 6),
-    ("policy-updated", 5),
-    ("unspecified", 0),
 ];
 
 /// The filters of a request: alternatives that let a flow pass, and alternatives that stop it.
@@ -366,12 +341,17 @@ fn number(f: &mut FlowFilter, flag: &Flag, value: &str) -> Result<(), String> {
         Kind::TcpFlags => f.tcp_flags.push(tcp_flags(value)?),
         Kind::Type => f.event_type.push(event_type(value)?),
         Kind::Verdict => {
-            f.verdict
-                .push(Verdict::from_str_name(value).ok_or_else(invalid)?.into());
+            let verdict = Verdict::from_str_name(value);
+            f.verdict.push(
+                verdict
+                    .ok_or_else(|| misspelt(flag, value, &verdicts()))?
+                    .into(),
+            );
         }
         Kind::DropReason => {
-            f.drop_reason_desc
-                .push(DropReason::from_str_name(value).ok_or_else(invalid)?.into());
+            let reason = DropReason::from_str_name(value);
+            let reason = reason.ok_or_else(|| misspelt(flag, value, &drop_reasons()))?;
+            f.drop_reason_desc.push(reason.into());
         }
         Kind::Direction => f.traffic_direction.push(direction(value)?.into()),
         Kind::HttpHeader => {
@@ -383,11 +363,16 @@ fn number(f: &mut FlowFilter, flag: &Flag, value: &str) -> Result<(), String> {
                 value: value.to_owned(),
             });
         }
-        Kind::IpTraceId => f.ip_trace_id.push(
-            value
-                .parse()
-                .map_err(|error| format!("invalid --{} value: {value}: {error}", flag.long))?,
-        ),
+        Kind::IpTraceId => match value.parse() {
+            Ok(0) => {
+                return Err(format!(
+                    "invalid --{} value; must be greater than 0",
+                    flag.long
+                ));
+            }
+            Ok(number) => f.ip_trace_id.push(number),
+            Err(error) => return Err(format!("{}: {error}", invalid())),
+        },
         Kind::Interface => {
             f.interface.push(NetworkInterface {
                 index: 0,
@@ -397,113 +382,4 @@ fn number(f: &mut FlowFilter, flag: &Flag, value: &str) -> Result<(), String> {
         _ => return Err("not a condition on a flow".to_owned()),
     }
     Ok(())
-}
-
-fn workload(value: &str) -> Workload {
-    let (kind, name) = value.split_once('/').unwrap_or(("", value));
-    Workload {
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-    }
-}
-
-fn identity(value: &str) -> Result<u32, String> {
-    let named = RESERVED.iter().skip(1).position(|name| *name == value);
-    if let Some(number) = named.and_then(|at| u32::try_from(at + 1).ok()) {
-        return Ok(number);
-    }
-    let parsed = match value.strip_prefix("0x") {
-        Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16),
-        None => value.parse(),
-    };
-    parsed.map_err(|error| {
-        let names = RESERVED.get(1..).unwrap_or_default().join(" ");
-        format!("invalid security identity, expected one of [{names}] or a numeric value ({error})")
-    })
-}
-
-fn ip_version(value: &str) -> Option<IpVersion> {
-    match value.to_ascii_lowercase().as_str() {
-        "none" => Some(IpVersion::IpNotUsed),
-        "4" | "v4" | "ipv4" => Some(IpVersion::IPv4),
-        "6" | "v6" | "ipv6" => Some(IpVersion::IPv6),
-        _ => None,
-    }
-}
-
-fn direction(value: &str) -> Result<TrafficDirection, String> {
-    match value.to_ascii_lowercase().as_str() {
-        "ingress" => Ok(TrafficDirection::Ingress),
-        "egress" => Ok(TrafficDirection::Egress),
-        _ => Err(format!(
-            "{value}: invalid traffic direction, expected ingress or egress"
-        )),
-    }
-}
-
-fn tcp_flags(value: &str) -> Result<TcpFlags, String> {
-    let mut flags = TcpFlags::default();
-    for name in value.split(',') {
-        let flag = match name.to_ascii_uppercase().as_str() {
-            "FIN" => &mut flags.fin,
-            "SYN" => &mut flags.syn,
-            "RST" => &mut flags.rst,
-            "PSH" => &mut flags.psh,
-            "ACK" => &mut flags.ack,
-            "URG" => &mut flags.urg,
-            "ECE" => &mut flags.ece,
-            "CWR" => &mut flags.cwr,
-            "NS" => &mut flags.ns,
-            _ => return Err(format!("unknown tcp flag: {name}")),
-        };
-        *flag = true;
-    }
-    Ok(flags)
-}
-
-fn event_type(value: &str) -> Result<EventTypeFilter, String> {
-    let (kind, sub) = match value.split_once(':') {
-        Some((kind, sub)) => (kind, Some(sub)),
-        None => (value, None),
-    };
-    let number = EVENT_TYPES
-        .iter()
-        .find_map(|(name, number)| (*name == kind).then_some(*number))
-        .or_else(|| kind.parse().ok().filter(|number| *number >= 0))
-        .ok_or_else(|| {
-            let names: Vec<_> = EVENT_TYPES.iter().map(|(name, _)| *name).collect();
-            format!(
-                "unable to parse type '{kind}', not a number and not one of {}",
-                names.join(", ")
-            )
-        })?;
-    let Some(sub) = sub else {
-        return Ok(EventTypeFilter {
-            r#type: number,
-            ..EventTypeFilter::default()
-        });
-    };
-    let named = match kind {
-        "trace" => TRACE_POINTS
-            .iter()
-            .position(|name| *name == sub)
-            .and_then(|number| i32::try_from(number).ok()),
-        "agent" => AGENT_EVENTS
-            .iter()
-            .find_map(|(name, number)| (*name == sub).then_some(*number)),
-        _ => None,
-    };
-    let sub_type = named
-        .or_else(|| sub.parse().ok().filter(|number| *number >= 0))
-        .ok_or_else(|| {
-            format!(
-                "unable to parse event sub-type '{sub}', not a known sub-type name of '{kind}' \
-                 and not a number"
-            )
-        })?;
-    Ok(EventTypeFilter {
-        r#type: number,
-        match_sub_type: true,
-        sub_type,
-    })
 }

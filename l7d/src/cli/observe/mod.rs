@@ -12,6 +12,7 @@ pub mod raw;
 pub mod request;
 pub mod stream;
 pub mod time;
+mod values;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use proto::flow::FlowFilter;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::filters::Filters;
 use crate::cli::suggest;
@@ -53,6 +53,20 @@ const FIELDS: &[&str] = &[
     "verdict",
 ];
 
+/// The fields of those that are messages themselves.
+const PARTS: &[(&str, &[&str])] = &[
+    ("destination_workload", &["kind", "name"]),
+    ("event_type", &["match_sub_type", "sub_type", "type"]),
+    ("experimental", &["cel_expression"]),
+    ("http_header", &["key", "value"]),
+    ("interface", &["index", "name"]),
+    ("source_workload", &["kind", "name"]),
+    (
+        "tcp_flags",
+        &["ACK", "CWR", "ECE", "FIN", "NS", "PSH", "RST", "SYN", "URG"],
+    ),
+];
+
 /// Reads one or more filters that follow each other.
 pub fn parse(text: &str) -> Result<Vec<FlowFilter>, String> {
     let mut filters = Vec::new();
@@ -61,20 +75,34 @@ pub fn parse(text: &str) -> Result<Vec<FlowFilter>, String> {
         let object = value
             .as_object()
             .ok_or("expected an object like {\"source_pod\":[\"a\"]}")?;
-        // A misspelt field would let everything pass: it must not be skipped.
-        for key in object.keys() {
-            if !FIELDS
-                .iter()
-                .any(|field| field == key || camel(field) == *key)
-            {
-                let hint = suggest::closest(key, FIELDS.iter().copied())
-                    .map(|field| format!(", did you mean {field:?}?"));
-                return Err(format!("unknown field {key:?}{}", hint.unwrap_or_default()));
-            }
-        }
+        check(object, FIELDS)?;
         filters.push(serde_json::from_value(value).map_err(|error| error.to_string())?);
     }
     Ok(filters)
+}
+
+/// A misspelt field would let everything pass: it must not be skipped.
+fn check(object: &Map<String, Value>, fields: &[&str]) -> Result<(), String> {
+    for (key, value) in object {
+        let Some(field) = fields
+            .iter()
+            .find(|field| **field == key || camel(field) == *key)
+        else {
+            let hint = suggest::closest(key, fields.iter().copied())
+                .map(|field| format!(", did you mean {field:?}?"));
+            return Err(format!("unknown field {key:?}{}", hint.unwrap_or_default()));
+        };
+        let Some((_, parts)) = PARTS.iter().find(|(name, _)| name == field) else {
+            continue;
+        };
+        let alone = std::slice::from_ref(value);
+        let items = value.as_array().map_or(alone, Vec::as_slice);
+        items
+            .iter()
+            .filter_map(Value::as_object)
+            .try_for_each(|item| check(item, parts))?;
+    }
+    Ok(())
 }
 
 fn camel(field: &str) -> String {
@@ -128,6 +156,11 @@ mod tests {
             parse(r#"{"sourc_pod":["a"]}"#).unwrap_err(),
             r#"unknown field "sourc_pod", did you mean "source_pod"?"#
         );
+        assert_eq!(
+            parse(r#"{"http_header":[{"ky":"a"}]}"#).unwrap_err(),
+            r#"unknown field "ky", did you mean "key"?"#
+        );
+        assert!(parse(r#"{"event_type":[{"type":1,"subType":2}]}"#).is_ok());
     }
 
     #[test]

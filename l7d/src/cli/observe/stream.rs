@@ -5,6 +5,7 @@ use std::pin::pin;
 
 use futures_util::FutureExt;
 use proto::observer::{GetAgentEventsRequest, GetDebugEventsRequest, GetFlowsRequest};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::{Code, Response, Status, Streaming};
 
 use crate::cli::failure::Failure;
@@ -74,18 +75,18 @@ async fn print<T, W: Write, E: Write>(
 ) -> Result<(), Failure> {
     let refused = |status: Status| server.refused(what, &status);
     let mut stream = answer.map_err(refused)?.into_inner();
-    let mut interrupted = pin!(tokio::signal::ctrl_c());
+    // From the first line on, an interrupt is the way to end a stream.
+    let mut interrupts = interrupts()?;
     loop {
         let mut message = pin!(stream.message());
         // Only a pause in the stream is worth a write: a burst goes out in large pieces.
-        let next = match message.as_mut().now_or_never() {
-            Some(next) => next,
-            None => {
-                printer.flush()?;
-                tokio::select! {
-                    next = message => next,
-                    _interrupt = &mut interrupted => return Ok(()),
-                }
+        let next = if let Some(next) = message.as_mut().now_or_never() {
+            next
+        } else {
+            printer.flush()?;
+            tokio::select! {
+                next = message => next,
+                _interrupt = interrupts.recv() => return Ok(()),
             }
         };
         match next {
@@ -98,4 +99,9 @@ async fn print<T, W: Write, E: Write>(
             }
         }
     }
+}
+
+/// Interrupts of the user, who no longer ends the process with them.
+pub(in crate::cli) fn interrupts() -> Result<Signal, Failure> {
+    signal(SignalKind::interrupt()).map_err(|error| Failure::failed("cannot await Ctrl-C", error))
 }

@@ -1,25 +1,20 @@
-//! Which server to ask, and how to reach it: a unix socket, TCP, or TLS.
+//! The flags that say which server to ask, and what the environment and defaults add to them.
 
 use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
-use tonic::metadata::AsciiMetadataValue;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-use super::failure::Failure;
-
-/// Where an agent on this machine listens.
-pub const AGENT_SOCKET: &str = "/run/l7d/l7d.sock";
-/// Where a relay is usually forwarded to.
-const RELAY: &str = "localhost:4245";
-/// The largest answer a server may send: a status names its nodes, a flow its headers.
-const MESSAGE_BYTES: usize = 64 << 20;
+use super::{AGENT_SOCKET, RELAY, Server, Target, Tls};
+use crate::cli::failure::Failure;
+use crate::cli::observe::time;
 
 /// Flags that say which server to ask.
+#[expect(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "comments are what --help shows"
+)]
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Server")]
 pub struct ServerFlags {
@@ -36,7 +31,7 @@ pub struct ServerFlags {
     /// Use TLS; implied by a tls:// address [env: HUBBLE_TLS]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub tls: Option<bool>,
-    /// Trust whatever certificate the server shows [env: HUBBLE_TLS_ALLOW_INSECURE]
+    /// Trust whatever certificate the server shows; not available in this build
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub tls_allow_insecure: Option<bool>,
     /// Authorities to trust instead of the usual ones, PEM [env: HUBBLE_TLS_CA_CERT_FILES]
@@ -57,7 +52,8 @@ pub struct ServerFlags {
     /// Password for basic authentication [env: HUBBLE_BASIC_AUTH_PASSWORD]
     #[arg(long, value_name = "PASSWORD")]
     pub basic_auth_password: Option<String>,
-    /// Forward a port of the cluster's relay to this machine first
+    /// Forward a port of the cluster's relay to this machine first; not available in this build: the
+    /// message names the command to run instead
     #[arg(short = 'P', long)]
     pub port_forward: bool,
     /// Local port to forward, 0 for any [default: 4245]
@@ -77,35 +73,10 @@ pub struct ServerFlags {
 /// Reads `5s`, `1m30s`.
 fn duration(text: &str) -> Result<Duration, String> {
     let now = jiff::Timestamp::UNIX_EPOCH;
-    let time = super::observe::time::parse(text, now)
+    let time = time::parse(text, now)
         .map_err(|_not_a_time| "expected a duration like 5s or 1m30s".to_owned())?;
     Duration::try_from(now.duration_since(time))
         .map_err(|_negative| "expected a duration of at least 0s".to_owned())
-}
-
-/// A server and how to reach it, after flags, environment and defaults.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// The address as it was given, for messages.
-    pub shown: String,
-    target: Target,
-    timeout: Duration,
-    request_timeout: Duration,
-    tls: Option<Tls>,
-    authorization: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Target {
-    Tcp(String),
-    Unix(String),
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Tls {
-    authorities: Vec<String>,
-    identity: Option<(String, String)>,
-    server_name: Option<String>,
 }
 
 impl ServerFlags {
@@ -219,161 +190,6 @@ fn target(address: &str) -> (Target, bool) {
         .strip_prefix("tcp://")
         .or_else(|| address.strip_prefix("dns:///"));
     (Target::Tcp(host.unwrap_or(address).to_owned()), false)
-}
-
-impl Server {
-    /// How long a single answer may take.
-    pub fn request_timeout(&self) -> Duration {
-        self.request_timeout
-    }
-
-    /// Connects.
-    pub async fn connect(&self) -> Result<Channel, Failure> {
-        match &self.target {
-            Target::Unix(path) => self.connect_unix(path).await,
-            Target::Tcp(host) => self.connect_tcp(host).await,
-        }
-    }
-
-    async fn connect_unix(&self, path: &str) -> Result<Channel, Failure> {
-        let path = path.to_owned();
-        // The URI is needed by HTTP/2 and means nothing to a unix socket.
-        Endpoint::from_static("http://localhost")
-            .connect_timeout(self.timeout)
-            .connect_with_connector(tower::service_fn(move |_uri| {
-                let path = path.clone();
-                async move { UnixStream::connect(path).await.map(TokioIo::new) }
-            }))
-            .await
-            .map_err(|error| self.unreachable(&error))
-    }
-
-    async fn connect_tcp(&self, host: &str) -> Result<Channel, Failure> {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{host}"))
-            .map_err(|error| {
-                Failure::usage(format!("{}: not an address: {error}", self.shown))
-                    .advise("use HOST:PORT, tls://HOST:PORT or unix://PATH")
-            })?
-            .connect_timeout(self.timeout)
-            .tcp_keepalive(Some(Duration::from_secs(30)));
-        if let Some(tls) = &self.tls {
-            endpoint = endpoint
-                .tls_config(tls.config()?)
-                .map_err(|error| Failure::failed("cannot set up TLS", causes(&error)))?;
-        }
-        endpoint
-            .connect()
-            .await
-            .map_err(|error| self.unreachable(&error))
-    }
-
-    fn unreachable(&self, error: &tonic::transport::Error) -> Failure {
-        let cause = causes(error);
-        let hint = match &self.target {
-            Target::Unix(_) if cause.contains("ermission denied") => {
-                "the socket belongs to another user: run it with sudo".to_owned()
-            }
-            Target::Unix(_) => {
-                "is the agent running? start it with `sudo l7d agent --config FILE`, or name \
-                 another server with --server"
-                    .to_owned()
-            }
-            Target::Tcp(host) => format!(
-                "is a relay or an agent listening at {host}? name another server with --server \
-                 (HOST:PORT, tls://HOST:PORT, unix://PATH)"
-            ),
-        };
-        Failure::failed(format!("cannot reach the server at {}", self.shown), cause).advise(hint)
-    }
-
-    /// A client of the Observer service.
-    pub async fn observer(&self) -> Result<super::Observer, Failure> {
-        let channel = self.connect().await?;
-        let channel = InterceptedService::new(channel, self.credentials()?);
-        Ok(super::Observer::new(channel).max_decoding_message_size(MESSAGE_BYTES))
-    }
-
-    /// What is added to each request.
-    pub fn credentials(&self) -> Result<Credentials, Failure> {
-        let parsed = self.authorization.as_deref().map(str::parse).transpose();
-        let authorization =
-            parsed.map_err(|error: tonic::metadata::errors::InvalidMetadataValue| {
-                Failure::failed("cannot send the credentials", error)
-            })?;
-        Ok(Credentials { authorization })
-    }
-
-    /// A failed request, for people.
-    pub fn refused(&self, what: &str, status: &tonic::Status) -> Failure {
-        let failure = match status.code() {
-            // The server read the request and says what is wrong with it, in its own words.
-            tonic::Code::Unknown | tonic::Code::InvalidArgument => {
-                Failure::failed(format!("{what} was refused"), status.message())
-            }
-            code => Failure::failed(
-                format!("{what} failed"),
-                format!("{code}: {}", status.message()),
-            ),
-        };
-        match status.code() {
-            tonic::Code::Unimplemented => failure.advise(format!(
-                "the server at {} does not offer this; agents and relays offer different parts",
-                self.shown
-            )),
-            tonic::Code::DeadlineExceeded => failure.advise("allow more with --request-timeout"),
-            _ => failure,
-        }
-    }
-}
-
-/// Adds credentials to requests.
-#[derive(Debug, Clone)]
-pub struct Credentials {
-    authorization: Option<AsciiMetadataValue>,
-}
-
-impl tonic::service::Interceptor for Credentials {
-    fn call(
-        &mut self,
-        mut request: tonic::Request<()>,
-    ) -> Result<tonic::Request<()>, tonic::Status> {
-        if let Some(value) = &self.authorization {
-            request
-                .metadata_mut()
-                .insert("authorization", value.clone());
-        }
-        Ok(request)
-    }
-}
-
-impl Tls {
-    fn config(&self) -> Result<ClientTlsConfig, Failure> {
-        let read = |file: &String| {
-            std::fs::read(file)
-                .map_err(|error| Failure::failed(format!("cannot read {file}"), error))
-        };
-        let mut config = ClientTlsConfig::new();
-        for file in &self.authorities {
-            config = config.ca_certificate(Certificate::from_pem(read(file)?));
-        }
-        if let Some((certificate, key)) = &self.identity {
-            config = config.identity(Identity::from_pem(read(certificate)?, read(key)?));
-        }
-        if let Some(name) = &self.server_name {
-            config = config.domain_name(name);
-        }
-        Ok(config)
-    }
-}
-
-/// The innermost cause of an error: the outer ones only say "transport error".
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 /// RFC 4648 §4, with padding.
