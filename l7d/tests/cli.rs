@@ -1,5 +1,7 @@
 //! The built binary: help texts, exit codes, files in every form, and a server on a unix socket.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod fake_server;
 
 use std::io::{BufRead, BufReader, Write};

@@ -30,7 +30,7 @@ impl Serialize for Envelope<'_> {
         match &self.0.response_types {
             Some(ResponseTypes::Flow(flow)) => map.serialize_entry("flow", flow)?,
             Some(ResponseTypes::NodeStatus(status)) => {
-                map.serialize_entry("node_status", status)?
+                map.serialize_entry("node_status", status)?;
             }
             Some(ResponseTypes::LostEvents(lost)) => map.serialize_entry("lost_events", lost)?,
             None => {}

@@ -88,7 +88,11 @@ fn never_colours_tables() {
     };
     let colored = Style {
         color: true,
-        ..plain.clone()
+        ..plain
+    };
+    let plain = Style {
+        color: false,
+        ..colored.clone()
     };
     assert_eq!(shown(plain, &responses()), shown(colored, &responses()));
 }

@@ -216,7 +216,7 @@ fn base64(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn settle(flags: ServerFlags, env: &[(&str, &str)]) -> Result<Server, String> {
+    fn settle(flags: &ServerFlags, env: &[(&str, &str)]) -> Result<Server, String> {
         flags
             .settle(|name| {
                 env.iter()
@@ -260,14 +260,14 @@ mod tests {
             ("L7D_SERVER", "c:1"),
             ("HUBBLE_TIMEOUT", "7s"),
         ];
-        let server = settle(flags("a:1"), &env).unwrap();
+        let server = settle(&flags("a:1"), &env).unwrap();
         assert_eq!(
             (server.shown.as_str(), server.timeout.as_secs()),
             ("a:1", 7)
         );
-        assert_eq!(settle(ServerFlags::default(), &env).unwrap().shown, "c:1");
+        assert_eq!(settle(&ServerFlags::default(), &env).unwrap().shown, "c:1");
         assert_eq!(
-            settle(ServerFlags::default(), &env[..1]).unwrap().shown,
+            settle(&ServerFlags::default(), &env[..1]).unwrap().shown,
             "b:1"
         );
     }
@@ -279,7 +279,7 @@ mod tests {
             ..flags("a:1")
         };
         assert_eq!(
-            settle(user.clone(), &[]).unwrap_err(),
+            settle(&user, &[]).unwrap_err(),
             "transport layer security required"
         );
         let user = ServerFlags {
@@ -287,7 +287,7 @@ mod tests {
             ..user
         };
         assert_eq!(
-            settle(user, &[]).unwrap().authorization.unwrap(),
+            settle(&user, &[]).unwrap().authorization.unwrap(),
             "Basic dTo="
         );
     }
@@ -298,7 +298,7 @@ mod tests {
             tls_client_cert_file: Some("a".to_owned()),
             ..flags("tls://a:1")
         };
-        assert!(settle(half, &[]).unwrap_err().contains("both required"));
+        assert!(settle(&half, &[]).unwrap_err().contains("both required"));
     }
 
     #[test]
