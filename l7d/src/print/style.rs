@@ -23,7 +23,7 @@ pub enum Form {
 
 /// How to print.
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
     /// The form of the output.
     pub form: Form,

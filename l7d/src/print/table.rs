@@ -49,7 +49,7 @@ impl Table {
         // Escape sequences would count as width.
         let style = Style {
             color: false,
-            ..style.clone()
+            ..*style
         };
         let (source, destination) = text::hosts(&style, flow);
         let mut cells = vec![style.timestamp(flow.time.as_ref())];

@@ -41,7 +41,7 @@ fn prints_every_kind_of_flow_in_every_form() {
             form,
             ..Style::default()
         };
-        let (out, err) = shown(style.clone(), &responses());
+        let (out, err) = shown(style, &responses());
         assert_eq!(out, golden(&format!("{name}.out")), "{name}");
         assert_eq!(err, golden(&format!("{name}.err")), "{name}");
         let full = Style {
@@ -92,7 +92,7 @@ fn never_colours_tables() {
     };
     let plain = Style {
         color: false,
-        ..colored.clone()
+        ..colored
     };
     assert_eq!(shown(plain, &responses()), shown(colored, &responses()));
 }

@@ -2,6 +2,7 @@
 
 mod flags;
 
+use std::error::Error;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -104,6 +105,11 @@ impl Server {
                  another server with --server"
                     .to_owned()
             }
+            Target::Tcp(_) if cause.contains("certificate") => {
+                "name the authority that signed it with --tls-ca-cert-files FILE, and the name in \
+                 it with --tls-server-name NAME"
+                    .to_owned()
+            }
             Target::Tcp(host) => format!(
                 "is a relay or an agent listening at {host}? name another server with --server \
                  (HOST:PORT, tls://HOST:PORT, unix://PATH)"
@@ -131,6 +137,14 @@ impl Server {
 
     /// A failed request, for people.
     pub fn refused(&self, what: &str, status: &tonic::Status) -> Failure {
+        if let Some(source) = status.source() {
+            // Not the server's answer: the connection broke.
+            return Failure::failed(format!("{what} failed"), causes(source)).advise(format!(
+                "the connection to {} broke; does it speak the Hubble API, and TLS only if asked \
+                 with --tls?",
+                self.shown
+            ));
+        }
         let failure = match status.code() {
             // The server read the request and says what is wrong with it, in its own words.
             tonic::Code::Unknown | tonic::Code::InvalidArgument => {
@@ -179,6 +193,9 @@ impl Tls {
                 .map_err(|error| Failure::failed(format!("cannot read {file}"), error))
         };
         let mut config = ClientTlsConfig::new();
+        if self.authorities.is_empty() {
+            config = config.with_native_roots();
+        }
         for file in &self.authorities {
             config = config.ca_certificate(Certificate::from_pem(read(file)?));
         }
@@ -193,7 +210,7 @@ impl Tls {
 }
 
 /// The innermost cause of an error: the outer ones only say "transport error".
-fn causes(error: &dyn std::error::Error) -> String {
+fn causes(error: &dyn Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
