@@ -13,7 +13,7 @@ use super::style::{Safe, Style};
 use super::text;
 
 /// Prints a flow.
-pub fn flow(out: &mut impl Write, style: &Style, flow: &Flow) -> io::Result<()> {
+pub fn flow(out: &mut impl Write, style: Style, flow: &Flow) -> io::Result<()> {
     let (mut left, mut right) = text::hosts(style, flow);
     let (mut left_identity, mut right_identity) = text::identities(style, flow);
     let arrow = match flow.is_reply.as_ref().map(|reply| reply.value) {
@@ -41,7 +41,7 @@ pub fn flow(out: &mut impl Write, style: &Style, flow: &Flow) -> io::Result<()> 
 /// Prints how many events were lost.
 pub(super) fn lost(
     out: &mut impl Write,
-    style: &Style,
+    style: Style,
     response: &GetFlowsResponse,
     lost: &LostEvent,
 ) -> io::Result<()> {
@@ -59,7 +59,7 @@ pub(super) fn lost(
 /// Prints what became of nodes.
 pub(super) fn node_status(
     out: &mut impl Write,
-    style: &Style,
+    style: Style,
     response: &GetFlowsResponse,
     status: &NodeStatusEvent,
 ) -> io::Result<()> {

@@ -17,7 +17,7 @@ pub(super) fn pair(out: &mut impl Write, key: &str, value: impl Display) -> io::
 }
 
 /// Prints a flow.
-pub fn flow(out: &mut impl Write, style: &Style, flow: &Flow) -> io::Result<()> {
+pub fn flow(out: &mut impl Write, style: Style, flow: &Flow) -> io::Result<()> {
     let (source, destination) = text::hosts(style, flow);
     pair(out, "TIMESTAMP", style.timestamp(flow.time.as_ref()))?;
     if style.node_name {
@@ -33,7 +33,7 @@ pub fn flow(out: &mut impl Write, style: &Style, flow: &Flow) -> io::Result<()> 
 /// Prints how many events were lost.
 pub(super) fn lost(
     out: &mut impl Write,
-    style: &Style,
+    style: Style,
     response: &GetFlowsResponse,
     lost: &LostEvent,
 ) -> io::Result<()> {
@@ -50,7 +50,7 @@ pub(super) fn lost(
 /// Prints what became of nodes.
 pub(super) fn node_status(
     out: &mut impl Write,
-    style: &Style,
+    style: Style,
     response: &GetFlowsResponse,
     status: &NodeStatusEvent,
 ) -> io::Result<()> {

@@ -19,7 +19,7 @@ type Header = Vec<&'static str>;
 /// `TIME [NODE]: TYPE (DETAILS)`
 pub(super) fn agent_compact(
     out: &mut impl Write,
-    style: &Style,
+    style: Style,
     response: &GetAgentEventsResponse,
 ) -> io::Result<()> {
     let event = response.agent_event.as_ref();
@@ -38,7 +38,7 @@ pub(super) fn agent_compact(
 /// The same as a block of keys.
 pub(super) fn agent_dict(
     out: &mut impl Write,
-    style: &Style,
+    style: Style,
     response: &GetAgentEventsResponse,
 ) -> io::Result<()> {
     let (header, row) = agent_row(style, response);
@@ -49,7 +49,7 @@ pub(super) fn agent_dict(
 }
 
 /// The same as header and row of a table.
-pub(super) fn agent_row(style: &Style, response: &GetAgentEventsResponse) -> (Header, Vec<String>) {
+pub(super) fn agent_row(style: Style, response: &GetAgentEventsResponse) -> (Header, Vec<String>) {
     let event = response.agent_event.as_ref();
     let (mut header, mut row) = start(style, response.time.as_ref(), &response.node_name);
     header.extend(["TYPE", "DETAILS"]);
@@ -58,7 +58,7 @@ pub(super) fn agent_row(style: &Style, response: &GetAgentEventsResponse) -> (He
 }
 
 fn start(
-    style: &Style,
+    style: Style,
     time: Option<&pbjson_types::Timestamp>,
     node: &str,
 ) -> (Header, Vec<String>) {
@@ -78,7 +78,7 @@ fn agent_type(event: Option<&AgentEvent>) -> String {
 }
 
 /// What changed. `UNKNOWN` where the notification is not the one its type promises.
-fn agent_details(style: &Style, event: Option<&AgentEvent>) -> String {
+fn agent_details(style: Style, event: Option<&AgentEvent>) -> String {
     use AgentEventType as Type;
     let details = event.and_then(
         |event| match (event.r#type(), event.notification.as_ref()?) {
@@ -156,7 +156,7 @@ fn append(text: &mut String, key: &str, value: &str) {
 /// `TIME [NODE]: SOURCE TYPE MARK: M CPU: C (MESSAGE)`
 pub(super) fn debug_compact(
     out: &mut impl Write,
-    style: &Style,
+    style: Style,
     response: &GetDebugEventsResponse,
 ) -> io::Result<()> {
     let event = response.debug_event.as_ref();
@@ -178,7 +178,7 @@ pub(super) fn debug_compact(
 /// The same as a block of keys.
 pub(super) fn debug_dict(
     out: &mut impl Write,
-    style: &Style,
+    style: Style,
     response: &GetDebugEventsResponse,
 ) -> io::Result<()> {
     let (header, row) = debug_row(style, response);
@@ -189,7 +189,7 @@ pub(super) fn debug_dict(
 }
 
 /// The same as header and row of a table.
-pub(super) fn debug_row(style: &Style, response: &GetDebugEventsResponse) -> (Header, Vec<String>) {
+pub(super) fn debug_row(style: Style, response: &GetDebugEventsResponse) -> (Header, Vec<String>) {
     let event = response.debug_event.as_ref();
     let (mut header, mut row) = start(style, response.time.as_ref(), &response.node_name);
     header.extend(["FROM", "TYPE", "CPU/MARK", "MESSAGE"]);

@@ -62,36 +62,36 @@ impl<W: Write, E: Write> Printer<W, E> {
         }
         match &response.response_types {
             Some(ResponseTypes::Flow(flow)) => match self.style.form {
-                Form::Compact => compact::flow(&mut self.out, &self.style, flow),
+                Form::Compact => compact::flow(&mut self.out, self.style, flow),
                 Form::Dict => {
                     separate(&mut self.out, &mut self.wrote)?;
-                    dict::flow(&mut self.out, &self.style, flow)
+                    dict::flow(&mut self.out, self.style, flow)
                 }
                 Form::Table | Form::Json => {
-                    self.table.flow(&self.style, flow);
+                    self.table.flow(self.style, flow);
                     Ok(())
                 }
             },
             Some(ResponseTypes::LostEvents(lost)) => match self.style.form {
-                Form::Compact => compact::lost(&mut self.out, &self.style, response, lost),
+                Form::Compact => compact::lost(&mut self.out, self.style, response, lost),
                 Form::Dict => {
                     separate(&mut self.out, &mut self.wrote)?;
-                    dict::lost(&mut self.out, &self.style, response, lost)
+                    dict::lost(&mut self.out, self.style, response, lost)
                 }
                 Form::Table | Form::Json => {
-                    self.table.lost(&self.style, response, lost);
+                    self.table.lost(self.style, response, lost);
                     Ok(())
                 }
             },
             Some(ResponseTypes::NodeStatus(status)) => {
-                if !text::shows_node_status(&self.style, status) {
+                if !text::shows_node_status(self.style, status) {
                     return Ok(());
                 }
                 if self.style.form == Form::Dict {
                     separate(&mut self.err, &mut self.wrote)?;
-                    return dict::node_status(&mut self.err, &self.style, response, status);
+                    return dict::node_status(&mut self.err, self.style, response, status);
                 }
-                compact::node_status(&mut self.err, &self.style, response, status)
+                compact::node_status(&mut self.err, self.style, response, status)
             }
             None => Ok(()),
         }
@@ -103,7 +103,7 @@ impl<W: Write, E: Write> Printer<W, E> {
                 json::line(&mut self.out, flow)
             }
             Some(ResponseTypes::NodeStatus(status)) => {
-                if text::shows_node_status(&self.style, status) {
+                if text::shows_node_status(self.style, status) {
                     json::response(&mut self.err, response)?;
                 }
                 Ok(())
@@ -117,13 +117,13 @@ impl<W: Write, E: Write> Printer<W, E> {
     pub fn agent_event(&mut self, response: &GetAgentEventsResponse) -> io::Result<()> {
         match self.style.form {
             Form::Json => json::line(&mut self.out, response),
-            Form::Compact => events::agent_compact(&mut self.out, &self.style, response),
+            Form::Compact => events::agent_compact(&mut self.out, self.style, response),
             Form::Dict => {
                 separate(&mut self.out, &mut self.wrote)?;
-                events::agent_dict(&mut self.out, &self.style, response)
+                events::agent_dict(&mut self.out, self.style, response)
             }
             Form::Table => {
-                let (header, row) = events::agent_row(&self.style, response);
+                let (header, row) = events::agent_row(self.style, response);
                 self.table.row(&header, &row);
                 Ok(())
             }
@@ -134,13 +134,13 @@ impl<W: Write, E: Write> Printer<W, E> {
     pub fn debug_event(&mut self, response: &GetDebugEventsResponse) -> io::Result<()> {
         match self.style.form {
             Form::Json => json::line(&mut self.out, response),
-            Form::Compact => events::debug_compact(&mut self.out, &self.style, response),
+            Form::Compact => events::debug_compact(&mut self.out, self.style, response),
             Form::Dict => {
                 separate(&mut self.out, &mut self.wrote)?;
-                events::debug_dict(&mut self.out, &self.style, response)
+                events::debug_dict(&mut self.out, self.style, response)
             }
             Form::Table => {
-                let (header, row) = events::debug_row(&self.style, response);
+                let (header, row) = events::debug_row(self.style, response);
                 self.table.row(&header, &row);
                 Ok(())
             }

@@ -45,7 +45,7 @@ pub struct Style {
 
 impl Style {
     /// Colours `text` if colours are on.
-    pub(super) fn paint<T: Display>(&self, color: AnsiColor, text: T) -> Painted<T> {
+    pub(super) fn paint<T: Display>(self, color: AnsiColor, text: T) -> Painted<T> {
         Painted {
             color: self.color.then_some(color),
             text,
@@ -53,7 +53,7 @@ impl Style {
     }
 
     /// A time in this style, in UTC; `N/A` where it is absent or no time at all.
-    pub fn timestamp(&self, time: Option<&WireTime>) -> String {
+    pub fn timestamp(self, time: Option<&WireTime>) -> String {
         time.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok())
             .map_or_else(|| "N/A".to_owned(), |t| self.time.format(t))
     }

@@ -45,13 +45,13 @@ impl Table {
     }
 
     /// Adds a flow.
-    pub(super) fn flow(&mut self, style: &Style, flow: &Flow) {
+    pub(super) fn flow(&mut self, style: Style, flow: &Flow) {
         // Escape sequences would count as width.
         let style = Style {
             color: false,
-            ..*style
+            ..style
         };
-        let (source, destination) = text::hosts(&style, flow);
+        let (source, destination) = text::hosts(style, flow);
         let mut cells = vec![style.timestamp(flow.time.as_ref())];
         if style.node_name {
             cells.push(Safe(&flow.node_name).to_string());
@@ -60,14 +60,14 @@ impl Table {
             source.to_string(),
             destination.to_string(),
             text::flow_type(flow),
-            text::verdict(&style, flow),
-            text::summary(&style, flow),
+            text::verdict(style, flow),
+            text::summary(style, flow),
         ]);
-        self.row(&header(&style), &cells);
+        self.row(&header(style), &cells);
     }
 
     /// Adds a number of lost events.
-    pub(super) fn lost(&mut self, style: &Style, response: &GetFlowsResponse, lost: &LostEvent) {
+    pub(super) fn lost(&mut self, style: Style, response: &GetFlowsResponse, lost: &LostEvent) {
         let mut cells = vec![style.timestamp(response.time.as_ref())];
         if style.node_name {
             cells.push(Safe(&response.node_name).to_string());
@@ -99,7 +99,7 @@ impl Table {
     }
 }
 
-fn header(style: &Style) -> Vec<&'static str> {
+fn header(style: Style) -> Vec<&'static str> {
     let mut header = vec!["TIMESTAMP"];
     if style.node_name {
         header.push("NODE");

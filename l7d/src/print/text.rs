@@ -104,7 +104,7 @@ impl Display for Host {
 
 /// Source and destination of a flow, named as well as the style allows. Without addresses only the
 /// hardware addresses are left to show.
-pub(super) fn hosts(style: &Style, flow: &Flow) -> (Host, Host) {
+pub(super) fn hosts(style: Style, flow: &Flow) -> (Host, Host) {
     let host = |name, port| Host {
         name,
         port,
@@ -174,7 +174,7 @@ fn ports(flow: &Flow) -> (u32, u32) {
 }
 
 /// The identities of source and destination, in parentheses.
-pub(super) fn identities(style: &Style, flow: &Flow) -> (String, String) {
+pub(super) fn identities(style: Style, flow: &Flow) -> (String, String) {
     let one = |endpoint: Option<&Endpoint>| {
         let number = endpoint.map_or(0, |endpoint| endpoint.identity);
         let text = entry(&RESERVED, number)
@@ -257,7 +257,7 @@ fn policies(flow: &Flow, allowed: bool) -> &[Policy] {
 
 /// What became of a flow; with the deciding policies where the style wants them. A refused L7
 /// request names its policies as well, which the layouts followed here leave out.
-pub(super) fn verdict(style: &Style, flow: &Flow) -> String {
+pub(super) fn verdict(style: Style, flow: &Flow) -> String {
     let verdict = Verdict::try_from(flow.verdict);
     let mut text = match verdict {
         Ok(verdict) if event_type(flow) == event::POLICY_VERDICT => match verdict {
@@ -299,7 +299,7 @@ fn append_policies(text: &mut String, policies: &[Policy]) {
 }
 
 /// The flow's own summary, with the trace number of its packets and how it was authenticated.
-pub(super) fn summary(style: &Style, flow: &Flow) -> String {
+pub(super) fn summary(style: Style, flow: &Flow) -> String {
     let mut text = String::new();
     if let Some(trace) = flow
         .ip_trace_id
@@ -334,7 +334,7 @@ pub(super) fn lost_cpu(lost: &LostEvent) -> i32 {
 }
 
 /// From when to when events were lost, where both are known.
-pub(super) fn lost_span(style: &Style, event: &LostEvent) -> String {
+pub(super) fn lost_span(style: Style, event: &LostEvent) -> String {
     match (&event.first, &event.last) {
         (Some(first), Some(last)) => format!(
             " (first: {}, last: {})",
@@ -346,7 +346,7 @@ pub(super) fn lost_span(style: &Style, event: &LostEvent) -> String {
 }
 
 /// CPU, number and time of lost events.
-pub(super) fn lost_summary(style: &Style, lost: &LostEvent) -> String {
+pub(super) fn lost_summary(style: Style, lost: &LostEvent) -> String {
     format!(
         "CPU({}) - {}{}",
         lost_cpu(lost),
@@ -356,7 +356,7 @@ pub(super) fn lost_summary(style: &Style, lost: &LostEvent) -> String {
 }
 
 /// Whether a node status is worth a line: nodes that are fine, or gone on purpose, are not.
-pub(super) fn shows_node_status(style: &Style, status: &NodeStatusEvent) -> bool {
+pub(super) fn shows_node_status(style: Style, status: &NodeStatusEvent) -> bool {
     matches!(
         status.state_change(),
         NodeState::NodeUnavailable | NodeState::NodeError
