@@ -6,6 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+mod timestamp;
+
+pub use timestamp::Timestamp;
+
 /// Flows.
 pub mod flow {
     include!(concat!(env!("OUT_DIR"), "/flow.rs"));

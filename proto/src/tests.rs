@@ -22,7 +22,7 @@ fn json_has_the_names_and_forms_that_hubble_writes() {
     let json = serde_json::to_string(&response).expect("json");
     assert_eq!(
         json,
-        r#"{"flow":{"verdict":"FORWARDED","IP":{"source":"10.0.0.1","ipVersion":"IPv4"},"is_reply":false,"socket_cookie":"7"},"node_name":"n1"}"#
+        r#"{"node_name":"n1","flow":{"verdict":"FORWARDED","IP":{"source":"10.0.0.1","ipVersion":"IPv4"},"is_reply":false,"socket_cookie":"7"}}"#
     );
     assert_eq!(
         serde_json::from_str::<GetFlowsResponse>(&json).expect("parsed"),

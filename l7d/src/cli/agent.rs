@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::Failure;
+use crate::agent::{self, Task};
 
 /// Arguments of `l7d agent`.
 #[derive(Debug, Args)]
@@ -26,9 +27,17 @@ pub struct AgentArgs {
 }
 
 /// Runs the command.
-pub fn run(_args: &AgentArgs) -> Result<(), Failure> {
-    Err(Failure::failed(
-        "cannot start the agent",
-        "this build has none",
-    ))
+pub fn run(args: &AgentArgs) -> Result<(), Failure> {
+    let task = match (args.cleanup, args.check) {
+        (true, _) => Task::Cleanup,
+        (false, true) => Task::Check,
+        (false, false) => Task::Run,
+    };
+    agent::run(args.config.as_ref(), &task).map_err(|error| match error {
+        agent::Error::Config(_) | agent::Error::Policies(_) => {
+            Failure::failed("cannot start the agent", format!("\n{error}"))
+                .advise("nothing was changed on this node")
+        }
+        error => Failure::failed("the agent has ended", error),
+    })
 }

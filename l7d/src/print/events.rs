@@ -57,11 +57,7 @@ pub(super) fn agent_row(style: Style, response: &GetAgentEventsResponse) -> (Hea
     (header, row)
 }
 
-fn start(
-    style: Style,
-    time: Option<&pbjson_types::Timestamp>,
-    node: &str,
-) -> (Header, Vec<String>) {
+fn start(style: Style, time: Option<&proto::Timestamp>, node: &str) -> (Header, Vec<String>) {
     let mut header = vec!["TIMESTAMP"];
     let mut row = vec![style.timestamp(time)];
     if style.node_name {

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write as _};
 use anstyle::{AnsiColor, Color};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use pbjson_types::Timestamp as WireTime;
+use proto::Timestamp as WireTime;
 
 /// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -132,7 +132,7 @@ mod events {
     fn agent(kind: AgentEventType, notification: Notification) -> GetAgentEventsResponse {
         GetAgentEventsResponse {
             node_name: "node-1".to_owned(),
-            time: Some(pbjson_types::Timestamp {
+            time: Some(proto::Timestamp {
                 seconds: 1_772_615_727,
                 nanos: 104_000_000,
             }),

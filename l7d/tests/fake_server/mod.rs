@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::thread::JoinHandle;
 
 use futures_util::{Stream, StreamExt, stream};
-use pbjson_types::Timestamp;
+use proto::Timestamp;
 use proto::flow::Flow;
 use proto::observer::get_flows_response::ResponseTypes;
 use proto::observer::observer_server::{Observer, ObserverServer};

@@ -163,7 +163,7 @@ impl<'r> Selection<'r> {
     }
 
     fn passes(&self, response: &GetFlowsResponse) -> bool {
-        let key = |time: &pbjson_types::Timestamp| (time.seconds, time.nanos);
+        let key = |time: &proto::Timestamp| (time.seconds, time.nanos);
         let since = self.request.since.as_ref().map(key);
         let until = self.request.until.as_ref().map(key);
         let within = |time: Option<_>| {

@@ -1,7 +1,8 @@
 //! Arguments → request: which flows, and which fields of them.
 
 use jiff::Timestamp;
-use pbjson_types::{FieldMask, Timestamp as WireTime};
+use pbjson_types::FieldMask;
+use proto::Timestamp as WireTime;
 use proto::flow::FlowFilter;
 use proto::observer::{GetAgentEventsRequest, GetDebugEventsRequest, GetFlowsRequest};
 
