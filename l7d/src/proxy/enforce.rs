@@ -1,0 +1,518 @@
+//! The relay that judges each request before its bytes go on.
+//!
+//! The client's bytes wait until the end of a head. A head that could be read in two ways is
+//! refused with the name of the rule it breaks; one that is well formed is judged by the policy of
+//! that moment. Only a [`Permit`] moves bytes on: [`Cleared`] takes one for every range.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use parsers::Direction as Way;
+use parsers::http1::{BodyKind, Event, RequestHead, Step};
+use parsers::{Error as ParseError, Fault, target};
+use policy_l7::{Headers, HttpRequest};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Worker;
+use super::forward::{self, Broken, Received, receive, send};
+use super::refuse::Refusal;
+use crate::policy::{Denial, Judge, Permit};
+use crate::record::{Outcome, Verdict, no_policies};
+use crate::session::Session;
+
+/// One enforced connection.
+pub(super) struct Relay<'w> {
+    worker: &'w Worker,
+    judge: Judge,
+    session: RefCell<Session>,
+    /// Told when a response was seen: who waits for earlier answers looks again.
+    answered: Notify,
+}
+
+/// How the client's direction ended.
+enum End {
+    /// The client has no more.
+    Client,
+    /// A refusal ends the connection.
+    Refused,
+}
+
+/// The client's bytes that have come and not gone on.
+struct Inbox {
+    buffer: Option<Box<[u8]>>,
+    filled: Range<usize>,
+    cleared: Cleared,
+    /// The request whose body is passing; without one, body bytes are dropped.
+    permit: Option<Permit>,
+    /// When the present, unfinished head must be complete.
+    deadline: Option<Instant>,
+}
+
+/// A range of bytes that permits cover and that has not been sent.
+#[derive(Default)]
+struct Cleared(Range<usize>);
+
+impl Cleared {
+    /// Extends the range. There is no other way into it.
+    fn extend(&mut self, _by: &Permit, range: Range<usize>) {
+        if self.0.is_empty() {
+            self.0 = range;
+        } else {
+            self.0.end = range.end;
+        }
+    }
+}
+
+/// What happens next with a request.
+enum Judged {
+    Go(Permit),
+    Refuse(Refusal),
+}
+
+impl<'w> Relay<'w> {
+    pub(super) fn new(worker: &'w Worker, judge: Judge, session: Session) -> Self {
+        Self {
+            worker,
+            judge,
+            session: RefCell::new(session),
+            answered: Notify::new(),
+        }
+    }
+
+    /// Relays both directions until both have ended, or a refusal ends the connection.
+    pub(super) async fn run(self, client: &mut TcpStream, server: &mut TcpStream) {
+        let mut is_refused = false;
+        let end = {
+            let (from_client, to_client) = client.split();
+            let (from_server, to_server) = server.split();
+            let to_client = tokio::sync::Mutex::new(to_client);
+            let up = self.judge_requests(from_client, to_server, &to_client);
+            let down = self.pass_responses(from_server, &to_client);
+            tokio::pin!(up, down);
+            tokio::select! {
+                up_end = &mut up => match up_end {
+                    Ok(End::Client) => down.await,
+                    Ok(End::Refused) => {
+                        is_refused = true;
+                        Ok(())
+                    }
+                    Err(broken) => Err(broken),
+                },
+                down_end = &mut down => match down_end {
+                    Ok(()) => up.await.map(|_end| ()),
+                    Err(broken) => Err(broken),
+                },
+            }
+        };
+        forward::finish(end, client, server, &mut self.session.borrow_mut());
+        if is_refused {
+            forward::linger(client).await;
+        }
+    }
+
+    async fn pass_responses(
+        &self,
+        mut from: ReadHalf<'_>,
+        to: &tokio::sync::Mutex<WriteHalf<'_>>,
+    ) -> Result<(), Broken> {
+        let pool = &self.worker.pool;
+        loop {
+            let (received, buffer) = receive(&mut from, || pool.take(), pool)
+                .await
+                .map_err(|error| Broken::Read(Way::ToClient, error))?;
+            let Received::Bytes(count) = received else {
+                pool.give(buffer);
+                self.answered.notify_one();
+                return to
+                    .lock()
+                    .await
+                    .shutdown()
+                    .await
+                    .map_err(|error| Broken::Write(Way::ToClient, error));
+            };
+            let bytes = buffer.get(..count).unwrap_or_default();
+            {
+                let to = to.lock().await;
+                send(&to, bytes)
+                    .await
+                    .map_err(|error| Broken::Write(Way::ToClient, error))?;
+            }
+            self.session.borrow_mut().observe(Way::ToClient, bytes);
+            pool.give(buffer);
+            self.answered.notify_one();
+        }
+    }
+
+    async fn judge_requests(
+        &self,
+        mut from: ReadHalf<'_>,
+        mut to: WriteHalf<'_>,
+        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
+    ) -> Result<End, Broken> {
+        let mut inbox = Inbox {
+            buffer: None,
+            filled: 0..0,
+            cleared: Cleared::default(),
+            permit: None,
+            deadline: None,
+        };
+        loop {
+            match self.read_more(&mut from, &mut inbox).await? {
+                More::Bytes => {}
+                More::End => {
+                    to.shutdown()
+                        .await
+                        .map_err(|error| Broken::Write(Way::ToServer, error))?;
+                    return Ok(End::Client);
+                }
+                More::TooSlow => {
+                    self.tell_unreadable(Outcome::Limit, "head-timeout");
+                    self.wait_until_answered().await;
+                    let refusal = Refusal {
+                        status: 408,
+                        closes: true,
+                        is_head: false,
+                    };
+                    self.answer(to_client, refusal).await?;
+                    return Ok(End::Refused);
+                }
+            }
+            if let Some(end) = self.take_requests(&mut inbox, &to, to_client).await? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Waits for bytes, no longer than the present head may take.
+    async fn read_more(&self, from: &mut ReadHalf<'_>, inbox: &mut Inbox) -> Result<More, Broken> {
+        let pool = &self.worker.pool;
+        let broken = |error| Broken::Read(Way::ToServer, error);
+        if inbox.filled.is_empty() {
+            inbox.deadline = None;
+            let (received, buffer) = receive(from, || pool.take(), pool).await.map_err(broken)?;
+            return Ok(match received {
+                Received::Bytes(count) => {
+                    inbox.filled = 0..count;
+                    inbox.buffer = Some(buffer);
+                    More::Bytes
+                }
+                Received::End => {
+                    pool.give(buffer);
+                    More::End
+                }
+            });
+        }
+        let timeout = self.worker.settings.head_timeout;
+        let deadline = *inbox
+            .deadline
+            .get_or_insert_with(|| Instant::now() + timeout);
+        let room = inbox.room();
+        match tokio::time::timeout_at(deadline, tokio::io::AsyncReadExt::read(from, room)).await {
+            Err(_elapsed) => Ok(More::TooSlow),
+            Ok(Ok(0)) => Ok(More::End),
+            Ok(Ok(count)) => {
+                inbox.filled.end += count;
+                Ok(More::Bytes)
+            }
+            Ok(Err(error)) => Err(broken(error)),
+        }
+    }
+
+    /// Goes through what has come; `Some` ends the connection.
+    async fn take_requests(
+        &self,
+        inbox: &mut Inbox,
+        to: &WriteHalf<'_>,
+        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
+    ) -> Result<Option<End>, Broken> {
+        while !inbox.filled.is_empty() {
+            match self.take_one(inbox) {
+                Ok(Taken::Nothing) => break,
+                Ok(Taken::Bytes) => {}
+                Ok(Taken::Refused(refusal)) => {
+                    inbox.flush(to).await?;
+                    self.wait_for_earlier_answers().await;
+                    self.answer(to_client, refusal).await?;
+                    self.session.borrow_mut().http().answered_refused();
+                    if refusal.closes {
+                        return Ok(Some(End::Refused));
+                    }
+                }
+                Err(error) => {
+                    inbox.flush(to).await?;
+                    self.refuse_unreadable(error, to_client).await?;
+                    return Ok(Some(End::Refused));
+                }
+            }
+        }
+        inbox.flush(to).await?;
+        inbox.release(&self.worker.pool);
+        Ok(None)
+    }
+
+    /// Takes one event off the inbox.
+    fn take_one(&self, inbox: &mut Inbox) -> Result<Taken, ParseError> {
+        let start = inbox.filled.start;
+        let mut session = self.session.borrow_mut();
+        let Some(bytes) = inbox
+            .buffer
+            .as_deref()
+            .and_then(|all| all.get(inbox.filled.clone()))
+        else {
+            return Ok(Taken::Nothing);
+        };
+        let Step::Event { consumed, event } = session.http().step(Way::ToServer, bytes)? else {
+            return Ok(Taken::Nothing);
+        };
+        session.count(Way::ToServer, consumed);
+        let mut taken = Taken::Bytes;
+        match event {
+            Event::Request(head) => match self.judge_request(&mut session, &head) {
+                Judged::Go(permit) => inbox.permit = Some(permit),
+                Judged::Refuse(refusal) => {
+                    inbox.permit = None;
+                    taken = Taken::Refused(refusal);
+                }
+            },
+            Event::Body { .. } | Event::Opaque | Event::Response(_) => {}
+        }
+        let range = start..start + consumed;
+        inbox.filled.start = range.end;
+        inbox.deadline = None;
+        if let Some(permit) = &inbox.permit {
+            inbox.cleared.extend(permit, range);
+        }
+        Ok(taken)
+    }
+
+    fn judge_request(&self, session: &mut Session, head: &RequestHead<'_>) -> Judged {
+        session.begin(head);
+        match self.ask(head) {
+            Ok(permit) => {
+                let policies = permit.policies();
+                session.tell_request(Verdict::Forwarded, Outcome::Passed, "", policies);
+                Judged::Go(permit)
+            }
+            Err(denial) => {
+                session.http().refuse_request();
+                let Denial {
+                    policies, detail, ..
+                } = &denial;
+                session.tell_request(Verdict::Dropped, Outcome::PolicyDenied, detail, policies);
+                Judged::Refuse(Refusal {
+                    status: 403,
+                    closes: closes_after(head),
+                    is_head: head.method() == b"HEAD",
+                })
+            }
+        }
+    }
+
+    /// Asks the policy of this moment about every reading of the path.
+    fn ask(&self, head: &RequestHead<'_>) -> Result<Permit, Denial> {
+        let path = if head.is_connect() {
+            head.target()
+        } else {
+            head.path()
+        };
+        let normal = target::normalise(path);
+        let fields = Fields(head);
+        let mut request = HttpRequest {
+            method: head.method(),
+            paths: &[path],
+            host: head.authority().unwrap_or_default(),
+            headers: &fields,
+        };
+        if *normal.path == *path && !normal.is_ambiguous {
+            return self.judge.judge(&request);
+        }
+        let decoded = decode_separators(&normal.path);
+        let decoded = target::normalise(&decoded);
+        let readings: [&[u8]; 3] = [path, &normal.path, &decoded.path];
+        request.paths = &readings;
+        self.judge.judge(&request)
+    }
+
+    /// A refusal stands in the order of the answers: it waits until those before it have passed.
+    async fn wait_for_earlier_answers(&self) {
+        loop {
+            {
+                let mut session = self.session.borrow_mut();
+                let is_turn = session.http().is_refused_next()
+                    && session.http().is_between_messages(Way::ToClient);
+                if is_turn || session.is_opaque() {
+                    return;
+                }
+            }
+            self.answered.notified().await;
+        }
+    }
+
+    /// Answers in the place of the server, and records it.
+    async fn answer(
+        &self,
+        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
+        refusal: Refusal,
+    ) -> Result<(), Broken> {
+        let broken = |error| Broken::Write(Way::ToClient, error);
+        self.worker
+            .stats
+            .refused
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let outcome = match refusal.status {
+            403 => Outcome::PolicyDenied,
+            408 | 431 => Outcome::Limit,
+            501 => Outcome::NotImplemented,
+            _ => Outcome::ParseError,
+        };
+        self.session
+            .borrow_mut()
+            .tell_response(refusal.status, outcome, None);
+        let mut to = to_client.lock().await;
+        send(&to, &refusal.to_bytes()).await.map_err(broken)?;
+        if refusal.closes {
+            to.shutdown().await.map_err(broken)?;
+        }
+        Ok(())
+    }
+
+    /// A head that nobody may act on: refused by its rule, and the connection ends, since where the
+    /// next request begins is anybody's guess.
+    async fn refuse_unreadable(
+        &self,
+        error: ParseError,
+        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
+    ) -> Result<(), Broken> {
+        let outcome = match error.fault {
+            Fault::TooLarge => Outcome::Limit,
+            Fault::Unsupported => Outcome::NotImplemented,
+            Fault::Ambiguous | Fault::Malformed | Fault::NotThisProtocol | Fault::Truncated => {
+                Outcome::ParseError
+            }
+        };
+        self.tell_unreadable(outcome, &error.to_string());
+        self.wait_until_answered().await;
+        let refusal = Refusal {
+            status: error.status(),
+            closes: true,
+            is_head: false,
+        };
+        self.answer(to_client, refusal).await
+    }
+
+    fn tell_unreadable(&self, outcome: Outcome, detail: &str) {
+        let mut session = self.session.borrow_mut();
+        session.begin_unreadable();
+        session.tell_request(Verdict::Dropped, outcome, detail, &no_policies());
+    }
+
+    /// Waits until every request that went on has its answer.
+    async fn wait_until_answered(&self) {
+        loop {
+            {
+                let mut session = self.session.borrow_mut();
+                let http = session.http();
+                let is_quiet =
+                    http.awaiting_response() == 0 && http.is_between_messages(Way::ToClient);
+                if is_quiet || session.is_opaque() {
+                    return;
+                }
+            }
+            self.answered.notified().await;
+        }
+    }
+}
+
+/// What waiting for bytes came to.
+enum More {
+    Bytes,
+    End,
+    TooSlow,
+}
+
+/// What one event came to.
+enum Taken {
+    Bytes,
+    Nothing,
+    Refused(Refusal),
+}
+
+impl Inbox {
+    /// Room behind the bytes that are there; they move to the front when it gets scarce.
+    fn room(&mut self) -> &mut [u8] {
+        let Some(buffer) = self.buffer.as_deref_mut() else {
+            return &mut [];
+        };
+        let (start, end) = (self.filled.start, self.filled.end);
+        if start > 0 && buffer.len() - end < buffer.len() / 4 {
+            buffer.copy_within(start..end, 0);
+            self.filled = 0..end - start;
+        }
+        buffer.get_mut(self.filled.end..).unwrap_or_default()
+    }
+
+    /// Sends what permits cover.
+    async fn flush(&mut self, to: &WriteHalf<'_>) -> Result<(), Broken> {
+        let range = std::mem::take(&mut self.cleared.0);
+        let bytes = self.buffer.as_deref().and_then(|buffer| buffer.get(range));
+        send(to, bytes.unwrap_or_default())
+            .await
+            .map_err(|error| Broken::Write(Way::ToServer, error))
+    }
+
+    /// Gives the buffer back when there is nothing in it.
+    fn release(&mut self, pool: &forward::Pool) {
+        if self.filled.is_empty()
+            && let Some(buffer) = self.buffer.take()
+        {
+            pool.give(buffer);
+            self.filled = 0..0;
+        }
+    }
+}
+
+/// Whether the connection ends after a refusal: the client wants it so, or whether its body comes
+/// is not known.
+fn closes_after(head: &RequestHead<'_>) -> bool {
+    let wants_close = head.header(b"connection").is_some_and(|value| {
+        value
+            .to_ascii_lowercase()
+            .windows(5)
+            .any(|window| window == b"close")
+    });
+    wants_close
+        || head.version() == 10
+        || (head.expects_continue() && head.body() != BodyKind::None)
+}
+
+/// The reading of a server that decodes separators before it splits the path.
+fn decode_separators(path: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, tail)) = rest.split_first() {
+        let (byte, after) = match rest {
+            [b'%', b'2', b'F' | b'f', after @ ..] | [b'%', b'5', b'C' | b'c', after @ ..] => {
+                (b'/', after)
+            }
+            [b'\\', after @ ..] => (b'/', after),
+            _ => (*first, tail),
+        };
+        decoded.push(byte);
+        rest = after;
+    }
+    decoded
+}
+
+struct Fields<'h, 'b>(&'h RequestHead<'b>);
+
+impl Headers for Fields<'_, '_> {
+    fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8])) {
+        for header in self.0.headers() {
+            visit(header.name, header.value);
+        }
+    }
+}

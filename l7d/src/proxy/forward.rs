@@ -1,0 +1,161 @@
+//! Moves bytes: pooled buffers, half-close, reset.
+
+use std::cell::RefCell;
+use std::io;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use parsers::Direction as Way;
+use socket2::SockRef;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use crate::record::Outcome;
+use crate::session::Session;
+
+/// Buffers of a worker. A connection has one only while it has bytes: ten thousand idle ones have
+/// none.
+#[derive(Debug)]
+pub(super) struct Pool {
+    bytes: usize,
+    spare: RefCell<Vec<Box<[u8]>>>,
+}
+
+/// Spare buffers kept; more are given back to the system.
+const SPARE_MAX: usize = 16;
+/// Smallest buffer: large enough that a big body costs few calls.
+const BUFFER_BYTES: usize = 64 << 10;
+
+impl Pool {
+    /// Buffers that hold a head of `head_bytes` and more.
+    pub(super) fn new(head_bytes: usize) -> Self {
+        let bytes = BUFFER_BYTES.max(head_bytes.saturating_add(4096));
+        Self {
+            bytes,
+            spare: RefCell::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn take(&self) -> Box<[u8]> {
+        let spare = self.spare.borrow_mut().pop();
+        spare.unwrap_or_else(|| vec![0; self.bytes].into_boxed_slice())
+    }
+
+    pub(super) fn give(&self, buffer: Box<[u8]>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_MAX {
+            spare.push(buffer);
+        }
+    }
+}
+
+/// How a relay ended before its time.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// Reading failed; bytes that way are lost.
+    Read(Way, io::Error),
+    /// Writing failed.
+    Write(Way, io::Error),
+    /// The policy wants the connection judged from now on.
+    Policy,
+}
+
+/// What a read found.
+pub(super) enum Received {
+    /// That many bytes.
+    Bytes(usize),
+    /// The sender has no more.
+    End,
+}
+
+/// Waits for bytes and reads what is there: one call to the kernel per burst. `room` is only asked
+/// for once there is something to read.
+pub(super) async fn receive(
+    from: &mut ReadHalf<'_>,
+    mut room: impl FnMut() -> Box<[u8]>,
+    pool: &Pool,
+) -> io::Result<(Received, Box<[u8]>)> {
+    loop {
+        from.readable().await?;
+        let mut buffer = room();
+        match from.read(&mut buffer).now_or_never() {
+            None => pool.give(buffer),
+            Some(Ok(0)) => return Ok((Received::End, buffer)),
+            Some(Ok(count)) => return Ok((Received::Bytes(count), buffer)),
+            Some(Err(error)) => {
+                pool.give(buffer);
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Writes everything.
+pub(super) async fn send(to: &WriteHalf<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Small messages go at once.
+pub(super) fn no_delay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+}
+
+/// Takes what the client still sends, for a moment: closing a socket with unread bytes in it sends a
+/// reset, which would take the refusal from the client before it is read (RFC 9112 §9.6).
+pub(super) async fn linger(client: &mut TcpStream) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const BYTES_MAX: usize = 1 << 20;
+    let mut scrap = [0; 4096];
+    let drain = async {
+        let mut total = 0;
+        while let Ok(count @ 1..) = client.read(&mut scrap).await {
+            total += count;
+            if total > BYTES_MAX {
+                break;
+            }
+        }
+    };
+    if tokio::time::timeout(PATIENCE, drain).await.is_err() {
+        tracing::debug!("a refused client goes on sending");
+    }
+}
+
+/// Makes the end of a socket a reset, as the other side's was.
+pub(super) fn reset(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
+        tracing::debug!(%error, "SO_LINGER");
+    }
+}
+
+/// Passes the end of a relay on to both sides and to the records.
+pub(super) fn finish(
+    end: Result<(), Broken>,
+    client: &TcpStream,
+    server: &TcpStream,
+    session: &mut Session,
+) {
+    let Err(broken) = end else {
+        session.finish(Outcome::Passed);
+        return;
+    };
+    tracing::debug!(?broken, "a connection was cut");
+    reset(client);
+    reset(server);
+    session.finish(match broken {
+        Broken::Read(Way::ToClient, _) | Broken::Write(Way::ToServer, _) => Outcome::UpstreamReset,
+        Broken::Read(Way::ToServer, _) | Broken::Write(Way::ToClient, _) | Broken::Policy => {
+            Outcome::NoResponse
+        }
+    });
+}

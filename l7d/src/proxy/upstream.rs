@@ -1,0 +1,70 @@
+//! The connection to the server, with the client's own address.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::{Upstream, transparent};
+use crate::config::Marks;
+
+/// Connects. The client's address and port are kept; where that pair is in use, as it is when the
+/// client is a process of this host, the address is kept and another port taken.
+pub(super) async fn connect(upstream: &Upstream, marks: &Marks) -> io::Result<TcpStream> {
+    let mark = if upstream.is_inside {
+        marks.upstream_local
+    } else {
+        marks.upstream
+    };
+    let Some(client) = upstream.client else {
+        return dial(&open(upstream.server, mark)?, upstream.server).await;
+    };
+    let socket = open(upstream.server, mark)?;
+    transparent::allow(&socket, upstream.server.is_ipv6())?;
+    socket.set_reuse_address(true)?;
+    let bound = socket.bind(&client.into());
+    match bound {
+        Ok(()) => match dial(&socket, upstream.server).await {
+            Err(error) if is_taken(&error) => dial_from_other_port(upstream, mark, client).await,
+            result => result,
+        },
+        Err(error) if is_taken(&error) => dial_from_other_port(upstream, mark, client).await,
+        Err(error) => Err(error),
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
+    )
+}
+
+async fn dial_from_other_port(
+    upstream: &Upstream,
+    mark: u32,
+    client: SocketAddr,
+) -> io::Result<TcpStream> {
+    let socket = open(upstream.server, mark)?;
+    transparent::allow(&socket, upstream.server.is_ipv6())?;
+    socket.bind(&SocketAddr::new(client.ip(), 0).into())?;
+    dial(&socket, upstream.server).await
+}
+
+fn open(server: SocketAddr, mark: u32) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(server),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.set_mark(mark)?;
+    Ok(socket)
+}
+
+/// The socket is used up: a duplicate goes to the runtime.
+async fn dial(socket: &Socket, server: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::from_std_stream(socket.try_clone()?.into());
+    socket.connect(server).await
+}

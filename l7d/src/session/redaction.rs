@@ -1,0 +1,69 @@
+//! What is hidden before anything is recorded.
+
+use crate::config::Redact;
+use crate::record::Text;
+
+/// What Hubble writes in the place of what it hides.
+const REDACTED: &[u8] = b"HUBBLE_REDACTED";
+
+/// Hides header values, queries and user names.
+#[derive(Debug, Clone, Default)]
+pub struct Redaction {
+    keeps_headers: bool,
+    hides_query: bool,
+    allow: Vec<Vec<u8>>,
+    deny: Vec<Vec<u8>>,
+}
+
+impl Redaction {
+    /// As configured; names are lower case.
+    pub fn new(redact: &Redact) -> Self {
+        let bytes = |names: &[String]| names.iter().map(|name| name.clone().into_bytes()).collect();
+        Self {
+            keeps_headers: redact.headers,
+            hides_query: redact.query,
+            allow: bytes(&redact.allow),
+            deny: bytes(&redact.deny),
+        }
+    }
+
+    /// Whether headers are recorded at all.
+    pub fn keeps_headers(&self) -> bool {
+        self.keeps_headers
+    }
+
+    /// Writes one header line.
+    pub fn write_header(&self, text: &mut Text, name: &[u8], value: &[u8]) {
+        text.push(name);
+        text.push(b": ");
+        text.push(if self.hides(name) { REDACTED } else { value });
+        text.push(b"\r\n");
+    }
+
+    fn hides(&self, name: &[u8]) -> bool {
+        let is_in = |names: &[Vec<u8>]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        is_in(&self.deny) || (!self.allow.is_empty() && !is_in(&self.allow))
+    }
+
+    /// Writes an authority without its user.
+    pub fn write_authority(&self, text: &mut Text, authority: &[u8]) {
+        match authority.iter().rposition(|byte| *byte == b'@') {
+            Some(at) => {
+                text.push(REDACTED);
+                text.push(authority.get(at..).unwrap_or_default());
+            }
+            None => {
+                text.push(authority);
+            }
+        }
+    }
+
+    /// Writes path and query.
+    pub fn write_path(&self, text: &mut Text, path: &[u8]) {
+        let end = path
+            .iter()
+            .position(|byte| *byte == b'?')
+            .filter(|_| self.hides_query);
+        text.push(path.get(..end.unwrap_or(path.len())).unwrap_or_default());
+    }
+}
