@@ -1,0 +1,32 @@
+//! What the agent says of itself beyond Hubble's status. It travels as JSON in the response header
+//! `l7d-agent-status` of `ServerStatus`, which stock clients ignore.
+
+use serde::{Deserialize, Serialize};
+
+/// State of the agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AgentStatus {
+    /// Endpoints of this node.
+    pub endpoints: usize,
+    /// Endpoints whose interface is there and hooked.
+    pub attached: usize,
+    /// Policies in force.
+    pub policies: usize,
+    /// Version of the policy set.
+    pub policy_revision: u64,
+    /// Connections through the proxy now.
+    pub proxied: u64,
+    /// Connections through the proxy since the start.
+    pub proxied_total: u64,
+    /// Requests that the proxy refused.
+    pub refused: u64,
+    /// Servers that the proxy could not reach.
+    pub upstream_failures: u64,
+    /// Records that reached the flow ring.
+    pub seen: u64,
+    /// Records lost, by place.
+    pub lost: Vec<(String, u64)>,
+    /// What does not work here, policy files that are refused, selectors that match nothing.
+    pub warnings: Vec<String>,
+}
