@@ -21,7 +21,9 @@ use l7d_ebpf::maps::{CONFIG_FAIL_OPEN, Config as KernelConfig};
 
 pub use attach::cleanup;
 pub use error::Error;
-pub use maps::{Identified, PolicyAction, PolicyDirection, PolicyEntry, PolicyForEndpoint};
+pub use maps::{
+    Identified, Originals, PolicyAction, PolicyDirection, PolicyEntry, PolicyForEndpoint,
+};
 pub use ring::Ring;
 
 use crate::clock::Monotonic;
@@ -221,8 +223,8 @@ impl Datapath {
         self.write_config()
     }
 
-    /// Where a process of this host wanted to connect whose socket has the address `client`.
-    pub fn originals(&mut self) -> Result<maps::Originals, Error> {
-        maps::Originals::new(&mut self.ebpf)
+    /// Where processes of this host wanted to connect.
+    pub fn originals(&mut self) -> Result<Originals, Error> {
+        Originals::new(&mut self.ebpf)
     }
 }

@@ -1,0 +1,92 @@
+//! What the proxy asks about a connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::apply::World;
+use crate::datapath;
+use crate::identity::Identities;
+use crate::policy::{Door, Live};
+use crate::proxy::{Admission, Upstream};
+use crate::record::{Direction, EndpointId, IdentityNumber, Party};
+use crate::session::Ends;
+
+/// Where processes of this host wanted to connect, once the kernel side is there to ask.
+#[derive(Clone, Default)]
+pub(super) struct Originals(Arc<parking_lot::RwLock<Option<datapath::Originals>>>);
+
+impl Originals {
+    pub(super) fn set(&self, originals: datapath::Originals) {
+        *self.0.write() = Some(originals);
+    }
+
+    fn look_up(&self, client: SocketAddr) -> Option<SocketAddr> {
+        self.0.read().as_ref()?.look_up(client)
+    }
+}
+
+/// Answers by the identities and the policy of the moment.
+pub(super) struct Directory {
+    identities: Identities,
+    live: Arc<Live>,
+    originals: Originals,
+}
+
+impl Directory {
+    pub(super) fn new(world: &World, originals: Originals) -> Self {
+        let identities = world.identities().clone();
+        Self {
+            identities,
+            live: Arc::clone(world.live()),
+            originals,
+        }
+    }
+}
+
+impl crate::proxy::Directory for Directory {
+    fn admit(&self, client: SocketAddr, original: SocketAddr) -> Option<Admission> {
+        // Who comes to loopback came through the socket hooks, or was not redirected at all.
+        let came_by_socket = original.ip().is_loopback();
+        let server = if came_by_socket {
+            self.originals.look_up(client)?
+        } else {
+            original
+        };
+        let source = self.identities.party(client);
+        let destination = self.identities.party(server);
+        let door = self.live.door(&source, &destination);
+        let direction = match &door {
+            Door::Enforce(judge) => judge.direction(),
+            Door::Watch if is_local(&destination) => Direction::Ingress,
+            Door::Watch => Direction::Egress,
+        };
+        let is_inside =
+            destination.identity != IdentityNumber::WORLD && destination.identity.0 < 1 << 24;
+        Some(Admission {
+            upstream: Upstream {
+                server,
+                client: (!came_by_socket).then_some(client),
+                is_inside,
+            },
+            ends: Ends {
+                client: source,
+                server: destination,
+                direction,
+            },
+            door,
+        })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.live.changes()
+    }
+}
+
+fn is_local(party: &Party) -> bool {
+    party
+        .endpoint
+        .as_ref()
+        .is_some_and(|endpoint| endpoint.id != EndpointId(0))
+}

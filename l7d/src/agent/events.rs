@@ -1,0 +1,110 @@
+//! The agent's loop: kernel records, heartbeat, policy files, interfaces, signals.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Agent, Error};
+use crate::datapath::{HEARTBEAT_PERIOD, Ring, decode};
+use crate::record::{Place, Sink as _};
+
+/// Kernel records handled before anything else gets its turn.
+const BATCH: usize = 512;
+/// How often interfaces and the wall clock are looked at.
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// Editors write a file in several steps; this long after the last of them it is read.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// Runs until told to stop.
+pub(super) async fn run(agent: &mut Agent, mut ring: Ring) -> Result<(), Error> {
+    let (changed, mut changes) = mpsc::channel(1);
+    let _watcher = watch_policies(agent, changed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
+    let mut heartbeat = interval(HEARTBEAT_PERIOD);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut housekeeping = interval(HOUSEKEEPING);
+    housekeeping.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            biased;
+            _ = heartbeat.tick() => agent.datapath.beat()?,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => agent.reload_policies()?,
+            Some(()) = changes.recv() => {
+                tokio::time::sleep(SETTLE).await;
+                while changes.try_recv().is_ok() {}
+                agent.reload_policies()?;
+            }
+            _ = housekeeping.tick() => agent.keep_house(&mut ring),
+            read = ring.read(BATCH, |bytes| handle(&agent.namer, &agent.ring, &agent.ledger, bytes)) => {
+                read.map_err(Error::Runtime)?;
+            }
+        }
+    }
+}
+
+fn handle(
+    namer: &crate::flow::ingest::Namer,
+    ring: &crate::flow::FlowRing,
+    ledger: &crate::record::Ledger,
+    bytes: &[u8],
+) {
+    match decode::decode(bytes) {
+        Ok(packet) => ring.record(&namer.name(&packet)),
+        Err(error) => {
+            tracing::debug!(%error, "a kernel record cannot be read");
+            ledger.lose(Place::Decode, 1);
+        }
+    }
+}
+
+/// Tells of every change in the policy folders.
+fn watch_policies(agent: &Agent, changed: mpsc::Sender<()>) -> Result<RecommendedWatcher, Error> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // A full queue means that somebody will look anyway.
+        if event.is_ok_and(|event| !event.kind.is_access()) && changed.try_send(()).is_err() {
+            tracing::trace!("another change of policy files");
+        }
+    })?;
+    for folder in agent.world.store().watched_folders() {
+        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+    }
+    Ok(watcher)
+}
+
+impl Agent {
+    fn reload_policies(&mut self) -> Result<(), Error> {
+        if self.world.reload() {
+            self.apply_world()?;
+            tracing::info!(policies = self.world.policies(), "policies applied");
+        }
+        self.publish_status();
+        Ok(())
+    }
+
+    fn keep_house(&mut self, ring: &mut Ring) {
+        self.follow_interfaces();
+        self.namer.refresh_clock();
+        self.ledger.lose(Place::KernelRing, ring.lost());
+        self.publish_status();
+    }
+}
+
+/// Where the cgroup v2 hierarchy is mounted.
+pub(super) fn unified_cgroup() -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    mounts.lines().find_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let is_unified = filesystem.split(' ').next() == Some("cgroup2");
+        is_unified
+            .then(|| mount.split(' ').nth(4).map(PathBuf::from))
+            .flatten()
+    })
+}

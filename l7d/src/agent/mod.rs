@@ -1,0 +1,276 @@
+//! The agent: the only place that builds everything and connects it.
+//!
+//! Start order, each step undone by `--cleanup`: configuration and policies (a fault ends it here,
+//! before anything is touched), the node's network, kernel programs, the proxy, the API. Then one
+//! loop ([`events`]) keeps all of it true.
+
+mod admit;
+mod apply;
+mod events;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::config::{self, Config, ConfigError};
+use crate::datapath::{self, Datapath, host_network};
+use crate::flow::FlowRing;
+use crate::flow::ingest::Namer;
+use crate::flow::view::NodeView;
+use crate::policy::LoadReport;
+use crate::proxy::{self, Family};
+use crate::record::{Ledger, Sink};
+use crate::server;
+use crate::session::Redaction;
+
+use admit::{Directory, Originals};
+use apply::World;
+
+/// What the agent is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Run until told to stop.
+    Run,
+    /// Read everything, say what is wrong, start nothing.
+    Check,
+    /// Remove everything that an agent left on this node.
+    Cleanup,
+}
+
+/// Why the agent ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Policies cannot be used, and there are no former ones to keep.
+    #[error("{}", .0.join("\n"))]
+    Policies(Vec<String>),
+    /// Endpoints cannot be used.
+    #[error(transparent)]
+    Host(#[from] crate::host::Error),
+    /// The kernel side does not work.
+    #[error(transparent)]
+    Datapath(#[from] datapath::Error),
+    /// The node's network cannot be changed.
+    #[error(transparent)]
+    HostNetwork(#[from] host_network::Error),
+    /// The proxy cannot start.
+    #[error(transparent)]
+    Proxy(#[from] proxy::Error),
+    /// The API cannot be served.
+    #[error(transparent)]
+    Server(#[from] server::Error),
+    /// The runtime cannot start.
+    #[error("the agent's runtime: {0}")]
+    Runtime(std::io::Error),
+    /// Files cannot be watched.
+    #[error("policy files cannot be watched: {0}")]
+    Watch(#[from] notify::Error),
+}
+
+/// Runs a task.
+///
+/// # Errors
+/// Why it could not be done.
+pub fn run(config: Option<&PathBuf>, task: &Task) -> Result<(), Error> {
+    let config = match config {
+        Some(path) => config::read_config_file(path)?,
+        None => Config::default(),
+    };
+    match task {
+        Task::Run => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(Error::Runtime)?;
+            runtime.block_on(serve(config))
+        }
+        Task::Check => check(config),
+        Task::Cleanup => cleanup(&config),
+    }
+}
+
+fn check(config: Config) -> Result<(), Error> {
+    let (world, report) = World::read(config)?;
+    let report = refuse_unusable(report)?;
+    for warning in report.errors.iter().chain(world.warnings()) {
+        tell(warning);
+    }
+    tell(&format!(
+        "the configuration is good: {} endpoints, {} policies",
+        world.config().endpoints.len(),
+        world.policies()
+    ));
+    Ok(())
+}
+
+/// A policy that never was good has nothing to fall back to: starting without it would leave open
+/// what it closes.
+fn refuse_unusable(report: LoadReport) -> Result<LoadReport, Error> {
+    if report.unusable.is_empty() && (report.errors.is_empty() || report.changed) {
+        Ok(report)
+    } else {
+        Err(Error::Policies(report.errors))
+    }
+}
+
+fn cleanup(config: &Config) -> Result<(), Error> {
+    let mut removed = datapath::cleanup(&config.datapath.pin_dir)?;
+    removed.extend(host_network::cleanup(
+        &config.datapath,
+        &state_file(config),
+    )?);
+    if removed.is_empty() {
+        tell("nothing of an agent is on this node");
+    }
+    for what in removed {
+        tell(&format!("removed {what}"));
+    }
+    Ok(())
+}
+
+fn state_file(config: &Config) -> PathBuf {
+    config.runtime_dir.join("host-network.json")
+}
+
+/// Says something to whoever started the agent.
+#[expect(
+    clippy::print_stderr,
+    reason = "what the user sees at a terminal, beside the log"
+)]
+fn tell(text: &str) {
+    eprintln!("l7d: {text}");
+}
+
+/// Everything that the running agent is made of.
+struct Agent {
+    world: World,
+    network: host_network::HostNetwork,
+    datapath: Datapath,
+    namer: Namer,
+    ring: Arc<FlowRing>,
+    ledger: Arc<Ledger>,
+    proxy: proxy::Proxy,
+    shared_status: Arc<parking_lot::Mutex<server::AgentStatus>>,
+}
+
+async fn serve(config: Config) -> Result<(), Error> {
+    let (world, report) = World::read(config)?;
+    for warning in refuse_unusable(report)?.errors {
+        tracing::warn!("{warning}");
+    }
+    let config = world.config().clone();
+    let ledger = Arc::new(Ledger::default());
+    let ring = Arc::new(FlowRing::new(config.flows.ring, Arc::clone(&ledger)));
+    let originals = Originals::default();
+    let directory: Arc<dyn proxy::Directory> = Arc::new(Directory::new(&world, originals.clone()));
+    let sink: Arc<dyn Sink> = Arc::clone(&ring) as Arc<dyn Sink>;
+    let proxy = proxy::start(&proxy_settings(&config), &directory, &sink)?;
+    let network = host_network::HostNetwork::set_up(&config.datapath, &state_file(&config))?;
+    let settings = datapath::Settings {
+        pin_dir: config.datapath.pin_dir.clone(),
+        marks: config.datapath.marks,
+        portal: network.portal_index(),
+        proxy_port: proxy.port(),
+        ring_bytes: config.datapath.ring_bytes,
+        on_proxy_down: config.datapath.on_proxy_down,
+    };
+    let (datapath, kernel_ring) = Datapath::start(&settings)?;
+    let namer = Namer::new(world.identities().clone(), Arc::clone(world.live()));
+    let mut agent = Agent {
+        world,
+        network,
+        datapath,
+        namer,
+        ring,
+        ledger,
+        proxy,
+        shared_status: Arc::default(),
+    };
+    agent.connect(&originals)?;
+    let (stop, stopped) = watch::channel(false);
+    server::start(&config.api, &agent.sources(&config), &stopped).await?;
+    tell("ready");
+    let end = events::run(&mut agent, kernel_ring).await;
+    stop.send_replace(true);
+    agent.proxy.stop();
+    end
+}
+
+fn proxy_settings(config: &Config) -> proxy::Settings {
+    proxy::Settings {
+        workers: config.proxy.workers,
+        limits: parsers::Limits {
+            head_bytes: config.proxy.head_bytes,
+            headers: config.proxy.headers,
+            ..parsers::Limits::default()
+        },
+        head_timeout: config.proxy.head_timeout,
+        marks: config.datapath.marks,
+        redaction: Redaction::new(&config.flows.redact),
+    }
+}
+
+impl Agent {
+    /// Fills the maps and hooks the interfaces. The heartbeat comes first, so that the first
+    /// packet that is redirected finds a proxy.
+    fn connect(&mut self, originals: &Originals) -> Result<(), Error> {
+        if let (Some(v4), Some(v6)) = (
+            self.proxy.listener(Family::V4),
+            self.proxy.listener(Family::V6),
+        ) {
+            self.datapath.set_listeners(&v4, &v6)?;
+        }
+        originals.set(self.datapath.originals()?);
+        self.datapath.beat()?;
+        let portal = self.network.portal().to_owned();
+        self.datapath
+            .attach_portal(&portal, self.network.portal_index())?;
+        let config = self.world.config().clone();
+        let watched: Vec<u16> = config
+            .visibility
+            .iter()
+            .map(|watched| watched.port)
+            .collect();
+        self.datapath.set_watched_ports(&watched)?;
+        self.datapath.set_host_ports(&config.host.ports)?;
+        self.apply_world()?;
+        self.follow_interfaces();
+        if !config.host.ports.is_empty() {
+            let cgroup = config.host.cgroup.or_else(events::unified_cgroup);
+            match cgroup {
+                Some(cgroup) => self.datapath.attach_cgroup(&cgroup)?,
+                None => tracing::warn!("host.ports: no cgroup v2 hierarchy is mounted here"),
+            }
+        }
+        self.publish_status();
+        Ok(())
+    }
+
+    fn sources(&self, config: &Config) -> server::Sources {
+        let name = match config.cluster.as_str() {
+            "" | "default" => config.node.clone(),
+            cluster => format!("{cluster}/{}", config.node),
+        };
+        let seed = crate::clock::Timestamp::now().0;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let status = Arc::clone(&self.shared_status);
+        server::Sources {
+            ring: Arc::clone(&self.ring),
+            node: Arc::new(NodeView {
+                name,
+                version,
+                seed,
+            }),
+            status: Arc::new(move || status.lock().clone()),
+            address: config
+                .api
+                .tcp
+                .as_ref()
+                .map(|tcp| tcp.listen.to_string())
+                .unwrap_or_default(),
+        }
+    }
+}
