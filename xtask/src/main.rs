@@ -1,1 +1,50 @@
-fn main() {}
+//! Development commands: `cargo xtask …`.
+//!
+//! Each command does its own set-up, says what it installs and why, and never does it twice.
+
+mod checks;
+mod demo;
+mod ebpf;
+mod house;
+mod run;
+mod setup;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development commands of l7d")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build everything and show it on real traffic in network namespaces
+    Demo {
+        /// Leave pods and agent running until Ctrl-C, to explore
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Build the kernel programs
+    Ebpf,
+    /// Print the map of the code with its figures, and check the import rules
+    House,
+    /// Install what is missing, and say why
+    Setup,
+    /// Everything that CI checks: house, format, lints, documentation, all tests
+    Test,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Demo { keep } => demo::run(keep),
+        Command::Ebpf => {
+            setup::toolchain()?;
+            ebpf::build()
+        }
+        Command::House => house::run(),
+        Command::Setup => setup::everything(),
+        Command::Test => checks::run(),
+    }
+}

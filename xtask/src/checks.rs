@@ -1,0 +1,115 @@
+//! `cargo xtask test`: what CI and a human run.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+
+use crate::run::{cargo, run as succeed, say, workspace};
+use crate::{ebpf, house, setup};
+
+/// Members that are linted and documented; kernel programs are built by their own toolchain.
+const MEMBERS: [&str; 6] = [
+    "parsers",
+    "policy-l7",
+    "testbed",
+    "xtask",
+    "l7d",
+    "l7d-ebpf",
+];
+
+/// Counted over all test programs.
+#[derive(Default)]
+struct Count {
+    passed: u64,
+    failed: u64,
+}
+
+/// Runs every stage; the first that fails ends it.
+#[expect(
+    clippy::print_stdout,
+    reason = "the closing line is this command's result"
+)]
+pub(crate) fn run() -> anyhow::Result<()> {
+    stage("set-up", setup::everything)?;
+    stage("kernel programs", ebpf::build)?;
+    stage("house", house::run)?;
+    stage("format", || {
+        succeed(&mut cargo(&["fmt", "--all", "--check"]))
+    })?;
+    stage("lints", lints)?;
+    stage("documentation", documentation)?;
+    let mut count = Count::default();
+    let result = stage("tests", || tests(&mut count));
+    println!("{} passed, {} failed", count.passed, count.failed);
+    result
+}
+
+fn stage(name: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let began = Instant::now();
+    work().with_context(|| format!("stage: {name}"))?;
+    say(&format!("{name}: good, {} s", began.elapsed().as_secs()));
+    Ok(())
+}
+
+fn lints() -> anyhow::Result<()> {
+    for member in MEMBERS {
+        succeed(&mut cargo(&[
+            "clippy",
+            "--quiet",
+            "--no-deps",
+            "--package",
+            member,
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))?;
+    }
+    Ok(())
+}
+
+fn documentation() -> anyhow::Result<()> {
+    let mut command = cargo(&["doc", "--quiet", "--no-deps", "--document-private-items"]);
+    for member in MEMBERS {
+        command.args(["--package", member]);
+    }
+    // The binary `l7d` is documented by its library.
+    succeed(command.arg("--lib").env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// All tests, the privileged ones included: they fail where they cannot run.
+fn tests(count: &mut Count) -> anyhow::Result<()> {
+    let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .current_dir(workspace())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cargo test")?;
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            note(&line?, count);
+        }
+    }
+    let status = child.wait()?;
+    if status.success() && count.failed == 0 {
+        Ok(())
+    } else {
+        bail!("tests failed: {status}")
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the tests' own output is passed on")]
+fn note(line: &str, count: &mut Count) {
+    println!("{line}");
+    let Some(result) = line.strip_prefix("test result: ") else {
+        return;
+    };
+    let figure = |word: &str| {
+        let before = result.split(word).next()?;
+        before.trim_end().rsplit(' ').next()?.parse::<u64>().ok()
+    };
+    count.passed += figure(" passed").unwrap_or(0);
+    count.failed += figure(" failed").unwrap_or(0);
+}

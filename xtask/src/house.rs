@@ -1,0 +1,153 @@
+//! `cargo xtask house`: the map of the code with its figures, and the rules of who imports whom.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+
+use crate::run::workspace;
+
+/// Modules of `l7d` by layer; imports point sideways or down.
+const LAYERS: [(&str, usize); 15] = [
+    ("cli", 4),
+    ("agent", 4),
+    ("server", 3),
+    ("print", 3),
+    ("flow", 2),
+    ("datapath", 1),
+    ("proxy", 1),
+    ("session", 1),
+    ("exchange", 1),
+    ("identity", 1),
+    ("policy", 1),
+    ("host", 1),
+    ("record", 0),
+    ("clock", 0),
+    ("config", 0),
+];
+
+/// Where unsafe code may be.
+const UNSAFE: [&str; 4] = [
+    "l7d-ebpf/src",
+    "l7d/src/proxy/transparent.rs",
+    "testbed/src",
+    "xtask/src/house.rs",
+];
+const REFUSED_NAMES: [&str; 11] = [
+    "util", "utils", "common", "helper", "helpers", "misc", "shared", "core", "base", "types",
+    "manager",
+];
+const FILE_LINES: usize = 400;
+
+/// Prints the map and fails on broken rules.
+#[expect(clippy::print_stdout, reason = "the map is this command's result")]
+pub(crate) fn run() -> anyhow::Result<()> {
+    let mut faults = Vec::new();
+    let root = workspace();
+    for member in [
+        "l7d",
+        "l7d-ebpf",
+        "parsers",
+        "policy-l7",
+        "proto",
+        "testbed",
+        "xtask",
+    ] {
+        let mut files = Vec::new();
+        collect(&root.join(member), &mut files);
+        files.sort();
+        let mut total = 0;
+        let mut long = Vec::new();
+        for file in &files {
+            let name = file
+                .strip_prefix(&root)
+                .unwrap_or(file)
+                .display()
+                .to_string();
+            let text = std::fs::read_to_string(file)?;
+            let lines = text.lines().count();
+            total += lines;
+            if lines > FILE_LINES {
+                long.push(format!("{name} {lines}"));
+            }
+            faults.extend(check(&name, file, &text));
+        }
+        println!("{member:<12} {:>3} files {total:>6} lines", files.len());
+        for file in long {
+            println!("             over {FILE_LINES}: {file}");
+        }
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", faults.join("\n"));
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            if path.file_name().is_some_and(|name| name != "target") {
+                collect(&path, files);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn check(name: &str, file: &Path, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let stem = file
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    if REFUSED_NAMES.contains(&stem) {
+        faults.push(format!("{name}: a name that says nothing"));
+    }
+    let has_unsafe = text.lines().any(|line| {
+        let code = line.trim_start();
+        !code.starts_with("//") && (code.contains("unsafe {") || code.contains("unsafe impl"))
+    });
+    if has_unsafe && !UNSAFE.iter().any(|place| name.starts_with(place)) {
+        faults.push(format!("{name}: unsafe code outside of its places"));
+    }
+    let Some(inner) = name.strip_prefix("l7d/src/") else {
+        return faults;
+    };
+    let own = inner.split(['/', '.']).next().unwrap_or_default();
+    if let Some((_, layer)) = LAYERS.iter().find(|(module, _)| *module == own) {
+        faults.extend(upward(name, *layer, text));
+    }
+    if inner == "proxy/watch.rs" && text.contains("policy") {
+        faults.push(format!(
+            "{name}: the watching relay must not know of policies"
+        ));
+    }
+    if own != "datapath" && text.contains("aya::") {
+        faults.push(format!("{name}: aya outside of datapath"));
+    }
+    faults
+}
+
+fn upward(name: &str, layer: usize, text: &str) -> Vec<String> {
+    let imports = text.lines().filter_map(|line| {
+        let code = line.trim_start();
+        let module = code
+            .split("crate::")
+            .nth(1)?
+            .split([':', ';', ' ', '{', ',', ')', '('])
+            .next()?;
+        (!code.starts_with("//")).then_some(module)
+    });
+    imports
+        .filter(|module| {
+            LAYERS
+                .iter()
+                .any(|(known, of)| known == module && *of > layer)
+        })
+        .map(|module| format!("{name}: imports {module}, which is above it"))
+        .collect()
+}

@@ -1,0 +1,171 @@
+//! Finds or installs what is missing.
+//!
+//! The kernel programs need a compiler with the sources of `core`, and bpf-linker, which needs the
+//! same LLVM as that compiler. Debian's `rustc-web` brings both; it is used as it is, beside
+//! whatever toolchain builds the rest.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::bail;
+
+use crate::run::{has, run, say, target};
+
+const LLVM: &str = "/usr/lib/llvm-22";
+const LINKER_VERSION: &str = "0.13.0";
+
+/// A package, the file that shows that it is there, and what it is for.
+struct Package(&'static str, &'static str, &'static str);
+
+const TOOLCHAIN: [Package; 5] = [
+    Package(
+        "rustc-web",
+        "/usr/bin/rustc",
+        "compiles the kernel programs",
+    ),
+    Package("cargo-web", "/usr/bin/cargo", "builds the kernel programs"),
+    Package(
+        "rust-web-src",
+        "/usr/lib/rustlib/src/rust/library/core/Cargo.toml",
+        "core for the kernel target",
+    ),
+    Package(
+        "llvm-22-dev",
+        "/usr/lib/llvm-22/bin/llvm-config",
+        "bpf-linker is built with it",
+    ),
+    Package(
+        "libpolly-22-dev",
+        "/usr/lib/llvm-22/lib/libPolly.a",
+        "bpf-linker is built with it",
+    ),
+];
+
+const PEERS: [Package; 5] = [
+    Package(
+        "iproute2",
+        "/usr/sbin/ip",
+        "network namespaces; the agent's rules and routes",
+    ),
+    Package(
+        "nftables",
+        "/usr/sbin/nft",
+        "service addresses in tests; the agent's untracked rules",
+    ),
+    Package(
+        "iputils-ping",
+        "/usr/bin/ping",
+        "reachability in the tests' own namespaces",
+    ),
+    Package("curl", "/usr/bin/curl", "a real client"),
+    Package("python3", "/usr/bin/python3", "a real server"),
+];
+
+/// Everything that any command needs.
+pub(crate) fn everything() -> anyhow::Result<()> {
+    toolchain()?;
+    peers()
+}
+
+/// What builds the kernel programs.
+pub(crate) fn toolchain() -> anyhow::Result<()> {
+    install(&TOOLCHAIN)?;
+    if linker().is_none() {
+        say(&format!(
+            "bpf-linker {LINKER_VERSION} is missing: it links the kernel programs; about a minute"
+        ));
+        run(Command::new("cargo")
+            .args([
+                "install",
+                "bpf-linker",
+                "--version",
+                LINKER_VERSION,
+                "--locked",
+            ])
+            .args(["--no-default-features", "--features", "llvm-22", "--root"])
+            .arg(tools())
+            .env_remove("CARGO_TARGET_DIR")
+            .env("LLVM_PREFIX", LLVM))?;
+    }
+    Ok(())
+}
+
+/// What tests and the demo talk to.
+pub(crate) fn peers() -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("network namespaces and kernel programs need root: run it again with sudo");
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        bail!(
+            "this kernel has no BTF (/sys/kernel/btf/vmlinux): use one with CONFIG_DEBUG_INFO_BTF"
+        );
+    }
+    install(&PEERS)?;
+    if !has("rustfmt") {
+        say("rustfmt is missing: rustup component add rustfmt clippy");
+    }
+    mount_bpf()
+}
+
+fn install(packages: &[Package]) -> anyhow::Result<()> {
+    let missing: Vec<&Package> = packages
+        .iter()
+        .filter(|Package(_, file, _)| !is_there(file))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for Package(name, _, reason) in &missing {
+        say(&format!("{name} is missing: {reason}"));
+    }
+    let names: Vec<&str> = missing.iter().map(|Package(name, ..)| *name).collect();
+    if !has("apt-get") {
+        bail!("no apt-get here: install {} by hand", names.join(", "));
+    }
+    say(&format!("installing {}", names.join(", ")));
+    run(Command::new("apt-get").args(["update", "-qq"]))?;
+    run(Command::new("apt-get")
+        .args(["install", "-y", "-qq", "--no-install-recommends"])
+        .args(names)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Debian has moved programs between /sbin and /usr/sbin, and machines bring their own.
+fn is_there(file: &str) -> bool {
+    let path = Path::new(file);
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let is_tool = !file.starts_with("/usr/lib") && name != "rustc" && name != "cargo";
+    path.exists() || (is_tool && has(name))
+}
+
+/// Folder of tools that only this workspace uses.
+fn tools() -> PathBuf {
+    target().join("tools")
+}
+
+/// bpf-linker: ours, or one on the PATH.
+pub(crate) fn linker() -> Option<PathBuf> {
+    let own = tools().join("bin/bpf-linker");
+    if own.is_file() {
+        return Some(own);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join("bpf-linker"))
+        .find(|file| file.is_file())
+}
+
+fn mount_bpf() -> anyhow::Result<()> {
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    if mounts
+        .lines()
+        .any(|line| line.contains(" /sys/fs/bpf bpf "))
+    {
+        return Ok(());
+    }
+    say("mounting the bpf filesystem on /sys/fs/bpf: pinned maps and links live there");
+    run(Command::new("mount").args(["-t", "bpf", "bpf", "/sys/fs/bpf"]))
+}
