@@ -36,7 +36,13 @@ fn pass(ctx: &TcContext, side: Side) -> i32 {
         return TC_ACT_PIPE;
     };
     // SAFETY: reads of the context the kernel gave us.
-    let (interface, mark) = unsafe { ((*ctx.skb.skb).ifindex, (*ctx.skb.skb).mark) };
+    let (interface, mark, from) = unsafe {
+        (
+            (*ctx.skb.skb).ifindex,
+            (*ctx.skb.skb).mark,
+            (*ctx.skb.skb).ingress_ifindex,
+        )
+    };
     // SAFETY: the value is copied at once; user space replaces whole values.
     let Some(owner) = (unsafe { INTERFACES.get(&interface) }).copied() else {
         return TC_ACT_PIPE;
@@ -45,6 +51,7 @@ fn pass(ctx: &TcContext, side: Side) -> i32 {
         return TC_ACT_PIPE;
     };
     passage.endpoint = owner.endpoint;
+    passage.is_local = from == 0;
     match headers::read(ctx, &mut passage.packet) {
         Ok(()) => {}
         // A receiver can never complete it; a sender's is dropped, since no policy can be asked.
@@ -115,7 +122,16 @@ fn forward(
     config: &Config,
     owner: Interface,
 ) -> i32 {
-    let is_proxied = entry.flags & CONNECTION_PROXIED != 0;
+    if passage.packet.is_syn() && !passage.is_reply && entry.flags & CONNECTION_PROXIED != 0 {
+        // The proxy went away between two attempts to connect.
+        if let Some(action) = retry_without_proxy(passage, entry, config) {
+            return action;
+        }
+    }
+    // What this host's stack answers by itself in the place of a proxy that is gone (a reset) is
+    // for the client.
+    let is_proxied = entry.flags & CONNECTION_PROXIED != 0
+        && !(passage.is_reply && passage.side == Side::Arriving && passage.is_local);
     if let Some(run) = conntrack::count(passage, entry, config) {
         passage.name_ends(owner);
         let point = match (is_proxied, passage.side) {
@@ -130,6 +146,22 @@ fn forward(
     } else {
         TC_ACT_PIPE
     }
+}
+
+/// A client that tries again while there is no proxy: it passes where its connection was only looked
+/// at, or where enforced ports fail open.
+#[inline(always)]
+fn retry_without_proxy(passage: &Passage, entry: &mut Connection, config: &Config) -> Option<i32> {
+    if redirect::is_possible(config) {
+        return None;
+    }
+    if entry.flags & CONNECTION_ENFORCED != 0
+        && let Some(action) = redirect::without_proxy(passage, config)
+    {
+        return Some(action);
+    }
+    entry.flags &= !(CONNECTION_PROXIED | CONNECTION_ENFORCED);
+    None
 }
 
 /// The policy changed since the connection was judged, or this side was not asked yet.

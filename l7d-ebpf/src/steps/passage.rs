@@ -29,6 +29,8 @@ pub(crate) struct Passage {
     pub(crate) from_a: bool,
     /// Against the direction of the connection's first packet.
     pub(crate) is_reply: bool,
+    /// Made by this host's own stack.
+    pub(crate) is_local: bool,
     pub(crate) side: Side,
     /// Interface of the hook.
     pub(crate) interface: u32,
@@ -72,6 +74,7 @@ impl Passage {
         passage.interface = interface;
         passage.endpoint = 0;
         passage.is_reply = false;
+        passage.is_local = false;
         passage.connection = 0;
         passage.source = NOBODY;
         passage.destination = NOBODY;
