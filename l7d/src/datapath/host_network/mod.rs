@@ -126,7 +126,10 @@ impl HostNetwork {
         for family in ["-4", "-6"] {
             route_into_proxy(family, settings)?;
         }
-        let limitations = untrack(settings).into_iter().collect();
+        let limitations: Vec<String> = untrack(settings).into_iter().collect();
+        for limitation in &limitations {
+            tracing::warn!("{limitation}");
+        }
         Ok(Self {
             sysctls,
             portal: portal.clone(),
@@ -221,10 +224,10 @@ fn untrack(settings: &Settings) -> Option<String> {
         "table inet {NFT_TABLE}\n\
          delete table inet {NFT_TABLE}\n\
          table inet {NFT_TABLE} {{\n\
-         chain prerouting {{ type filter hook prerouting priority -310; \
-         iifname \"{portal}\" notrack }}\n\
-         chain output {{ type route hook output priority -310; \
-         meta mark & {mask:#x} == {local:#x} notrack }}\n\
+         chain prerouting {{\ntype filter hook prerouting priority -310;\n\
+         iifname \"{portal}\" notrack\n}}\n\
+         chain output {{\ntype filter hook output priority -310;\n\
+         meta mark & {mask:#x} == {local:#x} notrack\n}}\n\
          }}\n",
         portal = settings.portal,
         mask = settings.marks.mask,
