@@ -1,0 +1,166 @@
+//! Start, edit, crash, restart, cleanup.
+
+use rustix::process::Signal;
+use testbed::{Attach, Host};
+
+use crate::node::{Node, curl};
+
+const L7: &str = include_str!("../../../testdata/policies/api-access-l7.yaml");
+
+fn two_pods() -> anyhow::Result<Node> {
+    Node::new(&[
+        ("api-gateway", Attach::Bridged),
+        ("user-service", Attach::Bridged),
+    ])
+}
+
+/// What the node's network looks like.
+fn network(node: &Host) -> anyhow::Result<String> {
+    let script = "ip -o link | sed 's/@.*//; s/^[0-9]*: //' | sort; ip rule; ip -6 rule; \
+                  ip route show table all | sort; nft list ruleset; \
+                  sysctl -a 2>/dev/null | grep -E 'rp_filter|early_demux|accept_local' | grep -v arp_";
+    let output = node.output(&["sh", "-c", script])?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn cleanup_leaves_no_trace() -> anyhow::Result<()> {
+    let node = two_pods()?;
+    let before = network(&node.world.node())?;
+    let mut agent = node.agent()?;
+    assert_ne!(
+        network(&node.world.node())?,
+        before,
+        "the agent changes the node's network"
+    );
+    assert!(node.pin_dir().exists());
+    agent.process.signal(Signal::TERM)?;
+    assert!(agent.process.wait()?.success());
+    let said = node.cleanup()?;
+    assert!(said.contains("removed interface l7d0"), "{said}");
+    assert_eq!(network(&node.world.node())?, before);
+    assert!(!node.pin_dir().exists());
+    assert!(
+        node.cleanup()?
+            .contains("nothing of an agent is on this node")
+    );
+    Ok(())
+}
+
+#[test]
+fn watched_ports_pass_again_after_a_crash() -> anyhow::Result<()> {
+    let node = two_pods()?;
+    let service = node.pod("user-service");
+    let _server = node.serve(&service.host, 80)?;
+    let mut agent = node.agent()?;
+    let url = format!("http://{}/", service.v4);
+    let gateway = &node.pod("api-gateway").host;
+    assert_eq!(curl(gateway, &[&url])?.0, 0);
+    agent.process.signal(Signal::KILL)?;
+    agent.process.wait()?;
+    // The kernel notices by the heartbeat; curl asks until it passes, a second at most.
+    let words = [
+        "--retry",
+        "10",
+        "--retry-delay",
+        "0",
+        "--retry-all-errors",
+        "--retry-max-time",
+        "2",
+    ];
+    let (code, answer) = curl(gateway, &[&words[..], &[url.as_str()]].concat())?;
+    assert_eq!(code, 0, "{answer}");
+    Ok(())
+}
+
+#[test]
+fn enforced_ports_stay_closed_after_a_crash_and_open_with_the_next_agent() -> anyhow::Result<()> {
+    let node = two_pods()?;
+    node.policy(L7)?;
+    let service = node.pod("user-service");
+    let server = node.serve(&service.host, 80)?;
+    let mut agent = node.agent()?;
+    let url = |path: &str| format!("http://{}{path}", service.v4);
+    let gateway = &node.pod("api-gateway").host;
+    assert_eq!(curl(gateway, &[&url("/get")])?.0, 0);
+    agent.process.signal(Signal::KILL)?;
+    agent.process.wait()?;
+    let (code, _) = curl(gateway, &[&url("/admin")])?;
+    assert_ne!(code, 0, "nothing passes unjudged");
+    drop(agent);
+    let _agent = node.agent()?;
+    let (code, answer) = curl(gateway, &[&url("/get")])?;
+    assert_eq!((code, answer.ends_with("200")), (0, true), "{answer}");
+    assert!(curl(gateway, &[&url("/admin")])?.1.ends_with("403"));
+    assert!(!server.output().contains("/admin"), "{}", server.output());
+    Ok(())
+}
+
+#[test]
+fn a_bad_edit_keeps_the_good_policy_in_force() -> anyhow::Result<()> {
+    let node = two_pods()?;
+    node.policy(L7)?;
+    let service = node.pod("user-service");
+    let _server = node.serve(&service.host, 80)?;
+    let mut agent = node.agent()?;
+    node.policy(&L7.replace("fromEndpoints", "fromEndpoint"))?;
+    agent
+        .process
+        .wait_for("policy refused, the former one stays in force")?;
+    let log = agent.process.output();
+    assert!(
+        log.contains("unknown field (did you mean `fromEndpoints`?)"),
+        "{log}"
+    );
+    let url = format!("http://{}/admin", service.v4);
+    assert!(
+        curl(&node.pod("api-gateway").host, &[&url])?
+            .1
+            .ends_with("403")
+    );
+    Ok(())
+}
+
+#[test]
+fn a_bad_configuration_changes_nothing() -> anyhow::Result<()> {
+    let node = two_pods()?;
+    node.configure("visibillity: [ { port: 80 } ]\n")?;
+    let config = node.config_file().display().to_string();
+    let words = [env!("CARGO_BIN_EXE_l7d"), "agent", "--config", &config];
+    let output = node.world.node().output(&words)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("visibillity: unknown field (did you mean `visibility`?)"),
+        "{said}"
+    );
+    assert!(!node.pin_dir().exists());
+    Ok(())
+}
+
+#[test]
+fn an_interface_that_comes_later_is_hooked() -> anyhow::Result<()> {
+    let node = two_pods()?;
+    let mut agent = node.agent()?;
+    let gateway = node.pod("api-gateway");
+    node.world
+        .node()
+        .ip(&format!("link set {} down", gateway.interface))?;
+    node.world
+        .node()
+        .ip(&format!("link set {} name gone", gateway.interface))?;
+    agent.process.wait_for("gone")?;
+    node.world
+        .node()
+        .ip(&format!("link set gone name {}", gateway.interface))?;
+    node.world
+        .node()
+        .ip(&format!("link set {} up", gateway.interface))?;
+    for _ in 0..200 {
+        if agent.process.output().matches(&gateway.interface).count() >= 3 {
+            return Ok(());
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(25));
+    }
+    anyhow::bail!("{}", agent.process.output())
+}

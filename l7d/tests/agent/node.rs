@@ -1,0 +1,202 @@
+//! A node with an agent on it.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use testbed::{Attach, Host, Pod, Process, World};
+
+/// A server that answers with what it saw: method, path, client address and body length; each
+/// request is a line of its log.
+const SERVER: &str = r#"
+import http.server, socket, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        text = f"{self.command} {self.path} from {self.client_address[0].removeprefix('::ffff:')} length {len(body)}\n"
+        print(text, end="", flush=True)
+        self.send_response(200)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(text.encode())
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer
+    def log_message(self, *_): pass
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+print("serving", flush=True)
+Server(("::", int(sys.argv[1])), Handler).serve_forever()
+"#;
+
+pub(crate) struct Node {
+    pub(crate) world: World,
+    pub(crate) pods: Vec<Pod>,
+    config: String,
+    name: String,
+}
+
+/// A running agent.
+pub(crate) struct Agent {
+    pub(crate) process: Process,
+}
+
+impl Node {
+    /// Pods of these names, and port 80 watched.
+    pub(crate) fn new(pods: &[(&str, Attach)]) -> anyhow::Result<Self> {
+        let mut world = World::new()?;
+        let pods = pods
+            .iter()
+            .map(|(name, attach)| world.pod(name, *attach))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let folder = world.folder().display().to_string();
+        let name = world
+            .folder()
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or("l7d")
+            .to_owned();
+        std::fs::create_dir_all(world.folder().join("policies"))?;
+        let mut config = format!(
+            "node: test-node\napi: {{ socket: {folder}/l7d.sock }}\nruntimeDir: {folder}/run\n\
+             datapath: {{ pinDir: /sys/fs/bpf/{name}, uplinks: [uplink] }}\nproxy: {{ workers: 1 }}\n\
+             policies: {{ directory: {folder}/policies }}\nendpoints:\n"
+        );
+        for pod in &pods {
+            let Pod {
+                name,
+                v4,
+                v6,
+                interface,
+                ..
+            } = pod;
+            writeln!(
+                config,
+                "- {{ name: {name}, namespace: prod-app, labels: {{ app: {name} }}, ips: [{v4}, \"{v6}\"], interface: {interface} }}"
+            )?;
+        }
+        let node = Self {
+            world,
+            pods,
+            config,
+            name,
+        };
+        node.configure("visibility: [ { port: 80 } ]\n")?;
+        Ok(node)
+    }
+
+    /// Writes the configuration with more lines.
+    pub(crate) fn configure(&self, more: &str) -> anyhow::Result<()> {
+        Ok(std::fs::write(
+            self.config_file(),
+            format!("{}{more}", self.config),
+        )?)
+    }
+
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.world.folder().join("l7d.yaml")
+    }
+
+    pub(crate) fn pin_dir(&self) -> PathBuf {
+        PathBuf::from(format!("/sys/fs/bpf/{}", self.name))
+    }
+
+    pub(crate) fn pod(&self, name: &str) -> &Pod {
+        self.pods
+            .iter()
+            .find(|pod| pod.name == name)
+            .expect("a pod of that name")
+    }
+
+    /// Replaces the policy; takes effect when the agent says so.
+    pub(crate) fn policy(&self, text: &str) -> anyhow::Result<()> {
+        let file = self.world.folder().join("policies/policy.yaml");
+        let fresh = self.world.folder().join("policy.new");
+        std::fs::write(&fresh, text)?;
+        Ok(std::fs::rename(fresh, file)?)
+    }
+
+    pub(crate) fn agent(&self) -> anyhow::Result<Agent> {
+        let mut command = self.world.node().command(env!("CARGO_BIN_EXE_l7d"));
+        command.args(["agent", "--config"]).arg(self.config_file());
+        let mut process = self.world.node().start("agent", command)?;
+        process.wait_for("l7d: ready")?;
+        Ok(Agent { process })
+    }
+
+    /// Runs `l7d agent --cleanup`.
+    pub(crate) fn cleanup(&self) -> anyhow::Result<String> {
+        let config = self.config_file().display().to_string();
+        let words = [
+            env!("CARGO_BIN_EXE_l7d"),
+            "agent",
+            "--cleanup",
+            "--config",
+            &config,
+        ];
+        let output = self.world.node().output(&words)?;
+        anyhow::ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    pub(crate) fn serve(&self, host: &Host, port: u16) -> anyhow::Result<Process> {
+        let mut command = host.command("python3");
+        command.args(["-c", SERVER, &port.to_string()]);
+        let mut process = host.start(&format!("server{port}"), command)?;
+        process.wait_for("serving")?;
+        host.wait_listening(port)?;
+        Ok(process)
+    }
+
+    /// `l7d observe` with these arguments.
+    pub(crate) fn observe(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let server = format!("unix://{}/l7d.sock", self.world.folder().display());
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_l7d"))
+            .args(["observe", "--server", &server])
+            .args(arguments)
+            .output()
+            .context("l7d observe")?;
+        anyhow::ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl Agent {
+    /// Waits until a changed policy is in force; `count` is how many changes there were.
+    pub(crate) fn wait_for_policies(&mut self, count: usize) -> anyhow::Result<()> {
+        for _ in 0..200 {
+            if self.process.output().matches("policies applied").count() >= count {
+                return Ok(());
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(25));
+        }
+        anyhow::bail!("the policy is not applied:\n{}", self.process.output())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Pins outlive the process on purpose; tests take theirs along.
+        let _gone = std::fs::remove_dir_all(self.pin_dir());
+    }
+}
+
+/// curl's answer: its exit code, the status, and the body.
+pub(crate) fn curl(host: &Host, arguments: &[&str]) -> anyhow::Result<(i32, String)> {
+    let words = [
+        &["curl", "-s", "-g", "-m", "3", "-w", "%{http_code}"],
+        arguments,
+    ]
+    .concat();
+    let output = host.output(&words)?;
+    let code = output.status.code().unwrap_or(-1);
+    Ok((code, String::from_utf8_lossy(&output.stdout).into_owned()))
+}
