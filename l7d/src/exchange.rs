@@ -90,8 +90,8 @@ impl Exchange {
         });
         let latency_ns = Monotonic::now().nanos_since(self.began);
         record.event = Event::Http(Http {
-            headers,
             code,
+            headers,
             latency_ns,
             ..http
         });
@@ -117,6 +117,7 @@ impl Exchange {
     }
 }
 
+#[expect(single_use_lifetimes, reason = "`impl Trait` cannot leave it out yet")]
 fn write_headers<'h>(
     text: &mut Text,
     headers: impl Iterator<Item = Header<'h>>,

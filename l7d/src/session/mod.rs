@@ -49,6 +49,7 @@ pub struct Session {
     exchanges: VecDeque<Exchange>,
     opened: Monotonic,
     bytes: [u64; 2],
+    is_finished: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +91,38 @@ impl Recorder {
     }
 }
 
+/// Most blank bytes that a client may send before a request.
+const BLANK_MAX: usize = 1024;
+
+const HTTP_UPGRADE: &str = "upgrade to http/2";
+const TLS_UPGRADE: &str = "upgrade to tls";
+const UNNAMED_UPGRADE: &str = "upgrade without a name";
+const HIDING: [&str; 3] = [HTTP_UPGRADE, TLS_UPGRADE, UNNAMED_UPGRADE];
+
+/// What a connection becomes after a response that ends its HTTP.
+fn switched_to(head: &ResponseHead<'_>) -> &'static str {
+    if head.code() != 101 {
+        return "connect";
+    }
+    let fields = head
+        .headers()
+        .filter(|header| header.name.eq_ignore_ascii_case(b"upgrade"));
+    let mut note = UNNAMED_UPGRADE;
+    for protocol in fields.flat_map(|header| header.value.split(|byte| *byte == b',')) {
+        let protocol = protocol.trim_ascii().to_ascii_lowercase();
+        if protocol.starts_with(b"h2") || protocol.starts_with(b"http/") {
+            return HTTP_UPGRADE;
+        }
+        if protocol.starts_with(b"tls") {
+            return TLS_UPGRADE;
+        }
+        if !protocol.is_empty() {
+            note = "upgrade";
+        }
+    }
+    note
+}
+
 fn index(way: Way) -> usize {
     match way {
         Way::ToServer => 0,
@@ -113,6 +146,7 @@ impl Session {
             exchanges: VecDeque::new(),
             opened: Monotonic::now(),
             bytes: [0, 0],
+            is_finished: false,
         }
     }
 
@@ -124,6 +158,12 @@ impl Session {
     /// Whether bytes are only counted from now on.
     pub fn is_opaque(&self) -> bool {
         matches!(self.state, State::Opaque(_))
+    }
+
+    /// Whether the connection was upgraded to something that carries requests again, in a form that
+    /// is not read here: HTTP/2, TLS, or what the server did not name.
+    pub fn hides_requests(&self) -> bool {
+        matches!(self.state, State::Opaque(note) if HIDING.contains(&note))
     }
 
     /// Counts bytes that were moved without being looked at.
@@ -156,14 +196,23 @@ impl Session {
 
     fn keep(&mut self, way: Way, rest: Vec<u8>) {
         if let Some(carry) = self.carry.get_mut(index(way)) {
-            *carry = rest;
+            // An idle connection holds no memory.
+            *carry = if rest.is_empty() { Vec::new() } else { rest };
         }
     }
 
     /// Reads as many events as there are and gives back the bytes that are left.
     fn read<'b>(&mut self, way: Way, mut bytes: &'b [u8]) -> &'b [u8] {
         if self.state == State::Detecting {
-            match detect::detect(way, bytes) {
+            // Blank lines before a request are no protocol, however many come.
+            let blank = bytes
+                .iter()
+                .take_while(|byte| matches!(byte, b'\r' | b'\n'));
+            let detected = match blank.take(BLANK_MAX + 1).count() {
+                0..=BLANK_MAX => detect::detect(way, bytes),
+                _ => Some(detect::Protocol::Unknown),
+            };
+            match detected {
                 None => return bytes,
                 Some(detect::Protocol::Http1) => self.state = State::Http1,
                 Some(detect::Protocol::Http2) => self.state = State::Opaque("http/2"),
@@ -250,11 +299,7 @@ impl Session {
         }
         self.tell_response(head.code(), Outcome::Passed, Some(head));
         if head.is_switching() {
-            self.state = State::Opaque(if head.code() == 101 {
-                "upgrade"
-            } else {
-                "connect"
-            });
+            self.state = State::Opaque(switched_to(head));
         }
     }
 
@@ -289,18 +334,24 @@ impl Session {
     }
 
     /// The connection has ended: every request without an answer is told, and so is what was not
-    /// HTTP.
+    /// HTTP, and a response that broke off. The first call counts.
     pub fn finish(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.is_finished, true) {
+            return;
+        }
         let unanswered = match outcome {
-            Outcome::Passed => Outcome::NoResponse,
+            Outcome::Passed | Outcome::NotImplemented => Outcome::NoResponse,
             other => other,
         };
+        let is_broken_off =
+            self.exchanges.is_empty() && !self.http.is_between_messages(Way::ToClient);
         while !self.exchanges.is_empty() {
             self.tell_response(0, unanswered, None);
         }
         let note = match (self.state, outcome) {
             (State::Opaque(note), _) => note,
             (_, Outcome::UpstreamRefused) => "upstream refused",
+            (_, Outcome::UpstreamReset) if is_broken_off => "upstream reset",
             _ => return,
         };
         self.tell_opaque(note, outcome);
@@ -309,7 +360,8 @@ impl Session {
     fn tell_opaque(&self, note: &str, outcome: Outcome) {
         let record = &mut *self.recorder.scratch.borrow_mut();
         let verdict = match outcome {
-            Outcome::UpstreamRefused => Verdict::Error,
+            Outcome::UpstreamRefused | Outcome::UpstreamReset => Verdict::Error,
+            Outcome::NotImplemented => Verdict::Dropped,
             _ => Verdict::Forwarded,
         };
         prepare(record, &self.ends, verdict, &record::no_policies());
