@@ -4,11 +4,11 @@
 //! refused with the name of the rule it breaks; one that is well formed is judged by the policy of
 //! that moment. Only a [`Permit`] moves bytes on: [`Cleared`] takes one for every range.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use parsers::Direction as Way;
-use parsers::http1::{BodyKind, Event, RequestHead, Step};
+use parsers::http1::{BodyKind, Connection, Event, RequestHead, Step};
 use parsers::{Error as ParseError, Fault, target};
 use policy_l7::{Headers, HttpRequest};
 use tokio::io::AsyncWriteExt as _;
@@ -31,14 +31,8 @@ pub(super) struct Relay<'w> {
     session: RefCell<Session>,
     /// Told when a response was seen: who waits for earlier answers looks again.
     answered: Notify,
-}
-
-/// How the client's direction ended.
-enum End {
-    /// The client has no more.
-    Client,
-    /// A refusal ends the connection.
-    Refused,
+    /// The server has no more: no answer comes any longer.
+    has_server_ended: Cell<bool>,
 }
 
 /// The client's bytes that have come and not gone on.
@@ -80,34 +74,26 @@ impl<'w> Relay<'w> {
             judge,
             session: RefCell::new(session),
             answered: Notify::new(),
+            has_server_ended: Cell::new(false),
         }
     }
 
     /// Relays both directions until both have ended, or a refusal ends the connection.
     pub(super) async fn run(self, client: &mut TcpStream, server: &mut TcpStream) {
-        let mut is_refused = false;
         let end = {
             let (from_client, to_client) = client.split();
             let (from_server, to_server) = server.split();
             let to_client = tokio::sync::Mutex::new(to_client);
             let up = self.judge_requests(from_client, to_server, &to_client);
-            let down = self.pass_responses(from_server, &to_client);
-            tokio::pin!(up, down);
-            tokio::select! {
-                up_end = &mut up => match up_end {
-                    Ok(End::Client) => down.await,
-                    Ok(End::Refused) => {
-                        is_refused = true;
-                        Ok(())
-                    }
-                    Err(broken) => Err(broken),
-                },
-                down_end = &mut down => match down_end {
-                    Ok(()) => up.await.map(|_end| ()),
-                    Err(broken) => Err(broken),
-                },
-            }
+            let down = async {
+                let end = self.pass_responses(from_server, &to_client).await;
+                self.has_server_ended.set(true);
+                self.answered.notify_one();
+                end
+            };
+            forward::join(up, down).await
         };
+        let is_refused = matches!(end, Err(Broken::Refused));
         forward::finish(end, client, server, &mut self.session.borrow_mut());
         if is_refused {
             forward::linger(client).await;
@@ -126,7 +112,6 @@ impl<'w> Relay<'w> {
                 .map_err(|error| Broken::Read(Way::ToClient, error))?;
             let Received::Bytes(count) = received else {
                 pool.give(buffer);
-                self.answered.notify_one();
                 return to
                     .lock()
                     .await
@@ -152,7 +137,7 @@ impl<'w> Relay<'w> {
         mut from: ReadHalf<'_>,
         mut to: WriteHalf<'_>,
         to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
-    ) -> Result<End, Broken> {
+    ) -> Result<(), Broken> {
         let mut inbox = Inbox {
             buffer: None,
             filled: 0..0,
@@ -167,23 +152,21 @@ impl<'w> Relay<'w> {
                     to.shutdown()
                         .await
                         .map_err(|error| Broken::Write(Way::ToServer, error))?;
-                    return Ok(End::Client);
+                    return Ok(());
                 }
                 More::TooSlow => {
                     self.tell_unreadable(Outcome::Limit, "head-timeout");
-                    self.wait_until_answered().await;
+                    self.wait_until(is_all_answered).await?;
                     let refusal = Refusal {
                         status: 408,
                         closes: true,
                         is_head: false,
                     };
                     self.answer(to_client, refusal).await?;
-                    return Ok(End::Refused);
+                    return Err(Broken::Refused);
                 }
             }
-            if let Some(end) = self.take_requests(&mut inbox, &to, to_client).await? {
-                return Ok(end);
-            }
+            self.take_requests(&mut inbox, &to, to_client).await?;
         }
     }
 
@@ -222,36 +205,37 @@ impl<'w> Relay<'w> {
         }
     }
 
-    /// Goes through what has come; `Some` ends the connection.
+    /// Goes through what has come.
     async fn take_requests(
         &self,
         inbox: &mut Inbox,
         to: &WriteHalf<'_>,
         to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
-    ) -> Result<Option<End>, Broken> {
+    ) -> Result<(), Broken> {
         while !inbox.filled.is_empty() {
             match self.take_one(inbox) {
                 Ok(Taken::Nothing) => break,
                 Ok(Taken::Bytes) => {}
+                Ok(Taken::Unjudged) => return Err(Broken::Unjudged),
                 Ok(Taken::Refused(refusal)) => {
                     inbox.flush(to).await?;
-                    self.wait_for_earlier_answers().await;
+                    self.wait_until(is_refused_next).await?;
                     self.answer(to_client, refusal).await?;
                     self.session.borrow_mut().http().answered_refused();
                     if refusal.closes {
-                        return Ok(Some(End::Refused));
+                        return Err(Broken::Refused);
                     }
                 }
                 Err(error) => {
                     inbox.flush(to).await?;
                     self.refuse_unreadable(error, to_client).await?;
-                    return Ok(Some(End::Refused));
+                    return Err(Broken::Refused);
                 }
             }
         }
         inbox.flush(to).await?;
         inbox.release(&self.worker.pool);
-        Ok(None)
+        Ok(())
     }
 
     /// Takes one event off the inbox.
@@ -278,6 +262,8 @@ impl<'w> Relay<'w> {
                     taken = Taken::Refused(refusal);
                 }
             },
+            // After an upgrade to HTTP/2 or TLS, whoever was allowed one request could send any.
+            Event::Opaque if session.hides_requests() => return Ok(Taken::Unjudged),
             Event::Body { .. } | Event::Opaque | Event::Response(_) => {}
         }
         let range = start..start + consumed;
@@ -337,15 +323,20 @@ impl<'w> Relay<'w> {
         self.judge.judge(&request)
     }
 
-    /// A refusal stands in the order of the answers: it waits until those before it have passed.
-    async fn wait_for_earlier_answers(&self) {
+    /// A refusal stands in the order of the answers: it waits until it is its turn. Where that can no
+    /// longer come, the connection ends without it.
+    async fn wait_until(&self, is_turn: fn(&Connection) -> bool) -> Result<(), Broken> {
         loop {
+            if self.has_server_ended.get() {
+                return Err(Broken::Refused);
+            }
             {
                 let mut session = self.session.borrow_mut();
-                let is_turn = session.http().is_refused_next()
-                    && session.http().is_between_messages(Way::ToClient);
-                if is_turn || session.is_opaque() {
-                    return;
+                if session.is_opaque() {
+                    return Err(Broken::Unjudged);
+                }
+                if is_turn(session.http()) {
+                    return Ok(());
                 }
             }
             self.answered.notified().await;
@@ -395,7 +386,7 @@ impl<'w> Relay<'w> {
             }
         };
         self.tell_unreadable(outcome, &error.to_string());
-        self.wait_until_answered().await;
+        self.wait_until(is_all_answered).await?;
         let refusal = Refusal {
             status: error.status(),
             closes: true,
@@ -409,22 +400,16 @@ impl<'w> Relay<'w> {
         session.begin_unreadable();
         session.tell_request(Verdict::Dropped, outcome, detail, &no_policies());
     }
+}
 
-    /// Waits until every request that went on has its answer.
-    async fn wait_until_answered(&self) {
-        loop {
-            {
-                let mut session = self.session.borrow_mut();
-                let http = session.http();
-                let is_quiet =
-                    http.awaiting_response() == 0 && http.is_between_messages(Way::ToClient);
-                if is_quiet || session.is_opaque() {
-                    return;
-                }
-            }
-            self.answered.notified().await;
-        }
-    }
+/// Whether the oldest request without an answer is one that was refused.
+fn is_refused_next(http: &Connection) -> bool {
+    http.is_refused_next() && http.is_between_messages(Way::ToClient)
+}
+
+/// Whether every request that went on has its answer.
+fn is_all_answered(http: &Connection) -> bool {
+    http.awaiting_response() == 0 && http.is_between_messages(Way::ToClient)
 }
 
 /// What waiting for bytes came to.
@@ -439,6 +424,7 @@ enum Taken {
     Bytes,
     Nothing,
     Refused(Refusal),
+    Unjudged,
 }
 
 impl Inbox {

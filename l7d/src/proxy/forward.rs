@@ -51,14 +51,23 @@ impl Pool {
 }
 
 /// How a relay ended before its time.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
     /// Reading failed; bytes that way are lost.
+    #[error("reading, {0:?}: {1}")]
     Read(Way, io::Error),
     /// Writing failed.
+    #[error("writing, {0:?}: {1}")]
     Write(Way, io::Error),
     /// The policy wants the connection judged from now on.
+    #[error("it must be judged from now on")]
     Policy,
+    /// A refusal has ended it, in good order.
+    #[error("refused")]
+    Refused,
+    /// It has become something in which nobody can judge requests.
+    #[error("its requests cannot be judged")]
+    Unjudged,
 }
 
 /// What a read found.
@@ -138,6 +147,35 @@ pub(super) fn reset(stream: &TcpStream) {
     }
 }
 
+/// Runs both directions. Where one cannot write any more, the other goes on until it has passed what
+/// the far end had said before it stopped listening.
+pub(super) async fn join(
+    up: impl Future<Output = Result<(), Broken>>,
+    down: impl Future<Output = Result<(), Broken>>,
+) -> Result<(), Broken> {
+    tokio::pin!(up, down);
+    tokio::select! {
+        first = &mut up => follow(first, down).await,
+        first = &mut down => follow(first, up).await,
+    }
+}
+
+async fn follow(
+    first: Result<(), Broken>,
+    other: impl Future<Output = Result<(), Broken>>,
+) -> Result<(), Broken> {
+    match first {
+        Ok(()) => other.await,
+        Err(broken @ Broken::Write(..)) => {
+            if let Err(later) = other.await {
+                tracing::debug!(%later, "the other direction");
+            }
+            Err(broken)
+        }
+        Err(broken) => Err(broken),
+    }
+}
+
 /// Passes the end of a relay on to both sides and to the records.
 pub(super) fn finish(
     end: Result<(), Broken>,
@@ -145,17 +183,22 @@ pub(super) fn finish(
     server: &TcpStream,
     session: &mut Session,
 ) {
-    let Err(broken) = end else {
-        session.finish(Outcome::Passed);
-        return;
+    let broken = match end {
+        Ok(()) | Err(Broken::Refused) => {
+            session.finish(Outcome::Passed);
+            return;
+        }
+        Err(broken) => broken,
     };
-    tracing::debug!(?broken, "a connection was cut");
+    tracing::debug!(%broken, "a connection was cut");
     reset(client);
     reset(server);
     session.finish(match broken {
         Broken::Read(Way::ToClient, _) | Broken::Write(Way::ToServer, _) => Outcome::UpstreamReset,
-        Broken::Read(Way::ToServer, _) | Broken::Write(Way::ToClient, _) | Broken::Policy => {
-            Outcome::NoResponse
-        }
+        Broken::Unjudged => Outcome::NotImplemented,
+        Broken::Read(Way::ToServer, _)
+        | Broken::Write(Way::ToClient, _)
+        | Broken::Policy
+        | Broken::Refused => Outcome::NoResponse,
     });
 }

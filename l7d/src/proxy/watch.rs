@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use super::forward::{Broken, Pool, Received, receive, send};
+use super::forward::{Broken, Pool, Received, join, receive, send};
 use crate::session::Session;
 
 /// Relays both directions until both have ended.
@@ -25,7 +25,7 @@ pub(super) async fn relay(
     let session = RefCell::new(session);
     let up = pump(Way::ToServer, from_client, to_server, &session, pool);
     let down = pump(Way::ToClient, from_server, to_client, &session, pool);
-    tokio::try_join!(up, down).map(|((), ())| ())
+    join(up, down).await
 }
 
 async fn pump(
