@@ -1,0 +1,9 @@
+//! The proxy between real sockets: what both ends see, and what is recorded.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+
+mod enforce;
+mod watch;
+mod world;
