@@ -1,7 +1,7 @@
 //! Who is who, from the configuration file: endpoints, services and this host's own addresses.
 //!
 //! The result has two forms that are made together so that they cannot disagree: the identity
-//! [`Table`] that names addresses in flows, and the [`Inputs`] of the policy compiler.
+//! [`Table`](crate::identity::Table) that names addresses in flows, and the [`policy_l7::Inputs`] of the policy compiler.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

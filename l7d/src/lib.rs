@@ -6,7 +6,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | 4 | [`cli`], [`agent`] |
-//! | 3 | [`server`], [`print`] |
+//! | 3 | [`server`], [`mod@print`] |
 //! | 2 | [`flow`] |
 //! | 1 | [`datapath`], [`proxy`], [`session`], [`exchange`], [`identity`], [`policy`], [`host`] |
 //! | 0 | [`record`], [`clock`], [`config`] |

@@ -1,4 +1,5 @@
 //! Any split of the input gives the same messages, and strict accepts only what lenient reads alike.
+#![expect(clippy::indexing_slicing, reason = "the test makes its own bounds")]
 
 use parsers::http1::{Connection, Event, Reading, Step};
 use parsers::{Direction, Limits};

@@ -444,10 +444,17 @@ impl Prefix {
     }
 }
 
+/// What a rule says about a block of ports of one peer.
+struct Said {
+    prefix: Prefix,
+    action: Action,
+    rule: RuleId,
+}
+
 /// Entries for the kernel. A look-up finds the longest prefix only, so each entry says the
 /// strictest of everything that covers it.
 fn entries(scopes: &[Scope]) -> Vec<Entry> {
-    let mut raw: BTreeMap<(Direction, u32), Vec<(Prefix, Action, RuleId)>> = BTreeMap::new();
+    let mut raw: BTreeMap<(Direction, u32), Vec<Said>> = BTreeMap::new();
     for scope in scopes {
         let action = match (scope.is_deny, &scope.http) {
             (true, _) => Action::Deny,
@@ -456,12 +463,11 @@ fn entries(scopes: &[Scope]) -> Vec<Entry> {
         };
         for identity in scope.peers.as_deref().unwrap_or(&[0]) {
             let list = raw.entry((scope.direction, *identity)).or_default();
-            list.extend(
-                scope
-                    .prefixes
-                    .iter()
-                    .map(|prefix| (*prefix, action, scope.rule)),
-            );
+            list.extend(scope.prefixes.iter().map(|prefix| Said {
+                prefix: *prefix,
+                action,
+                rule: scope.rule,
+            }));
         }
     }
     raw.into_iter()
@@ -469,12 +475,12 @@ fn entries(scopes: &[Scope]) -> Vec<Entry> {
         .collect()
 }
 
-fn merge(direction: Direction, identity: u32, list: &[(Prefix, Action, RuleId)]) -> Vec<Entry> {
-    let distinct: BTreeSet<Prefix> = list.iter().map(|(prefix, _, _)| *prefix).collect();
+fn merge(direction: Direction, identity: u32, list: &[Said]) -> Vec<Entry> {
+    let distinct: BTreeSet<Prefix> = list.iter().map(|said| said.prefix).collect();
     let strictest = |prefix: Prefix| {
         list.iter()
-            .filter(|(wider, _, _)| wider.covers(prefix))
-            .map(|(_, action, rule)| (*action, std::cmp::Reverse(*rule)))
+            .filter(|said| said.prefix.covers(prefix))
+            .map(|said| (said.action, std::cmp::Reverse(said.rule)))
             .max()
     };
     distinct

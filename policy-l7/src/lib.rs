@@ -1,7 +1,7 @@
 //! What is allowed, and why.
 //!
 //! In: policies ([`read_policies`]) and who there is ([`Identity`], [`Endpoint`]). Out:
-//! ([`compile`]) entries for the kernel, and a judge of requests; every verdict names the policy
+//! ([`compile()`]) entries for the kernel, and a judge of requests; every verdict names the policy
 //! and the rule. No sockets, no kernel, no Kubernetes client: what is judged is a borrowed
 //! [`Subject`], made from a live request, a recorded flow or a test case alike.
 //!

@@ -1,4 +1,8 @@
 //! Policies as users write them, and the verdicts their words promise.
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot set itself up has failed"
+)]
 
 use std::sync::Arc;
 

@@ -1,4 +1,9 @@
 //! Laws that hold for every policy: checked against a slow reading straight from the rules' words.
+#![expect(
+    clippy::expect_used,
+    clippy::format_push_string,
+    reason = "a test that cannot set itself up has failed; YAML is written piece by piece"
+)]
 
 use policy_l7::{
     Compiled, ConnectionVerdict, Direction, Endpoint, Identity, Inputs, Labels, compile,

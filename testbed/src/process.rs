@@ -45,10 +45,18 @@ impl Process {
     /// # Errors
     /// When it ends or takes longer than 20 seconds; the message holds its output.
     pub fn wait_for(&mut self, text: &str) -> anyhow::Result<()> {
+        self.wait_for_count(text, 1)
+    }
+
+    /// Waits until it has written `text` that many times.
+    ///
+    /// # Errors
+    /// When it ends or takes longer than 20 seconds; the message holds its output.
+    pub fn wait_for_count(&mut self, text: &str, count: usize) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let output = self.output();
-            if output.contains(text) {
+            if output.matches(text).count() >= count {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {

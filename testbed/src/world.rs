@@ -107,7 +107,7 @@ impl World {
         self.host("node")
     }
 
-    /// The host beyond the uplink: 192.0.2.2 and 2001:db8::2.
+    /// The host beyond the uplink: `192.0.2.2` and `2001:db8::2`.
     pub fn outside(&self) -> Host {
         self.host("outside")
     }

@@ -21,8 +21,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// Runs until told to stop.
 pub(super) async fn run(agent: &mut Agent, mut ring: Ring) -> Result<(), Error> {
-    let (changed, mut changes) = mpsc::channel(1);
-    let _watcher = watch_policies(agent, changed)?;
+    let (teller, mut changes) = mpsc::channel(1);
+    let _watcher = watch_policies(agent, teller)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Error::Runtime)?;

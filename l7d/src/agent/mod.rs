@@ -2,7 +2,7 @@
 //!
 //! Start order, each step undone by `--cleanup`: configuration and policies (a fault ends it here,
 //! before anything is touched), the node's network, kernel programs, the proxy, the API. Then one
-//! loop ([`events`]) keeps all of it true.
+//! loop (`events`) keeps all of it true.
 
 mod admit;
 mod apply;
@@ -240,9 +240,10 @@ impl Agent {
         self.follow_interfaces();
         if !config.host.ports.is_empty() {
             let cgroup = config.host.cgroup.or_else(events::unified_cgroup);
-            match cgroup {
-                Some(cgroup) => self.datapath.attach_cgroup(&cgroup)?,
-                None => tracing::warn!("host.ports: no cgroup v2 hierarchy is mounted here"),
+            if let Some(cgroup) = cgroup {
+                self.datapath.attach_cgroup(&cgroup)?;
+            } else {
+                tracing::warn!("host.ports: no cgroup v2 hierarchy is mounted here");
             }
         }
         self.publish_status();

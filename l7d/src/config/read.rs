@@ -73,19 +73,19 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
     text(reader, &mut map, "cluster", &mut config.cluster);
     path(reader, &mut map, "runtimeDir", &mut config.runtime_dir);
     section(reader, &mut map, "api", |reader, map| {
-        api(reader, map, &mut config.api)
+        api(reader, map, &mut config.api);
     });
     section(reader, &mut map, "datapath", |reader, map| {
-        datapath(reader, map, &mut config.datapath)
+        datapath(reader, map, &mut config.datapath);
     });
     section(reader, &mut map, "host", |reader, map| {
-        host(reader, map, &mut config.host)
+        host(reader, map, &mut config.host);
     });
     section(reader, &mut map, "proxy", |reader, map| {
-        proxy(reader, map, &mut config.proxy)
+        proxy(reader, map, &mut config.proxy);
     });
     section(reader, &mut map, "flows", |reader, map| {
-        flows(reader, map, &mut config.flows)
+        flows(reader, map, &mut config.flows);
     });
     section(reader, &mut map, "policies", |reader, map| {
         config.policies.files = paths(reader, map, "files");
@@ -262,7 +262,7 @@ fn datapath(reader: &mut Reader, map: &mut Map<'_>, datapath: &mut Datapath) {
         &mut datapath.rule_priority,
     );
     section(reader, map, "marks", |reader, map| {
-        marks(reader, map, &mut datapath.marks)
+        marks(reader, map, &mut datapath.marks);
     });
     if let Some(at) = map.get("ringBytes") {
         match reader.parse::<u32>(&at, "a number of bytes") {
@@ -362,7 +362,7 @@ fn flows(reader: &mut Reader, map: &mut Map<'_>, flows: &mut Flows) {
         }
     }
     section(reader, map, "redact", |reader, map| {
-        redact(reader, map, &mut flows.redact)
+        redact(reader, map, &mut flows.redact);
     });
 }
 
@@ -435,7 +435,7 @@ fn endpoint(reader: &mut Reader, at: &Cursor<'_>, known: &[Endpoint]) -> Option<
     if let Some(at) = map.get("workload") {
         match reader.text(&at).map(|text| text.split_once('/')) {
             Some(Some((kind, name))) => {
-                endpoint.workload = Some((kind.to_owned(), name.to_owned()))
+                endpoint.workload = Some((kind.to_owned(), name.to_owned()));
             }
             Some(None) => reader.fault(&at, "expected Kind/name, such as Deployment/web"),
             None => {}

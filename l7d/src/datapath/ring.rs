@@ -10,7 +10,7 @@ use super::Error;
 
 /// The kernel's ring buffer.
 pub struct Ring {
-    ring: AsyncFd<Readable>,
+    records: AsyncFd<Readable>,
     lost: PerCpuArray<MapData, u64>,
     lost_before: u64,
 }
@@ -35,6 +35,10 @@ impl AsRawFd for Readable {
 const KINDS: u32 = l7d_ebpf::records::KINDS;
 
 impl Ring {
+    #[expect(
+        deprecated,
+        reason = "the replacement is unsafe; the ring owns its descriptor for as long"
+    )]
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, Error> {
         let map = ebpf.take_map("RING").ok_or(Error::NoMap("RING"))?;
         let fault = |cause| Error::Map { map: "RING", cause };
@@ -43,7 +47,7 @@ impl Ring {
         let map = ebpf.take_map("LOST").ok_or(Error::NoMap("LOST"))?;
         let lost = PerCpuArray::try_from(map).map_err(|cause| Error::Map { map: "LOST", cause })?;
         Ok(Self {
-            ring,
+            records: ring,
             lost,
             lost_before: 0,
         })
@@ -56,7 +60,7 @@ impl Ring {
         most: usize,
         mut handle: impl FnMut(&[u8]),
     ) -> std::io::Result<usize> {
-        let mut guard = self.ring.readable_mut().await?;
+        let mut guard = self.records.readable_mut().await?;
         let ring = &mut guard.get_inner_mut().0;
         let mut count = 0;
         while count < most {

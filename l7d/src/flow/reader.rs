@@ -59,10 +59,9 @@ impl Reader {
         };
         match (window.since, window.first) {
             (Some(since), _) => reader.skip_to(ring, since),
-            (None, true) => {}
             (None, false) if window.number != 0 => reader.rewind(ring, window.number),
             (None, false) if window.follow => reader.position = end,
-            (None, false) => {}
+            (None, _) => {}
         }
         reader
     }

@@ -2,7 +2,7 @@
 //!
 //! Each worker is one thread with one current-thread runtime and its own listeners; the kernel
 //! spreads connections over them, and a connection never changes worker. An accepted connection
-//! takes one of two doors: [`watch`], which looks and cannot refuse, or [`enforce`], which judges
+//! takes one of two doors: `watch`, which looks and cannot refuse, or `enforce`, which judges
 //! every request before its bytes go on.
 
 mod enforce;

@@ -55,8 +55,8 @@ fn run(chunks: &[(Way, &[u8])]) -> Vec<String> {
         session.observe(*way, bytes);
     }
     drop(session);
-    let lines = lines.0.lock().expect("no panic").clone();
-    lines
+
+    lines.0.lock().expect("no panic").clone()
 }
 
 use Way::{ToClient, ToServer};

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use testbed::{Attach, Host};
 
-use crate::node::{Node, curl};
+use crate::node::{Node, curl, serve};
 
 const L7: &str = include_str!("../../../testdata/policies/api-access-l7.yaml");
 
@@ -51,7 +51,7 @@ fn cleanup_leaves_no_trace() -> anyhow::Result<()> {
 fn watched_ports_pass_again_after_a_crash() -> anyhow::Result<()> {
     let node = two_pods()?;
     let service = node.pod("user-service");
-    let _server = node.serve(&service.host, 80)?;
+    let _server = serve(&service.host, 80)?;
     let mut agent = node.agent()?;
     let url = format!("http://{}/", service.v4);
     let gateway = &node.pod("api-gateway").host;
@@ -78,7 +78,7 @@ fn enforced_ports_stay_closed_after_a_crash_and_open_with_the_next_agent() -> an
     let node = two_pods()?;
     node.policy(L7)?;
     let service = node.pod("user-service");
-    let server = node.serve(&service.host, 80)?;
+    let server = serve(&service.host, 80)?;
     let mut agent = node.agent()?;
     let url = |path: &str| format!("http://{}{path}", service.v4);
     let gateway = &node.pod("api-gateway").host;
@@ -101,7 +101,7 @@ fn a_bad_edit_keeps_the_good_policy_in_force() -> anyhow::Result<()> {
     let node = two_pods()?;
     node.policy(L7)?;
     let service = node.pod("user-service");
-    let _server = node.serve(&service.host, 80)?;
+    let _server = serve(&service.host, 80)?;
     let mut agent = node.agent()?;
     node.policy(&L7.replace("fromEndpoints", "fromEndpoint"))?;
     agent
@@ -156,11 +156,5 @@ fn an_interface_that_comes_later_is_hooked() -> anyhow::Result<()> {
     node.world
         .node()
         .ip(&format!("link set {} up", gateway.interface))?;
-    for _ in 0..200 {
-        if agent.process.output().matches(&gateway.interface).count() >= 3 {
-            return Ok(());
-        }
-        std::thread::park_timeout(std::time::Duration::from_millis(25));
-    }
-    anyhow::bail!("{}", agent.process.output())
+    agent.process.wait_for_count(&gateway.interface, 3)
 }

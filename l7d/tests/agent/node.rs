@@ -101,6 +101,10 @@ impl Node {
         PathBuf::from(format!("/sys/fs/bpf/{}", self.name))
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "a test that names a pod it has not made is wrong"
+    )]
     pub(crate) fn pod(&self, name: &str) -> &Pod {
         self.pods
             .iter()
@@ -143,15 +147,6 @@ impl Node {
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
-    pub(crate) fn serve(&self, host: &Host, port: u16) -> anyhow::Result<Process> {
-        let mut command = host.command("python3");
-        command.args(["-c", SERVER, &port.to_string()]);
-        let mut process = host.start(&format!("server{port}"), command)?;
-        process.wait_for("serving")?;
-        host.wait_listening(port)?;
-        Ok(process)
-    }
-
     /// `l7d observe` with these arguments.
     pub(crate) fn observe(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let server = format!("unix://{}/l7d.sock", self.world.folder().display());
@@ -169,24 +164,21 @@ impl Node {
     }
 }
 
-impl Agent {
-    /// Waits until a changed policy is in force; `count` is how many changes there were.
-    pub(crate) fn wait_for_policies(&mut self, count: usize) -> anyhow::Result<()> {
-        for _ in 0..200 {
-            if self.process.output().matches("policies applied").count() >= count {
-                return Ok(());
-            }
-            std::thread::park_timeout(std::time::Duration::from_millis(25));
-        }
-        anyhow::bail!("the policy is not applied:\n{}", self.process.output())
-    }
-}
-
 impl Drop for Node {
     fn drop(&mut self) {
         // Pins outlive the process on purpose; tests take theirs along.
         let _gone = std::fs::remove_dir_all(self.pin_dir());
     }
+}
+
+/// Starts a server; its log has a line per request.
+pub(crate) fn serve(host: &Host, port: u16) -> anyhow::Result<Process> {
+    let mut command = host.command("python3");
+    command.args(["-c", SERVER, &port.to_string()]);
+    let mut process = host.start(&format!("server{port}"), command)?;
+    process.wait_for("serving")?;
+    host.wait_listening(port)?;
+    Ok(process)
 }
 
 /// curl's answer: its exit code, the status, and the body.

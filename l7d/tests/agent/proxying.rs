@@ -2,7 +2,7 @@
 
 use testbed::{Attach, Host};
 
-use crate::node::{Node, curl};
+use crate::node::{Node, curl, serve};
 
 /// The client asks, the server answers with the address that it saw.
 fn check(node: &Node, client: &Host, address: &str, seen: &str) -> anyhow::Result<()> {
@@ -45,8 +45,8 @@ fn requests_between_pods_keep_their_address() -> anyhow::Result<()> {
         ("routed-b", Attach::Routed),
     ])?;
     let _servers = [
-        node.serve(&node.pod("bridged-b").host, 80)?,
-        node.serve(&node.pod("routed-b").host, 80)?,
+        serve(&node.pod("bridged-b").host, 80)?,
+        serve(&node.pod("routed-b").host, 80)?,
     ];
     let _agent = node.agent()?;
     for client in ["bridged-a", "routed-a"] {
@@ -64,9 +64,9 @@ fn requests_from_outside_to_outside_and_from_the_node() -> anyhow::Result<()> {
     let node = Node::new(&[("bridged", Attach::Bridged), ("routed", Attach::Routed)])?;
     let outside = node.world.outside();
     let _servers = [
-        node.serve(&node.pod("bridged").host, 80)?,
-        node.serve(&node.pod("routed").host, 80)?,
-        node.serve(&outside, 80)?,
+        serve(&node.pod("bridged").host, 80)?,
+        serve(&node.pod("routed").host, 80)?,
+        serve(&outside, 80)?,
     ];
     let _agent = node.agent()?;
     for pod in &node.pods {
@@ -93,7 +93,7 @@ fn requests_from_outside_to_outside_and_from_the_node() -> anyhow::Result<()> {
 #[test]
 fn bodies_of_any_size_arrive_whole() -> anyhow::Result<()> {
     let node = Node::new(&[("client", Attach::Bridged), ("server", Attach::Bridged)])?;
-    let _server = node.serve(&node.pod("server").host, 80)?;
+    let _server = serve(&node.pod("server").host, 80)?;
     let _agent = node.agent()?;
     let client = &node.pod("client").host;
     let file = node.world.folder().join("body");
@@ -152,7 +152,7 @@ fn a_service_address_behind_netfilter_is_followed_to_its_pod() -> anyhow::Result
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let _server = node.serve(&node.pod("server").host, 80)?;
+    let _server = serve(&node.pod("server").host, 80)?;
     let _agent = node.agent()?;
     let client = node.pod("client");
     let (code, answer) = curl(&client.host, &["http://10.96.0.10/vip"])?;

@@ -2,7 +2,7 @@
 
 use testbed::Attach;
 
-use crate::node::{Node, curl};
+use crate::node::{Node, curl, serve};
 
 const TYPO: &str = include_str!("../../../testdata/policies/api-access-typo.yaml");
 const L7: &str = include_str!("../../../testdata/policies/api-access-l7.yaml");
@@ -21,7 +21,7 @@ fn a_typo_in_a_selector_is_dropped_named_and_explained() -> anyhow::Result<()> {
     let node = three_pods()?;
     node.policy(TYPO)?;
     let service = node.pod("user-service");
-    let _server = node.serve(&service.host, 80)?;
+    let _server = serve(&service.host, 80)?;
     let mut agent = node.agent()?;
     let url = format!("http://{}/users", service.v4);
     let gateway = &node.pod("api-gateway").host;
@@ -42,7 +42,7 @@ fn a_typo_in_a_selector_is_dropped_named_and_explained() -> anyhow::Result<()> {
     assert!(log.contains("(did you mean `user-service`?)"), "{log}");
 
     node.policy(&TYPO.replace("user-servce", "user-service"))?;
-    agent.wait_for_policies(1)?;
+    agent.process.wait_for_count("policies applied", 1)?;
     let (code, answer) = curl(gateway, &[&url])?;
     assert_eq!(code, 0, "{answer}");
     assert!(answer.ends_with("200"), "{answer}");
@@ -54,7 +54,7 @@ fn get_passes_and_post_never_reaches_the_server() -> anyhow::Result<()> {
     let node = three_pods()?;
     node.policy(L7)?;
     let service = node.pod("user-service");
-    let server = node.serve(&service.host, 80)?;
+    let server = serve(&service.host, 80)?;
     let _agent = node.agent()?;
     let url = |path: &str| format!("http://{}{path}", service.v4);
     let gateway = &node.pod("api-gateway").host;
@@ -106,7 +106,7 @@ fn ambiguous_requests_are_refused_by_rule() -> anyhow::Result<()> {
     let node = three_pods()?;
     node.policy(L7)?;
     let service = node.pod("user-service");
-    let server = node.serve(&service.host, 80)?;
+    let server = serve(&service.host, 80)?;
     let _agent = node.agent()?;
     let gateway = &node.pod("api-gateway").host;
     let smuggle = "GET /get HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 4\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n0\\r\\n\\r\\n";

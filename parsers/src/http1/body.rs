@@ -147,7 +147,8 @@ impl Chunks {
         const BARE_LF: Error = Error::new(Fault::Ambiguous, "bare-lf-in-chunk", "RFC 9112 §2.2");
         let bare = |place| if is_strict { Err(BARE_LF) } else { Ok(place) };
         match (self.place, byte) {
-            (Place::Size { digits: 0, .. }, b'\r' | b'\n' | b';') => Err(BAD),
+            (Place::Size { digits: 0, .. }, b'\r' | b'\n' | b';')
+            | (Place::TrailerStart | Place::Trailer, 0) => Err(BAD),
             (Place::Size { value, .. } | Place::Extension { value }, b'\r') => {
                 Ok(Place::SizeEnd { value })
             }
@@ -159,7 +160,12 @@ impl Chunks {
                 Ok(Place::Extension { value })
             }
             (Place::Size { value, digits }, digit) => size_digit(value, digits, digit),
-            (Place::Extension { .. }, 0..=8 | 11..=31 | 127) if is_strict => Err(BAD),
+            (Place::Extension { .. }, 0..=8 | 11..=31 | 127)
+            | (Place::TrailerStart, b' ' | b'\t')
+                if is_strict =>
+            {
+                Err(BAD)
+            }
             (Place::Extension { value }, _) => Ok(Place::Extension { value }),
             (Place::SizeEnd { value }, b'\n') => Ok(after_size(value)),
             (Place::DataEnd, b'\r') => Ok(Place::DataEnded),
@@ -169,8 +175,6 @@ impl Chunks {
             (Place::TrailerStart, b'\n') => bare(Place::Done),
             (Place::Trailer, b'\r') => Ok(Place::TrailerEnd),
             (Place::Trailer, b'\n') => bare(Place::TrailerStart),
-            (Place::TrailerStart | Place::Trailer, 0) => Err(BAD),
-            (Place::TrailerStart, b' ' | b'\t') if is_strict => Err(BAD),
             (Place::TrailerStart | Place::Trailer, _) => Ok(Place::Trailer),
             (Place::TrailerEnd, b'\n') => Ok(Place::TrailerStart),
             (Place::LastEnd, b'\n') => Ok(Place::Done),

@@ -1,4 +1,4 @@
-//! CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy, as they are written.
+//! `CiliumNetworkPolicy` and `CiliumClusterwideNetworkPolicy`, as they are written.
 //!
 //! What is not honoured is refused by name at its line, never ignored.
 

@@ -60,16 +60,14 @@ pub(super) fn peers(
 fn prefix(reader: &mut Reader, at: &Cursor<'_>) -> Option<IpNet> {
     let text = reader.text(at)?;
     let bare = text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
-    match bare.or_else(|| text.parse().ok()) {
-        Some(prefix) => Some(prefix.trunc()),
-        None => {
-            reader.fault(
-                at,
-                format!("`{text}` is not an address or a prefix such as 10.0.0.0/8"),
-            );
-            None
-        }
+    let prefix: Option<IpNet> = bare.or_else(|| text.parse().ok());
+    if prefix.is_none() {
+        reader.fault(
+            at,
+            format!("`{text}` is not an address or a prefix such as 10.0.0.0/8"),
+        );
     }
+    prefix.map(|prefix| prefix.trunc())
 }
 
 fn cidr_rule(reader: &mut Reader, at: &Cursor<'_>) -> Option<CidrRule> {

@@ -1,4 +1,4 @@
-//! FlowFilter → predicate over records, one function per kind of field.
+//! `FlowFilter` → predicate over records, one function per kind of field.
 //!
 //! Within a filter all fields must match, within a field any value; a flow passes if any filter of
 //! the white list matches (or there is none) and no filter of the black list does.

@@ -68,6 +68,7 @@ fn texts(values: &[&str]) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_field_matches_and_misses() {
     let f = FlowFilter::default;
     let header = |value: &str| HttpHeader {
@@ -79,7 +80,7 @@ fn each_field_matches_and_misses() {
         sub_type,
         match_sub_type,
     };
-    let cases = [
+    let cases = vec![
         (
             FlowFilter {
                 source_ip: texts(&["10.0.0.0/24"]),
@@ -447,6 +448,11 @@ fn bad_values_are_refused_by_name() {
 #[test]
 fn the_black_list_wins() {
     let all = FlowFilter::default();
-    let filters = Filters::new(&[all.clone()], &[all], &node()).expect("filters");
+    let filters = Filters::new(
+        std::slice::from_ref(&all),
+        std::slice::from_ref(&all),
+        &node(),
+    )
+    .expect("filters");
     assert!(!filters.pass(&record()));
 }

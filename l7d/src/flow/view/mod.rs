@@ -247,7 +247,6 @@ fn fill_event(flow: &mut Flow, record: &Record) {
     }
 }
 
-#[expect(deprecated, reason = "stock clients still read the number")]
 fn fill_reason(flow: &mut Flow, reason: u8) {
     flow.drop_reason = u32::from(reason);
     flow.drop_reason_desc = i32::from(reason);
