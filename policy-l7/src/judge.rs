@@ -40,7 +40,7 @@ pub struct HttpRequest<'a> {
     /// Method.
     pub method: &'a [u8],
     /// Path and query in every reading that a server may have of it: as sent first. All of them
-    /// must be allowed.
+    /// must be allowed; without any, the request is denied.
     pub paths: &'a [&'a [u8]],
     /// Authority, with the port if one was sent.
     pub host: &'a [u8],
@@ -191,6 +191,10 @@ impl Compiled {
                 policies,
                 nearest: None,
             }));
+        }
+        // Nothing to judge is not the same as nothing to object to.
+        if subject.request.paths.is_empty() {
+            return Err(Box::new(self.denial(policy, subject, b"")));
         }
         let mut allowed_by = None;
         for path in subject.request.paths {

@@ -1,6 +1,7 @@
 //! The one form that every policy becomes.
 
 use regex_automata::meta::Regex;
+use regex_automata::util::syntax;
 
 use crate::selector::{Peers, Selector};
 
@@ -65,6 +66,28 @@ pub(crate) struct Spec {
     /// What no rule allows is denied on the way out.
     pub(crate) egress_default_deny: bool,
     pub(crate) rules: Vec<Rule>,
+}
+
+impl Spec {
+    /// Where nothing is denied by default, HTTP rules only look: each list ends with a rule that
+    /// allows every request, so that a request is seen and never denied by them.
+    pub(crate) fn let_pass_what_is_only_looked_at(&mut self) {
+        for rule in &mut self.rules {
+            let denies = match rule.direction {
+                Direction::Egress => self.egress_default_deny,
+                Direction::Ingress => self.ingress_default_deny,
+            };
+            if let Some(http) = rule.http.as_mut().filter(|_| !denies) {
+                http.push(HttpRule {
+                    path_in_object: rule.path.clone(),
+                    method: None,
+                    path: None,
+                    host: None,
+                    headers: Vec::new(),
+                });
+            }
+        }
+    }
 }
 
 /// Direction from the view of the endpoint that a policy is for.
@@ -137,6 +160,11 @@ pub(crate) struct Pattern {
 /// Largest compiled size of one expression: a hostile one is refused when it is loaded.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes, not characters: what is judged is what was sent, whatever its encoding.
+fn bytes_syntax() -> syntax::Config {
+    syntax::Config::new().unicode(false).utf8(false)
+}
+
 impl Pattern {
     /// Compiles an expression, anchored at both ends as Envoy's are.
     pub(crate) fn new(source: &str) -> Result<Self, String> {
@@ -146,13 +174,12 @@ impl Pattern {
         let regex = if is_literal {
             None
         } else {
+            // On its own first: `a)|(.*` is only an expression, and another one, between our anchors.
+            syntax::parse_with(source, &bytes_syntax()).map_err(|error| error.to_string())?;
             let config = Regex::config().nfa_size_limit(Some(REGEX_BYTES_MAX));
-            let syntax = regex_automata::util::syntax::Config::new()
-                .unicode(false)
-                .utf8(false);
             let regex = Regex::builder()
                 .configure(config)
-                .syntax(syntax)
+                .syntax(bytes_syntax())
                 .build(&format!("^(?:{source})$"))
                 .map_err(|error| match std::error::Error::source(&error) {
                     Some(cause) => cause.to_string(),

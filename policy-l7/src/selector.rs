@@ -55,16 +55,37 @@ impl Selector {
         self.0.iter().all(|requirement| requirement.is_met(labels))
     }
 
-    /// Limits a selector of a namespaced policy to its namespace, unless it names another; one of a
-    /// cluster-wide policy means pods.
-    pub(crate) fn within(mut self, namespace: Option<&str>) -> Self {
-        if self.0.iter().any(Requirement::speaks_of_namespace) {
-            return self;
+    /// Limits the peers of a namespaced policy to its namespace, unless they name another; the
+    /// wildcard of a cluster-wide policy means pods.
+    pub(crate) fn within(self, namespace: Option<&str>) -> Self {
+        match namespace {
+            _ if self.0.iter().any(Requirement::speaks_of_namespace) => self,
+            Some(namespace) => self.confined(namespace),
+            None if self.0.is_empty() => self.and_namespace(Operator::Exists),
+            None => self,
         }
-        let operator = match namespace {
-            Some(namespace) => Operator::In(vec![namespace.to_owned()]),
-            None => Operator::Exists,
-        };
+    }
+
+    /// Limits a selector to a namespace whatever it says: what a namespaced policy is for is never
+    /// outside of its own.
+    pub(crate) fn confined(self, namespace: &str) -> Self {
+        self.and_namespace(Operator::In(vec![namespace.to_owned()]))
+    }
+
+    /// Whether it asks for a namespace, and not for this one.
+    pub(crate) fn is_elsewhere(&self, namespace: &str) -> bool {
+        self.0
+            .iter()
+            .any(|requirement| match &requirement.operator {
+                Operator::In(wanted) => {
+                    requirement.key == NAMESPACE_LABEL
+                        && !wanted.iter().any(|want| want == namespace)
+                }
+                Operator::Absent | Operator::Exists | Operator::NotIn(_) => false,
+            })
+    }
+
+    fn and_namespace(mut self, operator: Operator) -> Self {
         self.0.push(Requirement {
             source: "k8s".to_owned(),
             key: NAMESPACE_LABEL.to_owned(),
@@ -172,16 +193,37 @@ impl Peers {
 pub(crate) fn cidr_labels(prefix: IpNet) -> Labels {
     let cidr = Label {
         source: "cidr".to_owned(),
-        // Colons separate source and key, so IPv6 prefixes are written with dashes.
-        key: prefix.trunc().to_string().replace(':', "-"),
+        key: cidr_key(prefix.trunc()),
         value: String::new(),
     };
     [cidr, reserved_label("world")].into_iter().collect()
 }
 
+/// Colons separate source and key, so IPv6 prefixes are written with dashes; a key neither begins
+/// nor ends with one.
+fn cidr_key(prefix: IpNet) -> String {
+    let address = prefix.addr().to_string().replace(':', "-");
+    let first = if address.starts_with('-') { "0" } else { "" };
+    let last = if address.ends_with('-') { "0" } else { "" };
+    format!("{first}{address}{last}/{}", prefix.prefix_len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv6_prefix_becomes_a_key() {
+        for (prefix, key) in [
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("2001:db8::/32", "2001-db8--0/32"),
+            ("::/0", "0--0/0"),
+            ("::1/128", "0--1/128"),
+        ] {
+            let prefix: IpNet = prefix.parse().expect("net");
+            assert_eq!(cidr_key(prefix.trunc()), key);
+        }
+    }
 
     fn labels(all: &[&str]) -> Labels {
         all.iter()

@@ -8,7 +8,7 @@ mod ports;
 
 use crate::error::Error;
 use crate::rule::{Direction, Policy, PolicyKind, Provenance, Rule, Spec};
-use crate::selector::Peers;
+use crate::selector::{Peers, Selector};
 use crate::yaml::{self, Cursor, Map, Reader};
 
 /// Reads all policies of a file.
@@ -115,8 +115,7 @@ fn read_spec(reader: &mut Reader, at: &Cursor<'_>, within: Option<&str>) -> Opti
     }
     let subject = map
         .need(reader, "endpointSelector")
-        .map(|at| peers::selector(reader, &at))?;
-    let subject = subject.within(within);
+        .map(|at| subject(reader, &at, within))?;
     let mut spec = Spec {
         subject,
         ingress_default_deny: false,
@@ -146,11 +145,27 @@ fn read_spec(reader: &mut Reader, at: &Cursor<'_>, within: Option<&str>) -> Opti
     if let Some(at) = map.get("enableDefaultDeny") {
         default_deny(reader, &at, &mut spec);
     }
+    spec.let_pass_what_is_only_looked_at();
     for name in ["labels", "description", "log"] {
         map.get(name);
     }
     map.end(reader);
     Some(spec)
+}
+
+/// The endpoints that a policy is for: of its own namespace, if it has one.
+fn subject(reader: &mut Reader, at: &Cursor<'_>, within: Option<&str>) -> Selector {
+    let selector = peers::selector(reader, at);
+    let Some(namespace) = within else {
+        return selector;
+    };
+    if selector.is_elsewhere(namespace) {
+        reader.fault(
+            at,
+            format!("selects another namespace than the policy's own, `{namespace}`"),
+        );
+    }
+    selector.confined(namespace)
 }
 
 fn default_deny(reader: &mut Reader, at: &Cursor<'_>, spec: &mut Spec) {
@@ -178,8 +193,9 @@ fn read_element(
         return Vec::new();
     };
     let peers = peers::peers(reader, &mut map, direction, within);
-    let ports = map.get("toPorts");
-    let icmps = map.get("icmps");
+    // An empty list limits nothing, as if it were not there.
+    let mut limits = |name| map.get(name).filter(|at| !reader.list(at).is_empty());
+    let (ports, icmps) = (limits("toPorts"), limits("icmps"));
     refuse_unsupported(reader, &mut map);
     let base = Rule {
         path: at.path().to_owned(),

@@ -157,6 +157,11 @@ pub(super) fn icmps(reader: &mut Reader, at: &Cursor<'_>, base: &Rule) -> Vec<Ru
             }
         }
         map.end(reader);
+        // A rule without ports means all of them: no type at all must not become that.
+        if ports.is_empty() {
+            reader.fault(&element, "`fields` names no ICMP type");
+            continue;
+        }
         rules.push(Rule {
             path: element.path().to_owned(),
             ports,
