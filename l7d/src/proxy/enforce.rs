@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
+use std::pin::pin;
 
 use parsers::Direction as Way;
 use parsers::http1::{BodyKind, Connection, Event, RequestHead, Step};
@@ -42,6 +43,7 @@ struct Inbox {
     cleared: Cleared,
     /// The request whose body is passing; without one, body bytes are dropped.
     permit: Option<Permit>,
+    is_in_body: bool,
     /// When the present, unfinished head must be complete.
     deadline: Option<Instant>,
 }
@@ -79,7 +81,7 @@ impl<'w> Relay<'w> {
     }
 
     /// Relays both directions until both have ended, or a refusal ends the connection.
-    pub(super) async fn run(self, client: &mut TcpStream, server: &mut TcpStream) {
+    pub(super) async fn run(&self, client: &mut TcpStream, server: &mut TcpStream) {
         let end = {
             let (from_client, to_client) = client.split();
             let (from_server, to_server) = server.split();
@@ -91,12 +93,12 @@ impl<'w> Relay<'w> {
                 self.answered.notify_one();
                 end
             };
-            forward::join(up, down).await
+            forward::join(pin!(up), pin!(down)).await
         };
         let is_refused = matches!(end, Err(Broken::Refused));
         forward::finish(end, client, server, &mut self.session.borrow_mut());
         if is_refused {
-            forward::linger(client).await;
+            forward::linger(client, &self.worker.pool).await;
         }
     }
 
@@ -143,6 +145,7 @@ impl<'w> Relay<'w> {
             filled: 0..0,
             cleared: Cleared::default(),
             permit: None,
+            is_in_body: false,
             deadline: None,
         };
         loop {
@@ -155,14 +158,10 @@ impl<'w> Relay<'w> {
                     return Ok(());
                 }
                 More::TooSlow => {
-                    self.tell_unreadable(Outcome::Limit, "head-timeout");
-                    self.wait_until(is_all_answered).await?;
-                    let refusal = Refusal {
-                        status: 408,
-                        closes: true,
-                        is_head: false,
-                    };
-                    self.answer(to_client, refusal).await?;
+                    let refusal = Refusal::closing(408);
+                    let refused =
+                        self.refuse_head(refusal, Outcome::Limit, "head-timeout", to_client);
+                    Box::pin(refused).await?;
                     return Err(Broken::Refused);
                 }
             }
@@ -219,16 +218,14 @@ impl<'w> Relay<'w> {
                 Ok(Taken::Unjudged) => return Err(Broken::Unjudged),
                 Ok(Taken::Refused(refusal)) => {
                     inbox.flush(to).await?;
-                    self.wait_until(is_refused_next).await?;
-                    self.answer(to_client, refusal).await?;
-                    self.session.borrow_mut().http().answered_refused();
-                    if refusal.closes {
-                        return Err(Broken::Refused);
-                    }
+                    // Boxed, here and below: refusals are rare, and every connection would have
+                    // room for one all its life.
+                    Box::pin(self.refuse(refusal, to_client)).await?;
                 }
                 Err(error) => {
                     inbox.flush(to).await?;
-                    self.refuse_unreadable(error, to_client).await?;
+                    let place = inbox.place();
+                    Box::pin(self.refuse_unreadable(error, place, to_client)).await?;
                     return Err(Broken::Refused);
                 }
             }
@@ -255,16 +252,20 @@ impl<'w> Relay<'w> {
         session.count(Way::ToServer, consumed);
         let mut taken = Taken::Bytes;
         match event {
-            Event::Request(head) => match self.judge_request(&mut session, &head) {
-                Judged::Go(permit) => inbox.permit = Some(permit),
-                Judged::Refuse(refusal) => {
-                    inbox.permit = None;
-                    taken = Taken::Refused(refusal);
+            Event::Request(head) => {
+                inbox.is_in_body = head.body() != BodyKind::None;
+                match self.judge_request(&mut session, &head) {
+                    Judged::Go(permit) => inbox.permit = Some(permit),
+                    Judged::Refuse(refusal) => {
+                        inbox.permit = None;
+                        taken = Taken::Refused(refusal);
+                    }
                 }
-            },
+            }
             // After an upgrade to HTTP/2 or TLS, whoever was allowed one request could send any.
             Event::Opaque if session.hides_requests() => return Ok(Taken::Unjudged),
-            Event::Body { .. } | Event::Opaque | Event::Response(_) => {}
+            Event::Body { is_last, .. } => inbox.is_in_body = !is_last,
+            Event::Opaque | Event::Response(_) => {}
         }
         let range = start..start + consumed;
         inbox.filled.start = range.end;
@@ -349,17 +350,21 @@ impl<'w> Relay<'w> {
         to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
         refusal: Refusal,
     ) -> Result<(), Broken> {
+        self.answer_as(Outcome::PolicyDenied, to_client, refusal)
+            .await
+    }
+
+    async fn answer_as(
+        &self,
+        outcome: Outcome,
+        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
+        refusal: Refusal,
+    ) -> Result<(), Broken> {
         let broken = |error| Broken::Write(Way::ToClient, error);
         self.worker
             .stats
             .refused
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let outcome = match refusal.status {
-            403 => Outcome::PolicyDenied,
-            408 | 431 => Outcome::Limit,
-            501 => Outcome::NotImplemented,
-            _ => Outcome::ParseError,
-        };
         self.session
             .borrow_mut()
             .tell_response(refusal.status, outcome, None);
@@ -371,11 +376,28 @@ impl<'w> Relay<'w> {
         Ok(())
     }
 
-    /// A head that nobody may act on: refused by its rule, and the connection ends, since where the
-    /// next request begins is anybody's guess.
+    /// Answers a request that policy denied, when it is its turn.
+    async fn refuse(
+        &self,
+        refusal: Refusal,
+        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
+    ) -> Result<(), Broken> {
+        self.wait_until(is_refused_next).await?;
+        self.answer(to_client, refusal).await?;
+        self.session.borrow_mut().http().answered_refused();
+        if refusal.closes {
+            Err(Broken::Refused)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What nobody may act on: refused by its rule, and the connection ends, since where the next
+    /// request begins is anybody's guess.
     async fn refuse_unreadable(
         &self,
         error: ParseError,
+        place: Place,
         to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
     ) -> Result<(), Broken> {
         let outcome = match error.fault {
@@ -385,14 +407,33 @@ impl<'w> Relay<'w> {
                 Outcome::ParseError
             }
         };
-        self.tell_unreadable(outcome, &error.to_string());
+        let refusal = Refusal::closing(error.status());
+        match place {
+            Place::Head => {
+                self.refuse_head(refusal, outcome, &error.to_string(), to_client)
+                    .await
+            }
+            // Its request has its answer already.
+            Place::DeniedBody => Err(Broken::Refused),
+            // The server waits for the rest: the answer to this request is ours, if it is its turn.
+            Place::PermittedBody if is_only_one_unanswered(self.session.borrow_mut().http()) => {
+                self.answer_as(outcome, to_client, refusal).await
+            }
+            Place::PermittedBody => Err(Broken::Unjudged),
+        }
+    }
+
+    /// Refuses a head, once what was asked before it is answered.
+    async fn refuse_head(
+        &self,
+        refusal: Refusal,
+        outcome: Outcome,
+        detail: &str,
+        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
+    ) -> Result<(), Broken> {
+        self.tell_unreadable(outcome, detail);
         self.wait_until(is_all_answered).await?;
-        let refusal = Refusal {
-            status: error.status(),
-            closes: true,
-            is_head: false,
-        };
-        self.answer(to_client, refusal).await
+        self.answer_as(outcome, to_client, refusal).await
     }
 
     fn tell_unreadable(&self, outcome: Outcome, detail: &str) {
@@ -412,6 +453,19 @@ fn is_all_answered(http: &Connection) -> bool {
     http.awaiting_response() == 0 && http.is_between_messages(Way::ToClient)
 }
 
+/// Whether one request has gone on and nothing of its answer has come.
+fn is_only_one_unanswered(http: &Connection) -> bool {
+    http.awaiting_response() == 1 && http.is_between_messages(Way::ToClient)
+}
+
+/// Where in the client's messages something could not be read.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Head,
+    DeniedBody,
+    PermittedBody,
+}
+
 /// What waiting for bytes came to.
 enum More {
     Bytes,
@@ -428,6 +482,14 @@ enum Taken {
 }
 
 impl Inbox {
+    fn place(&self) -> Place {
+        match (self.is_in_body, &self.permit) {
+            (false, _) => Place::Head,
+            (true, None) => Place::DeniedBody,
+            (true, Some(_)) => Place::PermittedBody,
+        }
+    }
+
     /// Room behind the bytes that are there; they move to the front when it gets scarce.
     fn room(&mut self) -> &mut [u8] {
         let Some(buffer) = self.buffer.as_deref_mut() else {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -122,10 +123,11 @@ pub(super) fn no_delay(stream: &TcpStream) {
 
 /// Takes what the client still sends, for a moment: closing a socket with unread bytes in it sends a
 /// reset, which would take the refusal from the client before it is read (RFC 9112 §9.6).
-pub(super) async fn linger(client: &mut TcpStream) {
+pub(super) async fn linger(client: &mut TcpStream, pool: &Pool) {
     const PATIENCE: Duration = Duration::from_secs(1);
     const BYTES_MAX: usize = 1 << 20;
-    let mut scrap = [0; 4096];
+    // Not an array: every connection would have room for it all its life.
+    let mut scrap = pool.take();
     let drain = async {
         let mut total = 0;
         while let Ok(count @ 1..) = client.read(&mut scrap).await {
@@ -138,6 +140,7 @@ pub(super) async fn linger(client: &mut TcpStream) {
     if tokio::time::timeout(PATIENCE, drain).await.is_err() {
         tracing::debug!("a refused client goes on sending");
     }
+    pool.give(scrap);
 }
 
 /// Makes the end of a socket a reset, as the other side's was.
@@ -148,12 +151,12 @@ pub(super) fn reset(stream: &TcpStream) {
 }
 
 /// Runs both directions. Where one cannot write any more, the other goes on until it has passed what
-/// the far end had said before it stopped listening.
+/// the far end had said before it stopped listening. Both come pinned: moved in here they would take
+/// their room twice.
 pub(super) async fn join(
-    up: impl Future<Output = Result<(), Broken>>,
-    down: impl Future<Output = Result<(), Broken>>,
+    mut up: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+    mut down: Pin<&mut impl Future<Output = Result<(), Broken>>>,
 ) -> Result<(), Broken> {
-    tokio::pin!(up, down);
     tokio::select! {
         first = &mut up => follow(first, down).await,
         first = &mut down => follow(first, up).await,
@@ -162,7 +165,7 @@ pub(super) async fn join(
 
 async fn follow(
     first: Result<(), Broken>,
-    other: impl Future<Output = Result<(), Broken>>,
+    other: Pin<&mut impl Future<Output = Result<(), Broken>>>,
 ) -> Result<(), Broken> {
     match first {
         Ok(()) => other.await,

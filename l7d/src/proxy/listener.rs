@@ -1,5 +1,6 @@
 //! Transparent listeners: the accepted socket's own address is where the client wanted to go.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,9 +18,36 @@ pub enum Family {
 
 const BACKLOG: i32 = 4096;
 
+/// A listener per family at one port, which the kernel chooses where it is 0.
+pub(super) struct Pair {
+    pub(super) v4: TcpListener,
+    pub(super) v6: TcpListener,
+    pub(super) port: u16,
+}
+
+/// Listens in both families. A port that the kernel chose for IPv4 may be somebody's in IPv6: then
+/// another is tried.
+pub(super) fn bind_both(port: u16, mark: u32) -> Result<Pair, Error> {
+    const TRIES: usize = 32;
+    // Held until one fits, so that the kernel does not choose the same port again.
+    let mut unfit = Vec::new();
+    loop {
+        let (v4, chosen) = bind(Family::V4, port, mark)?;
+        match bind(Family::V6, chosen, mark) {
+            Ok((v6, port)) => return Ok(Pair { v4, v6, port }),
+            Err(Error::Listen { cause, .. })
+                if port == 0 && unfit.len() < TRIES && cause.kind() == ErrorKind::AddrInUse =>
+            {
+                unfit.push(v4);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Listens on loopback, so that nobody on the network reaches the proxy by itself; the kernel
 /// programs hand it connections to any address. Returns the port.
-pub(super) fn bind(family: Family, port: u16, mark: u32) -> Result<(TcpListener, u16), Error> {
+fn bind(family: Family, port: u16, mark: u32) -> Result<(TcpListener, u16), Error> {
     let address: SocketAddr = match family {
         Family::V4 => (Ipv4Addr::LOCALHOST, port).into(),
         Family::V6 => (Ipv6Addr::LOCALHOST, port).into(),
@@ -49,4 +77,23 @@ fn open(address: SocketAddr, mark: u32) -> std::io::Result<Socket> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_in_one_family_is_not_chosen() {
+        // Enough of the kernel's choices that some of the tries below meet one.
+        let taken: Vec<TcpListener> = (0..300)
+            .filter_map(|_| TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).ok())
+            .collect();
+        for _ in 0..300 {
+            let pair = bind_both(0, 0).expect("some port is free in both");
+            assert_eq!(pair.v4.local_addr().expect("bound").port(), pair.port);
+            assert_eq!(pair.v6.local_addr().expect("bound").port(), pair.port);
+        }
+        drop(taken);
+    }
 }

@@ -167,13 +167,12 @@ pub fn start(
     let mut listeners = Vec::new();
     let mut threads = Vec::new();
     for number in 0..settings.workers.max(1) {
-        let v4 = listener::bind(Family::V4, port, settings.marks.reply)?;
-        port = v4.1;
-        let v6 = listener::bind(Family::V6, port, settings.marks.reply)?;
+        let pair = listener::bind_both(port, settings.marks.reply)?;
+        port = pair.port;
         if number == 0 {
             listeners = vec![
-                (Family::V4, v4.0.as_raw_fd()),
-                (Family::V6, v6.0.as_raw_fd()),
+                (Family::V4, pair.v4.as_raw_fd()),
+                (Family::V6, pair.v6.as_raw_fd()),
             ];
         }
         let worker = WorkerSeed {
@@ -185,7 +184,7 @@ pub fn start(
         };
         let thread = std::thread::Builder::new()
             .name(format!("l7d-proxy-{number}"))
-            .spawn(move || worker.run(vec![v4.0, v6.0]))
+            .spawn(move || worker.run(vec![pair.v4, pair.v6]))
             .map_err(Error::Worker)?;
         threads.push(thread);
     }
@@ -278,7 +277,7 @@ impl Worker {
             .ok()
             .and_then(|original| self.directory.admit(from, original));
         match admission {
-            Some(admission) => Box::pin(self.relay(&mut client, admission)).await,
+            Some(admission) => self.relay(&mut client, admission).await,
             None => {
                 self.stats.strays.fetch_add(1, Ordering::Relaxed);
             }
@@ -296,9 +295,12 @@ impl Worker {
             Door::Watch => Reading::Lenient,
             Door::Enforce(_) => Reading::Strict,
         };
+        // What is needed for a moment only is boxed, and what differs by door: an idle connection
+        // has room for no more than its own door.
+        let connected = Box::pin(upstream::connect(&upstream, &self.settings.marks)).await;
         let recorder = Rc::clone(&self.recorder);
         let mut session = Session::new(recorder, ends, self.settings.limits, reading);
-        let mut server = match upstream::connect(&upstream, &self.settings.marks).await {
+        let mut server = match connected {
             Ok(server) => server,
             Err(error) => {
                 tracing::debug!(%error, server = %upstream.server, "the server is not reached");
@@ -310,17 +312,23 @@ impl Worker {
         };
         forward::no_delay(client);
         forward::no_delay(&server);
-        let end = match door {
+        // Blocks that capture, since the arguments of an async function take their room twice.
+        match door {
             Door::Watch => {
-                self.watch_until_enforced(client, &mut server, &mut session, &upstream)
-                    .await
+                let watch = async move {
+                    let end = self
+                        .watch_until_enforced(client, &mut server, &mut session, &upstream)
+                        .await;
+                    forward::finish(end, client, &server, &mut session);
+                };
+                Box::pin(watch).await;
             }
             Door::Enforce(judge) => {
                 let relay = enforce::Relay::new(self, judge, session);
-                return relay.run(client, &mut server).await;
+                let enforce = async move { relay.run(client, &mut server).await };
+                Box::pin(enforce).await;
             }
-        };
-        forward::finish(end, client, &server, &mut session);
+        }
     }
 
     /// Watches, unless the policy changes so that the connection must be judged: then it is cut,
@@ -348,5 +356,31 @@ impl Worker {
             end = watch::relay(client, server, session, &self.pool) => end,
             () = to_be_judged => Err(forward::Broken::Policy),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of a future, which is never made.
+    fn size_of_future<A, F: Future>(_make: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let watch = size_of_future(|(worker, client, server, session, upstream)| {
+            Worker::watch_until_enforced(worker, client, server, session, upstream)
+        });
+        let enforce =
+            size_of_future(|(relay, client, server)| enforce::Relay::run(relay, client, server));
+        let serve = size_of_future(|(worker, client, from)| Worker::serve(worker, client, from));
+        let relay = size_of::<enforce::Relay<'_>>();
+        let session = size_of::<Session>();
+        assert!(
+            watch <= 1280 && enforce <= 2048 && serve <= 1024 && relay <= 640 && session <= 416,
+            "watch {watch} enforce {enforce} serve {serve} relay {relay} session {session}"
+        );
     }
 }

@@ -12,6 +12,15 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// An answer after which the connection ends.
+    pub(super) fn closing(status: u16) -> Self {
+        Self {
+            status,
+            closes: true,
+            is_head: false,
+        }
+    }
+
     /// The bytes of the answer. The body is the one that Cilium's clients know.
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let (reason, body) = match self.status {

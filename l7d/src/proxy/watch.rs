@@ -4,6 +4,7 @@
 //! time out or alter: no verdict is in scope, and what cannot be followed is relayed on.
 
 use std::cell::RefCell;
+use std::pin::pin;
 
 use parsers::Direction as Way;
 use tokio::io::AsyncWriteExt as _;
@@ -25,7 +26,7 @@ pub(super) async fn relay(
     let session = RefCell::new(session);
     let up = pump(Way::ToServer, from_client, to_server, &session, pool);
     let down = pump(Way::ToClient, from_server, to_client, &session, pool);
-    join(up, down).await
+    join(pin!(up), pin!(down)).await
 }
 
 async fn pump(
