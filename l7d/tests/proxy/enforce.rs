@@ -540,3 +540,52 @@ fn an_upgrade_that_would_hide_requests_is_cut() {
     assert!(!upgraded("h2c"));
     assert!(!upgraded("TLS/1.2"));
 }
+
+#[test]
+fn a_body_that_could_be_read_in_two_ways_ends_its_request() {
+    const HEAD: &[u8] =
+        b"POST /open/c HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    let (tell, told) = mpsc::sync_channel(1);
+    let server = Server::once(move |mut peer| {
+        peer.expect(HEAD);
+        // It would wait for the rest, and answer nothing before.
+        tell.send(peer.rest().0).unwrap();
+    });
+    let world = enforcing(server.address);
+    let mut client = world.connect();
+    client.send(HEAD);
+    world.wait_for("request POST http://web/open/c passed Forwarded");
+    client.send(b"0\n\nGET /post HTTP/1.1\r\nHost: web\r\n\r\n");
+    let (answer, _) = client.rest();
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", shown(&answer));
+    drop(client);
+    assert_eq!(
+        shown(&told.recv_timeout(crate::world::HANG).unwrap()),
+        shown(b"")
+    );
+    server.join();
+    let records = world.records(2);
+    assert_eq!(
+        records[1],
+        "response 400 POST http://web/open/c parse_error Forwarded"
+    );
+    assert_eq!(records.len(), 2, "{records:#?}");
+}
+
+#[test]
+fn a_denied_body_that_could_be_read_in_two_ways_ends_the_connection() {
+    let (server, told) = listening();
+    let world = enforcing(server.address);
+    let mut client = world.connect();
+    client.send(b"POST /post HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.expect(DENIED);
+    client.send(b"0\n\nGET /get HTTP/1.1\r\nHost: web\r\n\r\n");
+    assert_eq!(shown(&client.rest().0), shown(b""));
+    drop(client);
+    assert_eq!(
+        shown(&told.recv_timeout(crate::world::HANG).unwrap()),
+        shown(b"")
+    );
+    server.join();
+    assert_records(&world.records(2), &[POST_DENIED, POST_REFUSED]);
+}

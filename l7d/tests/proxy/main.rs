@@ -5,5 +5,6 @@
 #![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod enforce;
+mod splits;
 mod watch;
 mod world;

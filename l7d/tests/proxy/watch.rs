@@ -432,3 +432,43 @@ fn the_server_sees_the_clients_address() {
     assert_eq!(seen.ip(), own.ip());
     server.join();
 }
+
+#[test]
+fn ipv6_is_the_same() {
+    let server = Server::play_at(
+        (std::net::Ipv6Addr::LOCALHOST, 0).into(),
+        vec![Box::new(|mut peer: Peer| {
+            let remote = peer.remote();
+            peer.expect(GET);
+            peer.send(OK);
+            assert_eq!(peer.rest(), (Vec::new(), End::Closed));
+            assert!(remote.is_ipv6());
+        })],
+    );
+    let plan = Plan {
+        is_transparent: true,
+        ..Plan::watching(server.address)
+    };
+    let world = World::start(plan);
+    let mut client = Peer::connect(world.entry_v6());
+    client.send(GET);
+    client.expect(OK);
+    drop(client);
+    server.join();
+    assert_eq!(world.records(2), [ASKED, ANSWERED]);
+}
+
+#[test]
+fn a_connection_that_nobody_redirected_is_closed_and_counted() {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+    let world = World::start(Plan {
+        is_stray: true,
+        ..Plan::watching(nowhere)
+    });
+    assert_eq!(world.connect().rest(), (Vec::new(), End::Closed));
+    let stats = world.stats();
+    assert_eq!(world.records(0), Vec::<String>::new());
+    let count =
+        |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!((count(&stats.accepted), count(&stats.strays)), (1, 1));
+}

@@ -3,7 +3,7 @@
 //! No kernel programs: the directory answers for every connection where its server is.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     /// Connect with the client's own address.
     pub(crate) is_transparent: bool,
     pub(crate) head_timeout: Duration,
+    /// Nobody redirected what comes.
+    pub(crate) is_stray: bool,
 }
 
 /// A running proxy and what it has recorded.
@@ -40,6 +42,9 @@ struct Answers {
 
 impl Directory for Answers {
     fn admit(&self, client: SocketAddr, _original: SocketAddr) -> Option<Admission> {
+        if self.plan.is_stray {
+            return None;
+        }
         let Plan {
             live,
             source,
@@ -97,6 +102,15 @@ impl World {
         }
     }
 
+    /// The same proxy over IPv6.
+    pub(crate) fn entry_v6(&self) -> SocketAddr {
+        (Ipv6Addr::LOCALHOST, self.entry.port()).into()
+    }
+
+    pub(crate) fn stats(&self) -> Arc<proxy::Stats> {
+        Arc::clone(self.proxy.as_ref().unwrap().stats())
+    }
+
     pub(crate) fn connect(&self) -> Peer {
         Peer::connect(self.entry)
     }
@@ -111,7 +125,7 @@ impl World {
     pub(crate) fn records(mut self, at_least: usize) -> Vec<String> {
         self.lines.wait(|lines| lines.len() >= at_least);
         self.proxy.take().unwrap().stop();
-        self.lines.all.lock().unwrap().clone()
+        self.lines.all()
     }
 }
 
@@ -139,18 +153,23 @@ impl Plan {
             destination: party(2, 80),
             is_transparent: false,
             head_timeout: HANG,
+            is_stray: false,
         }
     }
 }
 
 /// Records as lines, in the order they came.
 #[derive(Default)]
-struct Lines {
+pub(crate) struct Lines {
     all: Mutex<Vec<String>>,
     grew: Condvar,
 }
 
 impl Lines {
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.all.lock().unwrap().clone()
+    }
+
     fn wait(&self, is_there: impl Fn(&[String]) -> bool) {
         let all = self.all.lock().unwrap();
         let (all, waited) = self
@@ -219,7 +238,12 @@ pub(crate) struct Server {
 impl Server {
     /// Plays each part once, in order, for one connection each.
     pub(crate) fn play(parts: Vec<Part>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::play_at((Ipv4Addr::LOCALHOST, 0).into(), parts)
+    }
+
+    /// The same, at an address.
+    pub(crate) fn play_at(address: SocketAddr, parts: Vec<Part>) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let thread = std::thread::spawn(move || {
             for part in parts {
