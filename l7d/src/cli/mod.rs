@@ -4,6 +4,7 @@
 //! to reach it) and [`failure`] (what went wrong, what to do, which exit code).
 
 pub mod agent;
+mod agent_status;
 pub mod completion;
 pub mod failure;
 pub mod list;

@@ -9,10 +9,11 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::agent_status;
 use super::failure::Failure;
 use super::observe::args::Output;
 use super::server::{Server, ServerFlags};
-use crate::print::status::{self, Section, Status};
+use crate::print::status::{self, Status};
 
 /// The name under which servers of the Hubble API say how they are.
 const HEALTH_NAME: &str = "hubble.server.Observer";
@@ -37,9 +38,6 @@ pub struct StatusArgs {
     )]
     #[arg(help_heading = "Formatting")]
     pub output: Output,
-    /// JSON file with what an l7d agent tells of itself, shown below the status
-    #[arg(long, value_name = "FILE", hide = true)]
-    pub agent_sections: Option<String>,
     /// Which server.
     #[command(flatten)]
     pub server: ServerFlags,
@@ -48,19 +46,15 @@ pub struct StatusArgs {
 /// Runs the command.
 pub async fn run(args: &StatusArgs) -> Result<(), Failure> {
     let server = args.server.settle(|name| std::env::var(name).ok())?;
-    let (status, result) = ask(&server, sections(args)?).await?;
+    let (status, result) = ask(&server).await?;
     status::write(&mut io::stdout().lock(), args.output.form(), &status)?;
     result
 }
 
-async fn ask(
-    server: &Server,
-    agent: Vec<Section>,
-) -> Result<(Status, Result<(), Failure>), Failure> {
+async fn ask(server: &Server) -> Result<(Status, Result<(), Failure>), Failure> {
     let timeout = server.request_timeout();
     let mut status = Status {
         server: server.shown.clone(),
-        agent,
         ..Status::default()
     };
     let health = health(server, timeout).await?;
@@ -83,6 +77,8 @@ async fn ask(
     let response = response.map_err(|status| server.refused("the request for the status", &status));
     match response {
         Ok(response) => {
+            let header = response.metadata().get(agent_status::HEADER);
+            status.agent = agent_status::sections(header.and_then(|value| value.to_str().ok()));
             status.response = Some(response.into_inner());
             Ok((status, Ok(())))
         }
@@ -100,14 +96,4 @@ async fn health(server: &Server, timeout: Duration) -> Result<ServingStatus, Fai
     let response = client.check(request).await;
     let response = response.map_err(|status| server.refused("the health check", &status))?;
     Ok(response.into_inner().status())
-}
-
-/// What an agent tells beyond the Hubble API, where it is given as a file.
-fn sections(args: &StatusArgs) -> Result<Vec<Section>, Failure> {
-    let Some(file) = &args.agent_sections else {
-        return Ok(Vec::new());
-    };
-    let what = || format!("cannot read {file}");
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::failed(what(), error))?;
-    serde_json::from_str(&text).map_err(|error| Failure::failed(what(), error))
 }

@@ -3,5 +3,6 @@
 
 mod lifecycle;
 mod node;
+mod plain_host;
 mod proxying;
 mod stories;

@@ -1,0 +1,91 @@
+//! What an l7d agent tells beyond the Hubble API, as lines below the status.
+
+use crate::print::status::Section;
+use crate::server::AgentStatus;
+
+/// Response header that carries it.
+pub(super) const HEADER: &str = "l7d-agent-status";
+
+/// The lines of an agent's own status; none where the server is no l7d agent.
+pub(super) fn sections(header: Option<&str>) -> Vec<Section> {
+    let Some(status) = header.and_then(|json| serde_json::from_str::<AgentStatus>(json).ok())
+    else {
+        return Vec::new();
+    };
+    let line = |name: &str, value: String| (name.to_owned(), value);
+    let lost: u64 = status.lost.iter().map(|(_, count)| count).sum();
+    let places = status.lost.iter().filter(|(_, count)| *count > 0);
+    let places: Vec<String> = places
+        .map(|(place, count)| format!("{place} {count}"))
+        .collect();
+    let lost = if lost == 0 {
+        "0".to_owned()
+    } else {
+        format!("{lost} ({})", places.join(", "))
+    };
+    let agent = Section {
+        title: "Agent".to_owned(),
+        lines: vec![
+            line(
+                "Endpoints",
+                format!(
+                    "{}, {} interfaces hooked",
+                    status.endpoints, status.attached
+                ),
+            ),
+            line(
+                "Policies",
+                format!("{}, revision {}", status.policies, status.policy_revision),
+            ),
+            line(
+                "Proxied",
+                format!("{} now, {} so far", status.proxied, status.proxied_total),
+            ),
+            line("Refused requests", status.refused.to_string()),
+            line("Unreached servers", status.upstream_failures.to_string()),
+            line("Records seen", status.seen.to_string()),
+            line("Records lost", lost),
+        ],
+    };
+    let warnings = Section {
+        title: "Warnings".to_owned(),
+        lines: status
+            .warnings
+            .into_iter()
+            .enumerate()
+            .map(|(index, warning)| ((index + 1).to_string(), warning))
+            .collect(),
+    };
+    [agent, warnings]
+        .into_iter()
+        .filter(|section| !section.lines.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_tells_what_was_lost_where_and_what_is_wrong() {
+        let status = AgentStatus {
+            lost: vec![("kernel_ring".to_owned(), 3), ("decode".to_owned(), 0)],
+            warnings: vec!["nothing has `app: user-servce`".to_owned()],
+            ..AgentStatus::default()
+        };
+        let json = serde_json::to_string(&status).expect("json");
+        let sections = sections(Some(&json));
+        assert!(
+            sections[0]
+                .lines
+                .contains(&("Records lost".to_owned(), "3 (kernel_ring 3)".to_owned()))
+        );
+        assert_eq!(sections[1].lines[0].1, "nothing has `app: user-servce`");
+    }
+
+    #[test]
+    fn another_server_tells_nothing() {
+        assert!(sections(None).is_empty());
+        assert!(sections(Some("no json")).is_empty());
+    }
+}
