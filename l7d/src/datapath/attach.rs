@@ -115,7 +115,8 @@ fn adopt(program: &mut SchedClassifier, pin: &Path) -> bool {
     adopted
 }
 
-/// Attaches the socket hooks to a cgroup.
+/// Attaches the socket hooks to a cgroup. Links are always one of several: the mode only concerns
+/// attachments without links, and kernels refuse its flag for links.
 pub(super) fn cgroup(ebpf: &mut Ebpf, links: &Path, path: &Path) -> Result<(), Error> {
     let cgroup = File::open(path).map_err(|cause| Error::Cgroup {
         path: path.to_owned(),
@@ -129,7 +130,7 @@ pub(super) fn cgroup(ebpf: &mut Ebpf, links: &Path, path: &Path) -> Result<(), E
             cause,
         };
         let id = program
-            .attach(&cgroup, CgroupAttachMode::AllowMultiple)
+            .attach(&cgroup, CgroupAttachMode::Single)
             .map_err(fault)?;
         let link = program.take_link(id).map_err(fault)?;
         let link = FdLink::try_from(link).map_err(|cause| Error::Link { cause })?;
@@ -142,7 +143,7 @@ pub(super) fn cgroup(ebpf: &mut Ebpf, links: &Path, path: &Path) -> Result<(), E
         cause,
     };
     let id = program
-        .attach(&cgroup, CgroupAttachMode::AllowMultiple)
+        .attach(&cgroup, CgroupAttachMode::Single)
         .map_err(fault)?;
     let link = program.take_link(id).map_err(fault)?;
     let link = FdLink::try_from(link).map_err(|cause| Error::Link { cause })?;

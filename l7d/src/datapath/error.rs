@@ -27,7 +27,7 @@ pub enum Error {
         cause: aya::EbpfError,
     },
     /// One program was refused.
-    #[error("kernel program {program}: {cause}")]
+    #[error("kernel program {program}: {}", causes(cause))]
     Program {
         /// Its name.
         program: &'static str,
@@ -40,7 +40,7 @@ pub enum Error {
     )]
     NoProgram(&'static str),
     /// A hook cannot be attached.
-    #[error("{program} cannot be attached to {target}: {cause}")]
+    #[error("{program} cannot be attached to {target}: {}", causes(cause))]
     Attach {
         /// The program.
         program: &'static str,
@@ -67,7 +67,7 @@ pub enum Error {
     #[error("kernel map {0} is missing from this binary: build it again after `cargo xtask ebpf`")]
     NoMap(&'static str),
     /// A map cannot be read or written.
-    #[error("kernel map {map}: {cause}")]
+    #[error("kernel map {map}: {}", causes(cause))]
     Map {
         /// Its name.
         map: &'static str,
@@ -93,4 +93,16 @@ pub enum Error {
         /// Why.
         cause: std::io::Error,
     },
+}
+
+/// An error with everything that caused it: libraries name the call, and its cause the reason.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
