@@ -2,6 +2,7 @@
 //!
 //! Each command does its own set-up, says what it installs and why, and never does it twice.
 
+mod bench;
 mod checks;
 mod demo;
 mod ebpf;
@@ -20,6 +21,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure against other proxies, in the same run on the same work
+    Bench {
+        /// What to measure
+        #[arg(value_parser = ["http1"])]
+        what: String,
+    },
     /// Build everything and show it on real traffic in network namespaces
     Demo {
         /// Leave pods and agent running until Ctrl-C, to explore
@@ -38,6 +45,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Bench { .. } => bench::http1(),
         Command::Demo { keep } => demo::run(keep),
         Command::Ebpf => {
             setup::toolchain()?;

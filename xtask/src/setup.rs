@@ -61,6 +61,21 @@ const PEERS: [Package; 5] = [
     Package("python3", "/usr/bin/python3", "a real server"),
 ];
 
+const BENCH: [Package; 3] = [
+    Package("wrk", "/usr/bin/wrk", "the load"),
+    Package(
+        "nginx-light",
+        "/usr/sbin/nginx",
+        "the server, and a proxy to compare with",
+    ),
+    Package("haproxy", "/usr/sbin/haproxy", "a proxy to compare with"),
+];
+
+/// What benches need beyond tests.
+pub(crate) fn bench() -> anyhow::Result<()> {
+    install(&BENCH)
+}
+
 /// Everything that any command needs.
 pub(crate) fn everything() -> anyhow::Result<()> {
     toolchain()?;
