@@ -7,7 +7,8 @@ use ipnet::IpNet;
 
 use crate::identity::{Identity, Numbering};
 use crate::labels::Labels;
-use crate::rule::{Direction, HttpRule, Policy, PortRange, Ports, Provenance, Rule};
+use crate::paths::HttpRules;
+use crate::rule::{Direction, Policy, PortRange, Ports, Provenance, Rule};
 use crate::selector::cidr_labels;
 
 /// An endpoint of this node.
@@ -113,10 +114,10 @@ pub(crate) struct Scope {
     pub(crate) prefixes: Vec<Prefix>,
     pub(crate) is_deny: bool,
     /// `None` allows every request.
-    pub(crate) http: Option<Arc<[HttpRule]>>,
+    pub(crate) http: Option<Arc<HttpRules>>,
     pub(crate) rule: RuleId,
     /// Of each HTTP rule.
-    pub(crate) http_ids: Vec<RuleId>,
+    pub(crate) http_ids: Arc<[RuleId]>,
 }
 
 /// Protocol and a power-of-two block of ports.
@@ -243,8 +244,8 @@ struct Numbered<'a> {
     spec: usize,
     rule: &'a Rule,
     id: RuleId,
-    http: Option<Arc<[HttpRule]>>,
-    http_ids: Vec<RuleId>,
+    http: Option<Arc<HttpRules>>,
+    http_ids: Arc<[RuleId]>,
 }
 
 impl<'a> Compiler<'a> {
@@ -259,7 +260,7 @@ impl<'a> Compiler<'a> {
                         .iter()
                         .map(|http| self.number(policy, &http.path_in_object))
                         .collect();
-                    let http = rule.http.as_ref().map(|http| Arc::from(http.clone()));
+                    let http = rule.http.clone().map(|http| Arc::new(HttpRules::new(http)));
                     numbered.push(Numbered {
                         policy,
                         spec: index,
@@ -357,7 +358,7 @@ impl<'a> Compiler<'a> {
             is_deny: rule.is_deny,
             http: numbered.http.clone(),
             rule: numbered.id,
-            http_ids: numbered.http_ids.clone(),
+            http_ids: Arc::clone(&numbered.http_ids),
         }
     }
 

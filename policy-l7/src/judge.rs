@@ -7,6 +7,8 @@ use crate::compile::{Action, Compiled, EndpointPolicy, Entry, Prefix, RuleId, Sc
 use crate::rule::{Direction, HttpRule, Pattern, Provenance};
 
 const TCP: u8 = 6;
+/// So many rules of a list are compared for the nearest one, so that a denial stays cheap.
+const NEAREST_OF_MAX: usize = 64;
 
 /// What a policy says about a connection: the same that the kernel says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +172,8 @@ impl Compiled {
         of_direction.collect()
     }
 
-    /// Judges a request. Allocates nothing when it is allowed.
+    /// Judges a request. Allocates nothing when it is allowed, but for the caches of an expression
+    /// that is asked for the first time.
     ///
     /// # Errors
     /// The denial, with the rule that came nearest.
@@ -210,25 +213,19 @@ impl Compiled {
 
     fn denial(&self, policy: &EndpointPolicy, subject: &Subject<'_>, path: &[u8]) -> Denial {
         let about = policy.scopes.iter().filter(|scope| scope.is_about(subject));
-        let rules = about.flat_map(|scope| {
-            scope
-                .http
-                .iter()
-                .flat_map(|http| http.iter())
-                .zip(&scope.http_ids)
-        });
-        let nearest = rules
-            .map(|(rule, id)| (rule.misses(&subject.request, path), rule, id))
-            .min_by_key(|(misses, _, _)| misses.len());
+        let nearest = about
+            .filter_map(|scope| scope.nearest(&subject.request, path))
+            .min_by_key(|(distance, _, _)| *distance)
+            .map(|(_, rule, id)| (rule.misses(&subject.request, path), rule, id));
         let mut policies = Vec::new();
         if let Some((_, _, id)) = &nearest {
-            policies.extend(self.rule(**id).cloned());
+            policies.extend(self.rule(*id).cloned());
         }
         if policies.is_empty() {
             policies = self.defaults(subject.endpoint, subject.direction);
         }
         let nearest = nearest.map(|(misses, rule, id)| Nearest {
-            rule: match self.rule(*id) {
+            rule: match self.rule(id) {
                 Some(provenance) => format!("{} {}", provenance.name, rule.path_in_object),
                 None => rule.path_in_object.clone(),
             },
@@ -295,26 +292,55 @@ impl Scope {
         let Some(http) = &self.http else {
             return Some(self.rule);
         };
-        let matching = http.iter().zip(&self.http_ids);
-        matching
-            .filter(|(rule, _)| rule.matches(request, path))
-            .map(|(_, id)| *id)
-            .next()
+        let first = http.first(path, |rule| rule.fits_besides_path(request))?;
+        self.http_ids.get(first).copied()
+    }
+}
+
+impl Scope {
+    /// The rule that differs least: one whose path fits if there is any, else one of the first.
+    fn nearest(
+        &self,
+        request: &HttpRequest<'_>,
+        path: &[u8],
+    ) -> Option<(usize, &HttpRule, RuleId)> {
+        let http = self.http.as_ref()?;
+        let with_path = http.first(path, |_| true);
+        let candidates = with_path.into_iter().chain(0..NEAREST_OF_MAX);
+        candidates
+            .filter_map(|position| {
+                let rule = http.rules().get(position)?;
+                let id = self.http_ids.get(position)?;
+                Some((rule.distance(request, path), rule, *id))
+            })
+            .min_by_key(|(distance, _, _)| *distance)
     }
 }
 
 impl HttpRule {
-    fn matches(&self, request: &HttpRequest<'_>, path: &[u8]) -> bool {
-        let fits = |pattern: &Option<Pattern>, text: &[u8]| {
-            pattern.as_ref().is_none_or(|pattern| pattern.matches(text))
-        };
-        fits(&self.method, request.method)
-            && fits(&self.path, path)
-            && fits(&self.host, request.host)
+    /// Whether the path is as the rule wants it.
+    pub(crate) fn fits_path(&self, path: &[u8]) -> bool {
+        fits(self.path.as_ref(), path)
+    }
+
+    fn fits_besides_path(&self, request: &HttpRequest<'_>) -> bool {
+        fits(self.method.as_ref(), request.method)
+            && fits(self.host.as_ref(), request.host)
             && self
                 .headers
                 .iter()
                 .all(|rule| has_header(request, &rule.name, rule.value.as_deref()))
+    }
+
+    /// How much differs.
+    fn distance(&self, request: &HttpRequest<'_>, path: &[u8]) -> usize {
+        let headers = self.headers.iter();
+        usize::from(!fits(self.method.as_ref(), request.method))
+            + usize::from(!self.fits_path(path))
+            + usize::from(!fits(self.host.as_ref(), request.host))
+            + headers
+                .filter(|rule| !has_header(request, &rule.name, rule.value.as_deref()))
+                .count()
     }
 
     /// What differs, for a reader.
@@ -339,6 +365,10 @@ impl HttpRule {
         }
         misses
     }
+}
+
+fn fits(pattern: Option<&Pattern>, text: &[u8]) -> bool {
+    pattern.is_none_or(|pattern| pattern.matches(text))
 }
 
 /// Several fields of one name count as one, joined by commas, as Envoy compares them: they never

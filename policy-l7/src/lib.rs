@@ -45,6 +45,7 @@ pub mod identity;
 mod judge;
 mod labels;
 mod lint;
+mod paths;
 mod rule;
 mod selector;
 pub mod yaml;

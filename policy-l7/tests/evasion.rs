@@ -198,7 +198,7 @@ fn a_request_without_any_reading_of_its_path_is_denied() {
 
 #[test]
 fn an_expression_cannot_leave_its_anchors() {
-    for source in ["/get)|(.*", "/get)$|^(?:.*", "a|b)|(?:", "(?x)/get #"] {
+    for source in ["/get)|(.*", "/get)$|^(?:.*", "a|b)|(?:", "(?x)/g[0-9]t #"] {
         let rules = format!("{{path: {source:?}}}");
         let yaml = cnp(&format!(
             "endpointSelector: {{}}\ningress:\n- toPorts:\n  - ports: [{{port: \"80\", protocol: TCP}}]\n    rules: {{http: [{rules}]}}"
@@ -206,7 +206,8 @@ fn an_expression_cannot_leave_its_anchors() {
         let errors = read_policies("p.yaml", &yaml).expect_err(source);
         assert!(errors[0].message.contains("regular expression"), "{source}");
     }
-    let policy = http("{path: \"/a|/b\"}, {path: \"(?m)/c$\"}, {path: \"(?i)/d\"}");
+    let policy =
+        http("{path: \"/a|/b\"}, {path: \"(?m)/c$\"}, {path: \"(?i)/d\"}, {path: \"(?x)/e #\"}");
     for (path, expected) in [
         ("/a", true),
         ("/b", true),
@@ -217,6 +218,8 @@ fn an_expression_cannot_leave_its_anchors() {
         ("/c\n/x", false),
         ("/x\n/c", false),
         ("/A", false),
+        ("/e", true),
+        ("/e/x", false),
     ] {
         assert_eq!(get(&policy, &[path.as_bytes()]), expected, "{path:?}");
     }
