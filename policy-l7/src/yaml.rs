@@ -4,6 +4,7 @@
 //! Bounded against hostile files: anchors and aliases are refused, depth and size are limited, and
 //! a key that stands twice is an error.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -87,7 +88,16 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Error> {
 #[derive(Default)]
 struct Builder {
     documents: Vec<Node>,
-    open: Vec<(Node, Option<Node>)>,
+    open: Vec<Open>,
+}
+
+/// A list or mapping whose end has not come yet.
+struct Open {
+    node: Node,
+    /// A key that waits for its value.
+    key: Option<Node>,
+    /// The keys so far: looked up, as a search for each would take hours in a hostile file.
+    names: BTreeSet<String>,
 }
 
 impl Builder {
@@ -109,7 +119,7 @@ impl Builder {
             Event::SequenceStart(..) => self.push(node(Value::List(Vec::new()))),
             Event::MappingStart(..) => self.push(node(Value::Map(Vec::new()))),
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some((done, _)) => self.add(done),
+                Some(done) => self.add(done.node),
                 None => Ok(()),
             },
             _ => Ok(()),
@@ -120,27 +130,31 @@ impl Builder {
         if self.open.len() >= DEPTH_MAX {
             return Err(format!("nested deeper than {DEPTH_MAX} levels"));
         }
-        self.open.push((node, None));
+        self.open.push(Open {
+            node,
+            key: None,
+            names: BTreeSet::new(),
+        });
         Ok(())
     }
 
     fn add(&mut self, node: Node) -> Result<(), String> {
-        let Some((parent, key)) = self.open.last_mut() else {
+        let Some(parent) = self.open.last_mut() else {
             if !node.is_null() {
                 self.documents.push(node);
             }
             return Ok(());
         };
-        match &mut parent.value {
+        match &mut parent.node.value {
             Value::Scalar { .. } => {}
             Value::List(items) => items.push(node),
-            Value::Map(entries) => match key.take() {
+            Value::Map(entries) => match parent.key.take() {
                 None => {
                     let name = node.text().unwrap_or_default();
-                    if entries.iter().any(|(known, _)| known.text() == Some(name)) {
+                    if !parent.names.insert(name.to_owned()) {
                         return Err(format!("key `{name}` stands twice"));
                     }
-                    *key = Some(node);
+                    parent.key = Some(node);
                 }
                 Some(key) => entries.push((key, node)),
             },
@@ -412,6 +426,17 @@ mod tests {
         for text in ["a: &x [1]\nb: *x\n", "a: 1\na: 2\n", deep.as_str()] {
             assert!(parse("f", text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_key_may_stand_once_in_each_mapping_however_many_there_are() {
+        let keys: Vec<String> = (0..50_000)
+            .map(|key| format!("k{key}: {{k1: 1}}"))
+            .collect();
+        let keys = keys.join("\n");
+        assert!(parse("f", &keys).is_ok());
+        let error = parse("f", &format!("{keys}\nk7: 1\n")).expect_err("twice");
+        assert_eq!(error.to_string(), "f:50001:1: key `k7` stands twice");
     }
 
     #[test]
