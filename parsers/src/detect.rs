@@ -37,7 +37,7 @@ pub fn detect(direction: Direction, bytes: &[u8]) -> Option<Protocol> {
 fn detect_request(bytes: &[u8]) -> Option<Protocol> {
     if HTTP2_PREFACE.starts_with(bytes) {
         // "PRI" alone could be a method; nothing but the preface goes on with " * HTTP/2".
-        return (bytes.len() >= 11).then_some(Protocol::Http2);
+        return (bytes.len() >= b"PRI * HTTP/2".len()).then_some(Protocol::Http2);
     }
     if bytes.starts_with(b"PRI * HTTP/2") {
         return Some(Protocol::Http2);

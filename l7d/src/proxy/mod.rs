@@ -5,6 +5,7 @@
 //! takes one of two doors: `watch`, which looks and cannot refuse, or `enforce`, which judges
 //! every request before its bytes go on.
 
+mod crowd;
 mod enforce;
 mod forward;
 mod listener;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a client may take for one head on an enforced port.
     pub head_timeout: Duration,
+    /// Most connections of one endpoint through enforced ports.
+    pub connections_per_endpoint: usize,
     /// Marks of the proxy's packets.
     pub marks: Marks,
     /// What is hidden before anything is recorded.
@@ -162,6 +165,7 @@ pub fn start(
     sink: &Arc<dyn Sink>,
 ) -> Result<Proxy, Error> {
     let stats = Arc::new(Stats::default());
+    let crowd = Arc::new(crowd::Crowd::new(settings.connections_per_endpoint));
     let (stop, stopped) = signal::channel(false);
     let mut port = 0;
     let mut listeners = Vec::new();
@@ -180,6 +184,7 @@ pub fn start(
             directory: Arc::clone(directory),
             sink: Arc::clone(sink),
             stats: Arc::clone(&stats),
+            crowd: Arc::clone(&crowd),
             stopped: stopped.clone(),
         };
         let thread = std::thread::Builder::new()
@@ -203,6 +208,7 @@ struct WorkerSeed {
     directory: Arc<dyn Directory>,
     sink: Arc<dyn Sink>,
     stats: Arc<Stats>,
+    crowd: Arc<crowd::Crowd>,
     stopped: signal::Receiver<bool>,
 }
 
@@ -212,6 +218,7 @@ struct Worker {
     directory: Arc<dyn Directory>,
     stats: Arc<Stats>,
     recorder: Rc<Recorder>,
+    crowd: Arc<crowd::Crowd>,
     pool: forward::Pool,
 }
 
@@ -234,6 +241,7 @@ impl WorkerSeed {
             settings: self.settings,
             directory: self.directory,
             stats: self.stats,
+            crowd: self.crowd,
         });
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async move {
@@ -291,6 +299,13 @@ impl Worker {
             door,
             upstream,
         } = admission;
+        let place = match door {
+            Door::Watch => None,
+            Door::Enforce(_) => match self.crowd.enter(ends.judged()) {
+                Some(place) => Some(place),
+                None => return self.turn_away(client, ends),
+            },
+        };
         let reading = match door {
             Door::Watch => Reading::Lenient,
             Door::Enforce(_) => Reading::Strict,
@@ -329,6 +344,17 @@ impl Worker {
                 Box::pin(enforce).await;
             }
         }
+        drop(place);
+    }
+
+    /// An endpoint with too many connections: the new one is reset, and a record says why.
+    fn turn_away(&self, client: &TcpStream, ends: Ends) {
+        self.stats.refused.fetch_add(1, Ordering::Relaxed);
+        let recorder = Rc::clone(&self.recorder);
+        let mut session = Session::new(recorder, ends, self.settings.limits, Reading::Strict);
+        session.give_up("too many connections");
+        session.finish(Outcome::Limit);
+        forward::reset(client);
     }
 
     /// Watches, unless the policy changes so that the connection must be judged: then it is cut,

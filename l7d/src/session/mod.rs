@@ -17,7 +17,9 @@ pub use redaction::Redaction;
 
 use crate::clock::{Monotonic, Timestamp};
 use crate::exchange::Exchange;
-use crate::record::{self, Direction, L4, Outcome, Party, PolicyRef, Record, Sink, Verdict};
+use crate::record::{
+    self, Direction, EndpointId, L4, Outcome, Party, PolicyRef, Record, Sink, Verdict,
+};
 
 /// What the sessions of one worker share: the way out of records, and memory that is used again.
 pub struct Recorder {
@@ -36,6 +38,17 @@ pub struct Ends {
     pub server: Party,
     /// From the view of the endpoint whose policy or visibility applies.
     pub direction: Direction,
+}
+
+impl Ends {
+    /// The endpoint of this node that the connection is counted for.
+    pub fn judged(&self) -> EndpointId {
+        let id = |party: &Party| party.endpoint.as_ref().map_or(EndpointId(0), |e| e.id);
+        match self.direction {
+            Direction::Egress => id(&self.client),
+            Direction::Ingress | Direction::Unknown => id(&self.server),
+        }
+    }
 }
 
 /// One connection.

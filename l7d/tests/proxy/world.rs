@@ -84,6 +84,7 @@ impl World {
 
     pub(crate) fn start(plan: Plan) -> Self {
         let settings = Settings {
+            connections_per_endpoint: 1000,
             workers: 1,
             limits: parsers::Limits::default(),
             head_timeout: plan.head_timeout,
