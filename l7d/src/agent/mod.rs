@@ -156,7 +156,21 @@ struct Agent {
     shared_status: Arc<parking_lot::Mutex<server::AgentStatus>>,
 }
 
+/// Each proxied connection has two sockets: as many as the system lets us.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
 async fn serve(config: Config) -> Result<(), Error> {
+    raise_descriptor_limit();
     let (world, report) = World::read(config)?;
     for warning in refuse_unusable(report)?.errors {
         tracing::warn!("{warning}");
