@@ -17,7 +17,7 @@ const LINKER_VERSION: &str = "0.13.0";
 /// A package, the file that shows that it is there, and what it is for.
 struct Package(&'static str, &'static str, &'static str);
 
-const TOOLCHAIN: [Package; 5] = [
+const TOOLCHAIN: [Package; 6] = [
     Package(
         "rustc-web",
         "/usr/bin/rustc",
@@ -39,9 +39,14 @@ const TOOLCHAIN: [Package; 5] = [
         "/usr/lib/llvm-22/lib/libPolly.a",
         "bpf-linker is built with it",
     ),
+    Package(
+        "libzstd-dev",
+        "/usr/include/zstd.h",
+        "LLVM's libraries name it when bpf-linker is linked",
+    ),
 ];
 
-const PEERS: [Package; 5] = [
+const PEERS: [Package; 7] = [
     Package(
         "iproute2",
         "/usr/sbin/ip",
@@ -51,6 +56,16 @@ const PEERS: [Package; 5] = [
         "nftables",
         "/usr/sbin/nft",
         "service addresses in tests; the agent's untracked rules",
+    ),
+    Package(
+        "procps",
+        "/usr/sbin/sysctl",
+        "the clean-up test compares sysctls",
+    ),
+    Package(
+        "util-linux",
+        "/usr/bin/nsenter",
+        "programs are run in namespaces by it",
     ),
     Package(
         "iputils-ping",
