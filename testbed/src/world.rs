@@ -269,6 +269,29 @@ impl Host {
             pause();
         }
     }
+
+    /// Waits until every TCP connection here has been closed by both sides.
+    ///
+    /// # Errors
+    /// After 20 seconds, with those that are left.
+    pub fn wait_quiet(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let output = self.output(&["ss", "-Htan"])?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            let left: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.starts_with("LISTEN") && !line.starts_with("TIME-WAIT"))
+                .collect();
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("connections are left in {}: {left:#?}", self.namespace);
+            }
+            pause();
+        }
+    }
 }
 
 fn succeed(command: &mut Command) -> anyhow::Result<()> {
