@@ -6,6 +6,7 @@ mod bench;
 mod checks;
 mod demo;
 mod ebpf;
+mod fixtures;
 mod house;
 mod run;
 mod setup;
@@ -35,6 +36,14 @@ enum Command {
     },
     /// Build the kernel programs
     Ebpf,
+    /// Record the captures in testdata/pcaps from real programs in network namespaces
+    Fixtures {
+        /// Which ones; all without names
+        names: Vec<String>,
+        /// Record nothing: check that tshark reads in the captures what their manifest says
+        #[arg(long, conflicts_with = "names")]
+        check: bool,
+    },
     /// Print the map of the code with its figures, and check the import rules
     House,
     /// Install what is missing, and say why
@@ -51,6 +60,8 @@ fn main() -> anyhow::Result<()> {
             setup::toolchain()?;
             ebpf::build()
         }
+        Command::Fixtures { check: true, .. } => fixtures::check(),
+        Command::Fixtures { names, .. } => fixtures::record(&names),
         Command::House => house::run(),
         Command::Setup => setup::everything(),
         Command::Test => checks::run(),

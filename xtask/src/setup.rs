@@ -86,6 +86,41 @@ const BENCH: [Package; 3] = [
     Package("haproxy", "/usr/sbin/haproxy", "a proxy to compare with"),
 ];
 
+const DISSECTOR: [Package; 1] = [Package(
+    "tshark",
+    "/usr/bin/tshark",
+    "reads captures independently of us; dumpcap, which records them, comes with it",
+)];
+
+const FIXTURES: [Package; 5] = [
+    Package(
+        "nginx-light",
+        "/usr/sbin/nginx",
+        "the server of most captures",
+    ),
+    Package("openssl", "/usr/bin/openssl", "a certificate for TLS"),
+    Package(
+        "tinyproxy-bin",
+        "/usr/bin/tinyproxy",
+        "a proxy that knows CONNECT",
+    ),
+    Package("wrk", "/usr/bin/wrk", "a burst of requests"),
+    // The interpreter that captures are made with is Debian's, whatever else the PATH has.
+    Package("python3", "/usr/bin/python3", "sides that no program plays"),
+];
+
+/// What records captures.
+pub(crate) fn fixtures() -> anyhow::Result<()> {
+    peers()?;
+    dissector()?;
+    install(&FIXTURES)
+}
+
+/// What reads captures.
+pub(crate) fn dissector() -> anyhow::Result<()> {
+    install(&DISSECTOR)
+}
+
 /// What benches need beyond tests.
 pub(crate) fn bench() -> anyhow::Result<()> {
     install(&BENCH)
