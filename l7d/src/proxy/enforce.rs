@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::Worker;
 use super::forward::{self, Broken, Received, receive, send};
 use super::refuse::Refusal;
+use super::splice::WORTHWHILE_BYTES;
 use crate::policy::{Denial, Judge, Permit};
 use crate::record::{Outcome, Verdict, no_policies};
 use crate::session::Session;
@@ -130,6 +131,14 @@ impl<'w> Relay<'w> {
             }
             self.session.borrow_mut().observe(Way::ToClient, bytes);
             pool.give(buffer);
+            let left = self.session.borrow().unseen_body(Way::ToClient);
+            if left >= WORTHWHILE_BYTES {
+                // Nobody else writes inside of a response.
+                let to = to.lock().await;
+                let moved = |bytes| self.session.borrow_mut().skip(Way::ToClient, bytes);
+                let (from, to) = (from.as_ref(), (*to).as_ref());
+                Box::pin(pool.pipes.pass(Way::ToClient, from, to, left, moved)).await?;
+            }
             self.answered.notify_one();
         }
     }
@@ -166,7 +175,27 @@ impl<'w> Relay<'w> {
                 }
             }
             self.take_requests(&mut inbox, &to, to_client).await?;
+            self.pass_long_body(&from, &mut inbox, &to).await?;
         }
+    }
+
+    /// Moves the rest of a permitted body without looking at it, when that is worth it.
+    async fn pass_long_body(
+        &self,
+        from: &ReadHalf<'_>,
+        inbox: &mut Inbox,
+        to: &WriteHalf<'_>,
+    ) -> Result<(), Broken> {
+        let left = self.session.borrow().unseen_body(Way::ToServer);
+        if left < WORTHWHILE_BYTES || inbox.permit.is_none() || !inbox.filled.is_empty() {
+            return Ok(());
+        }
+        let moved = |bytes| self.session.borrow_mut().skip(Way::ToServer, bytes);
+        let pipes = &self.worker.pool.pipes;
+        let (from, to) = (from.as_ref(), to.as_ref());
+        Box::pin(pipes.pass(Way::ToServer, from, to, left, moved)).await?;
+        inbox.is_in_body = self.session.borrow().unseen_body(Way::ToServer) > 0;
+        Ok(())
     }
 
     /// Waits for bytes, no longer than the present head may take.

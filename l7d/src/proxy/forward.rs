@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
+use super::splice::Pipes;
 use crate::record::Outcome;
 use crate::session::Session;
 
@@ -21,6 +22,8 @@ use crate::session::Session;
 pub(super) struct Pool {
     bytes: usize,
     spare: RefCell<Vec<Box<[u8]>>>,
+    /// For bodies that are moved without being looked at.
+    pub(super) pipes: Pipes,
 }
 
 /// Spare buffers kept; more are given back to the system.
@@ -35,6 +38,7 @@ impl Pool {
         Self {
             bytes,
             spare: RefCell::new(Vec::new()),
+            pipes: Pipes::default(),
         }
     }
 

@@ -10,6 +10,7 @@ mod enforce;
 mod forward;
 mod listener;
 mod refuse;
+mod splice;
 mod transparent;
 mod upstream;
 mod watch;

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::forward::{Broken, Pool, Received, join, receive, send};
+use super::splice::WORTHWHILE_BYTES;
 use crate::session::Session;
 
 /// Relays both directions until both have ended.
@@ -53,5 +54,15 @@ async fn pump(
             .map_err(|error| Broken::Write(way, error))?;
         session.borrow_mut().observe(way, bytes);
         pool.give(buffer);
+        let left = session.borrow().unseen_body(way);
+        if left >= WORTHWHILE_BYTES {
+            let moved = |bytes| session.borrow_mut().skip(way, bytes);
+            // Boxed: long bodies are rare, and every connection would have room for one.
+            Box::pin(
+                pool.pipes
+                    .pass(way, from.as_ref(), to.as_ref(), left, moved),
+            )
+            .await?;
+        }
     }
 }

@@ -179,7 +179,22 @@ impl Session {
         matches!(self.state, State::Opaque(note) if HIDING.contains(&note))
     }
 
-    /// Counts bytes that were moved without being looked at.
+    /// Bytes of the present body that need not be looked at.
+    pub fn unseen_body(&self, way: Way) -> u64 {
+        if self.state == State::Http1 {
+            self.http.body_left(way).unwrap_or(0)
+        } else {
+            0
+        }
+    }
+
+    /// Notes bytes of the present body that were moved without being looked at.
+    pub fn skip(&mut self, way: Way, bytes: u64) {
+        self.http.skip_body(way, bytes);
+        self.count(way, usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+
+    /// Counts bytes that have gone on.
     pub fn count(&mut self, way: Way, bytes: usize) {
         if let Some(total) = self.bytes.get_mut(index(way)) {
             *total = total.saturating_add(bytes as u64);

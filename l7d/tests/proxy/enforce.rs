@@ -102,22 +102,23 @@ fn plan(server: SocketAddr) -> Plan {
     }
 }
 
-fn enforcing(server: SocketAddr) -> World {
+pub(crate) fn enforcing(server: SocketAddr) -> World {
     World::start(plan(server))
 }
 
-const GET: &[u8] = b"GET /get HTTP/1.1\r\nHost: web\r\n\r\n";
-const POST: &[u8] = b"POST /post HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\n\r\ndata";
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-const DENIED: &[u8] = b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain\r\ncontent-length: 15\r\n\r\nAccess denied\r\n";
+pub(crate) const GET: &[u8] = b"GET /get HTTP/1.1\r\nHost: web\r\n\r\n";
+pub(crate) const POST: &[u8] = b"POST /post HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\n\r\ndata";
+pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub(crate) const DENIED: &[u8] = b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain\r\ncontent-length: 15\r\n\r\nAccess denied\r\n";
 
-const ASKED: &str = "request GET http://web/get passed Forwarded api";
-const ANSWERED: &str = "response 200 GET http://web/get passed Forwarded";
-const POST_DENIED: &str = "request POST http://web/post policy_denied Dropped nearest rule api";
-const POST_REFUSED: &str = "response 403 POST http://web/post policy_denied Forwarded";
+pub(crate) const ASKED: &str = "request GET http://web/get passed Forwarded api";
+pub(crate) const ANSWERED: &str = "response 200 GET http://web/get passed Forwarded";
+pub(crate) const POST_DENIED: &str =
+    "request POST http://web/post policy_denied Dropped nearest rule api";
+pub(crate) const POST_REFUSED: &str = "response 403 POST http://web/post policy_denied Forwarded";
 
 /// Each recorded line starts as expected: the words about the nearest rule are the policy's own.
-fn assert_records(records: &[String], expected: &[&str]) {
+pub(crate) fn assert_records(records: &[String], expected: &[&str]) {
     let fits = records.len() == expected.len()
         && records
             .iter()
