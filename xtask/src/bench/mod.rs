@@ -1,0 +1,104 @@
+//! `cargo xtask bench http1`: one client pod, one server pod, and different things between them.
+//!
+//! All subjects do the same work in the same run: wrk in the client pod, nginx in the server pod,
+//! one worker. Figures that machines disagree on least come first: CPU time of the proxy process
+//! per request. Speeds are told, never asserted.
+
+mod figures;
+mod idle;
+mod load;
+mod subject;
+mod table;
+
+use std::path::Path;
+
+use testbed::{Attach, World};
+
+use crate::run::{cargo, run as succeed, say, workspace};
+use crate::{ebpf, setup};
+use subject::Subject;
+use table::Row;
+
+const SECONDS: u32 = 6;
+const CONNECTIONS: u32 = 64;
+const SIZES: [(&str, usize); 3] = [("64 B", 64), ("16 KiB", 16 << 10), ("1 MiB", 1 << 20)];
+
+/// Runs all subjects over all sizes and writes `docs/bench-http1.md`.
+pub(crate) fn http1() -> anyhow::Result<()> {
+    setup::everything()?;
+    setup::bench()?;
+    ebpf::build()?;
+    say("building l7d (release)");
+    succeed(&mut cargo(&[
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "l7d",
+    ]))?;
+    let mut rows = Vec::new();
+    for subject in Subject::ALL {
+        rows.extend(measure(subject)?);
+    }
+    let idle = idle::measure()?;
+    let table = table::write(&rows, &idle)?;
+    print(&table);
+    std::fs::write(workspace().join("docs/bench-http1.md"), table)?;
+    Ok(())
+}
+
+fn measure(subject: Subject) -> anyhow::Result<Vec<Row>> {
+    say(&format!("measuring {}", subject.name()));
+    let mut world = World::new()?;
+    let client = world.pod("client", Attach::Bridged)?;
+    let server = world.pod("server", Attach::Bridged)?;
+    let _nginx = load::serve(&world, &server)?;
+    let proxy = subject.start(&world, &[&client, &server])?;
+    let address = subject.address(&server);
+    let mut rows = Vec::new();
+    for (size, bytes) in SIZES {
+        let url = format!("http://{address}/path7/{bytes}");
+        let pid = proxy.as_ref().map(|proxy| figures::worker_pid(proxy.pid()));
+        load::run(&client, &url, 1)?;
+        let before = pid.map_or(0.0, figures::cpu_seconds);
+        let softirq_before = figures::softirq_seconds();
+        let report = load::run(&client, &url, SECONDS)?;
+        let used = pid.map_or(0.0, figures::cpu_seconds) - before;
+        let softirq = figures::softirq_seconds() - softirq_before;
+        report.expect_no_errors(subject.name())?;
+        rows.push(Row {
+            subject: subject.name(),
+            size,
+            requests_per_second: report.requests / f64::from(SECONDS),
+            p50: report.p50,
+            p99: report.p99,
+            cpu_us: per_request(used, report.requests),
+            softirq_us: per_request(softirq, report.requests),
+            rss_mib: pid.map_or(0.0, figures::rss_mib),
+        });
+    }
+    drop(proxy);
+    forget_pins(&world);
+    Ok(rows)
+}
+
+/// Microseconds.
+fn per_request(seconds: f64, requests: f64) -> f64 {
+    if requests > 0.0 {
+        seconds * 1e6 / requests
+    } else {
+        0.0
+    }
+}
+
+/// Pins outlive their agent on purpose; other subjects have none.
+fn forget_pins(world: &World) {
+    if let Some(name) = world.folder().file_name() {
+        let _gone = std::fs::remove_dir_all(Path::new("/sys/fs/bpf").join(name));
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the table is this command's result")]
+fn print(text: &str) {
+    println!("{text}");
+}

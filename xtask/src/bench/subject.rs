@@ -1,0 +1,243 @@
+//! What stands between client and server, and how each is told to do the same: one worker, a path
+//! rule out of a hundred per request, an access log.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use testbed::{Pod, Process, World};
+
+use crate::run::target;
+use crate::setup;
+
+/// What stands between client and server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    Direct,
+    Enforce,
+    Envoy,
+    Haproxy,
+    Nginx,
+    Watch,
+}
+
+/// Where proxies that must be asked listen, on the node.
+const ASKED_AT: &str = "10.244.1.1:8080";
+
+impl Subject {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Direct,
+        Self::Envoy,
+        Self::Haproxy,
+        Self::Nginx,
+        Self::Watch,
+        Self::Enforce,
+    ];
+
+    /// Where the client asks.
+    pub(super) fn address(self, server: &Pod) -> String {
+        match self {
+            Self::Envoy | Self::Haproxy | Self::Nginx => ASKED_AT.to_owned(),
+            Self::Direct | Self::Enforce | Self::Watch => format!("{}:80", server.v4),
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Watch => "l7d, watching",
+            Self::Enforce => "l7d, enforcing 100 rules",
+            Self::Envoy => "Envoy, 100 rules",
+            Self::Haproxy => "HAProxy, 100 rules",
+            Self::Nginx => "nginx, 100 rules",
+        }
+    }
+
+    pub(super) fn start(self, world: &World, pods: &[&Pod]) -> anyhow::Result<Option<Process>> {
+        let folder = world.folder();
+        let server = pods.last().context("a server")?;
+        match self {
+            Self::Direct => Ok(None),
+            Self::Envoy => {
+                let program = setup::envoy()?.display().to_string();
+                let arguments = ["--concurrency", "1", "--log-level", "error", "-c"];
+                let text = envoy(folder, server)?;
+                peer(world, &program, &arguments, "envoy.yaml", &text).map(Some)
+            }
+            Self::Haproxy => {
+                let text = haproxy(server);
+                peer(world, "haproxy", &["-db", "-f"], "haproxy.cfg", &text).map(Some)
+            }
+            Self::Nginx => {
+                let text = nginx(folder, server);
+                peer(world, "nginx", &["-c"], "proxy.conf", &text).map(Some)
+            }
+            Self::Enforce => l7d(world, pods, &policy()).map(Some),
+            Self::Watch => l7d(world, pods, "").map(Some),
+        }
+    }
+}
+
+/// Starts a proxy on the node with its configuration.
+fn peer(
+    world: &World,
+    program: &str,
+    arguments: &[&str],
+    file: &str,
+    text: &str,
+) -> anyhow::Result<Process> {
+    let file = world.folder().join(file);
+    std::fs::write(&file, text)?;
+    let node = world.node();
+    let mut command = node.command(program);
+    command.args(arguments).arg(&file);
+    let process = node.start("proxy", command)?;
+    node.wait_listening(8080)?;
+    Ok(process)
+}
+
+/// Starts the agent on the node, with a policy or none.
+pub(super) fn l7d(world: &World, pods: &[&Pod], policy: &str) -> anyhow::Result<Process> {
+    let folder = world.folder();
+    std::fs::create_dir_all(folder.join("policies"))?;
+    if !policy.is_empty() {
+        std::fs::write(folder.join("policies/bench.yaml"), policy)?;
+    }
+    std::fs::write(folder.join("l7d.yaml"), config(world, pods)?)?;
+    let binary = target().join("release/l7d");
+    let node = world.node();
+    let mut command = node.command(&binary.display().to_string());
+    command
+        .args(["agent", "--config"])
+        .arg(folder.join("l7d.yaml"));
+    let mut process = node.start("agent", command)?;
+    process.wait_for("l7d: ready")?;
+    Ok(process)
+}
+
+/// A route per rule, as Envoy is configured for policies, and everything else refused.
+fn envoy(folder: &Path, server: &Pod) -> anyhow::Result<String> {
+    let log = folder.join("envoy.log");
+    let mut routes = String::new();
+    for number in 0..100 {
+        writeln!(
+            routes,
+            "              - match: {{ safe_regex: {{ regex: \"/path{number}/.*\" }}, headers: [ {{ name: \":method\", \
+             string_match: {{ exact: GET }} }} ] }}\n                route: {{ cluster: b, timeout: 0s }}"
+        )?;
+    }
+    Ok(format!(
+        r#"static_resources:
+  listeners:
+  - address: {{ socket_address: {{ address: 10.244.1.1, port_value: 8080 }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: f
+          access_log:
+          - name: envoy.access_loggers.file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: {log}
+          route_config:
+            virtual_hosts:
+            - name: b
+              domains: ["*"]
+              routes:
+{routes}              - match: {{ prefix: "/" }}
+                direct_response: {{ status: 403 }}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
+  clusters:
+  - name: b
+    connect_timeout: 5s
+    load_assignment:
+      cluster_name: b
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{ address: {{ socket_address: {{ address: {address}, port_value: 80 }} }} }}
+"#,
+        log = log.display(),
+        address = server.v4,
+    ))
+}
+
+fn haproxy(server: &Pod) -> String {
+    let mut rules = String::new();
+    for number in 0..100 {
+        let _infallible = writeln!(rules, "  acl allowed path_reg ^/path{number}/.*$");
+    }
+    format!(
+        "global\n  nbthread 1\n  log /dev/null local0\ndefaults\n  mode http\n  log global\n  option httplog\n  \
+         timeout client 60s\n  timeout server 60s\n  timeout connect 5s\n  option http-keep-alive\n\
+         frontend f\n  bind 10.244.1.1:8080\n{rules}  http-request deny unless METH_GET allowed\n  default_backend b\n\
+         backend b\n  http-reuse always\n  server s {}:80\n",
+        server.v4
+    )
+}
+
+fn nginx(folder: &Path, server: &Pod) -> String {
+    let root = folder.display();
+    let mut locations = String::new();
+    for number in 0..100 {
+        let _infallible = writeln!(
+            locations,
+            "location ~ ^/path{number}/.*$ {{ proxy_pass http://b; }}"
+        );
+    }
+    format!(
+        "daemon off; user root; worker_processes 1; pid {root}/proxy.pid; error_log {root}/proxy.err;\n\
+         events {{ worker_connections 4096; }}\n\
+         http {{ access_log {root}/access.log; keepalive_requests 1000000;\n\
+         upstream b {{ server {}:80; keepalive 128; keepalive_requests 1000000; }}\n\
+         server {{ listen 10.244.1.1:8080; proxy_http_version 1.1; proxy_set_header Connection \"\";\n\
+         {locations} location / {{ return 403; }} }} }}\n",
+        server.v4
+    )
+}
+
+fn policy() -> String {
+    let mut text = String::from(
+        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: { name: bench, namespace: default }\n\
+         spec:\n  endpointSelector: { matchLabels: { app: server } }\n  ingress:\n  - fromEndpoints: [ {} ]\n    \
+         toPorts:\n    - ports: [ { port: \"80\", protocol: TCP } ]\n      rules:\n        http:\n",
+    );
+    for number in 0..100 {
+        let _infallible = writeln!(
+            text,
+            "        - {{ method: GET, path: \"/path{number}/.*\" }}"
+        );
+    }
+    text
+}
+
+fn config(world: &World, pods: &[&Pod]) -> anyhow::Result<String> {
+    let folder = world.folder().display();
+    let name = world
+        .folder()
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("l7d-bench");
+    let mut text = format!(
+        "node: bench\napi: {{ socket: {folder}/l7d.sock }}\nruntimeDir: {folder}/run\n\
+         datapath: {{ pinDir: /sys/fs/bpf/{name} }}\nvisibility: [ {{ port: 80 }} ]\n\
+         policies: {{ directory: {folder}/policies }}\nproxy: {{ workers: 1 }}\nendpoints:\n"
+    );
+    for Pod {
+        name,
+        v4,
+        v6,
+        interface,
+        ..
+    } in pods
+    {
+        writeln!(
+            text,
+            "- {{ name: {name}, labels: {{ app: {name} }}, ips: [{v4}, \"{v6}\"], interface: {interface} }}"
+        )?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,61 @@
+//! The table that the README quotes.
+
+use std::fmt::Write as _;
+
+use super::idle::Idle;
+use super::{CONNECTIONS, SECONDS};
+
+/// One row.
+pub(super) struct Row {
+    pub(super) subject: &'static str,
+    pub(super) size: &'static str,
+    pub(super) requests_per_second: f64,
+    pub(super) p50: String,
+    pub(super) p99: String,
+    pub(super) cpu_us: f64,
+    pub(super) softirq_us: f64,
+    pub(super) rss_mib: f64,
+}
+
+/// Markdown.
+pub(super) fn write(rows: &[Row], idle: &Idle) -> anyhow::Result<String> {
+    let mut text = format!(
+        "# HTTP/1 through one worker\n\nWritten by `cargo xtask bench http1`: wrk ({CONNECTIONS} connections, \
+         {SECONDS} s a cell) in one pod, nginx in another, on one node. CPU is user and system time of the proxy \
+         process; softirq is that of the whole machine, client and server included, so that a row is to be compared \
+         with `direct`. Every proxy judges the path by a hundred rules and logs each request; l7d keeps a flow of it \
+         instead. HAProxy, nginx and Envoy are asked openly; through l7d the client asks the server, which sees the \
+         client's own address.\n\n\
+         | body | through | requests/s | p50 | p99 | CPU per request | against HAProxy | softirq per request | RSS |\n\
+         |---|---|---|---|---|---|---|---|---|\n"
+    );
+    for row in rows {
+        let peer = rows
+            .iter()
+            .find(|peer| peer.subject.starts_with("HAProxy") && peer.size == row.size);
+        let ratio = match peer {
+            Some(peer) if peer.cpu_us > 0.0 && row.cpu_us > 0.0 => {
+                format!("{:.2}", row.cpu_us / peer.cpu_us)
+            }
+            Some(_) | None => "-".to_owned(),
+        };
+        writeln!(
+            text,
+            "| {} | {} | {:.0} | {} | {} | {:.1} µs | {ratio} | {:.1} µs | {:.1} MiB |",
+            row.size,
+            row.subject,
+            row.requests_per_second,
+            row.p50,
+            row.p99,
+            row.cpu_us,
+            row.softirq_us,
+            row.rss_mib
+        )?;
+    }
+    writeln!(
+        text,
+        "\nMemory of the agent: {:.1} MiB idle, {:.1} MiB with {} idle connections through the proxy.",
+        idle.alone_mib, idle.crowded_mib, idle.connections
+    )?;
+    Ok(text)
+}
