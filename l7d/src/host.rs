@@ -109,6 +109,11 @@ impl Inventory {
         identities.into_values().collect()
     }
 
+    /// Whether an endpoint of this node has that number.
+    pub fn has(&self, id: EndpointId) -> bool {
+        self.endpoints.iter().any(|known| known.endpoint.id == id)
+    }
+
     /// Endpoints of this node, as the compiler wants them.
     pub fn local_endpoints(&self) -> Vec<policy_l7::Endpoint> {
         let local = self

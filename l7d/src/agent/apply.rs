@@ -1,11 +1,13 @@
 //! What is configured → identities, compiled policy, kernel maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ipnet::IpNet;
+use policy_l7::identity::Numbering;
 use policy_l7::{Action, Compiled, Direction, Inputs, SideMode, compile, lint};
 
 use super::{Agent, Error};
@@ -20,41 +22,64 @@ use crate::record::Place;
 
 /// Who there is and what is allowed, as configured.
 pub(super) struct World {
-    config: Config,
-    inventory: Inventory,
+    /// Where the configuration comes from, to read it again.
+    pub(super) file: Option<PathBuf>,
+    pub(super) config: Config,
+    pub(super) inventory: Inventory,
+    pub(super) numbers: EndpointNumbers,
+    pub(super) numbering: Numbering,
     store: PolicyStore,
     identities: Identities,
     live: Arc<Live>,
     warnings: Vec<String>,
     refused: Vec<String>,
+    /// What of the configuration file is not in force, and why.
+    pub(super) refused_config: Vec<String>,
     revision: u64,
     /// Interfaces that are hooked, by name.
-    pub(super) attached: BTreeMap<String, u32>,
+    pub(super) attached: BTreeMap<String, Hooked>,
+}
+
+/// A hooked interface: its index, and the endpoint and identity that its packets are known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hooked {
+    index: u32,
+    endpoint: u16,
+    identity: u32,
+}
+
+/// This host's own addresses.
+pub(super) fn host_addresses() -> Vec<IpAddr> {
+    host_network::interface_addresses().unwrap_or_else(|error| {
+        tracing::warn!(%error, "this host's own addresses are not known: they count as the world");
+        Vec::new()
+    })
 }
 
 impl World {
     /// Reads endpoints and policies.
-    pub(super) fn read(config: Config) -> Result<(Self, LoadReport), Error> {
-        let addresses = host_network::interface_addresses().unwrap_or_default();
-        let inventory = Inventory::from_config(
-            &config,
-            &mut EndpointNumbers::default(),
-            &mut policy_l7::identity::Numbering::default(),
-            addresses,
-        )?;
+    pub(super) fn read(file: Option<PathBuf>, config: Config) -> Result<(Self, LoadReport), Error> {
+        let mut numbers = EndpointNumbers::default();
+        let mut numbering = Numbering::default();
+        let addresses = host_addresses();
+        let inventory = Inventory::from_config(&config, &mut numbers, &mut numbering, addresses)?;
         let mut store = PolicyStore::new(
             config.policies.files.clone(),
             config.policies.directory.clone(),
         );
         let report = store.reload();
         let mut world = Self {
+            file,
             config,
             inventory,
+            numbers,
+            numbering,
             store,
             identities: Identities::default(),
             live: Arc::new(Live::new(Arc::new(Compiled::empty()))),
             warnings: Vec::new(),
             refused: report.errors.clone(),
+            refused_config: Vec::new(),
             revision: 0,
             attached: BTreeMap::new(),
         };
@@ -89,19 +114,17 @@ impl World {
     }
 
     /// Reads the policy files again; true when something changed.
-    pub(super) fn reload(&mut self) -> bool {
+    pub(super) fn reload_policies(&mut self) -> bool {
         let report = self.store.reload();
         for error in &report.errors {
             tracing::error!("policy refused, the former one stays in force: {error}");
         }
         self.refused = report.errors;
-        if report.changed {
-            self.compile();
-        }
         report.changed
     }
 
-    fn compile(&mut self) {
+    /// Makes names and verdicts of what is configured now.
+    pub(super) fn compile(&mut self) {
         let policies = self.store.policies();
         let identities = self.inventory.identities();
         let endpoints = self.inventory.local_endpoints();
@@ -200,51 +223,100 @@ impl Agent {
         Ok(())
     }
 
-    /// Hooks interfaces that have come and forgets those that are gone.
+    /// Tells the kernel side which ports are looked at.
+    pub(super) fn apply_ports(&mut self) -> Result<(), Error> {
+        let config = self.world.config();
+        let watched: Vec<u16> = config
+            .visibility
+            .iter()
+            .map(|watched| watched.port)
+            .collect();
+        let host = config.host.clone();
+        self.datapath.set_watched_ports(&watched)?;
+        self.datapath.set_host_ports(&host.ports)?;
+        if !host.ports.is_empty() && !self.has_socket_hooks {
+            if let Some(cgroup) = host.cgroup.or_else(super::events::unified_cgroup) {
+                self.datapath.attach_cgroup(&cgroup)?;
+                self.has_socket_hooks = true;
+            } else {
+                tracing::warn!("host.ports: no cgroup v2 hierarchy is mounted here");
+            }
+        }
+        Ok(())
+    }
+
+    /// Hooks interfaces that have come and forgets those that are gone or no longer named.
     pub(super) fn follow_interfaces(&mut self) {
         let table = self.world.identities().load();
+        let uplinks = self.world.config().datapath.uplinks.clone();
+        let wanted: BTreeSet<&String> = table
+            .local()
+            .iter()
+            .filter_map(|local| local.interface.as_ref())
+            .chain(&uplinks)
+            .collect();
+        let unwanted: Vec<String> = self
+            .world
+            .attached
+            .keys()
+            .filter(|name| !wanted.contains(name))
+            .cloned()
+            .collect();
+        for name in unwanted {
+            self.unhook(&name);
+        }
         for local in table.local() {
             let Some(name) = &local.interface else {
                 continue;
             };
-            let endpoint = &local.endpoint;
-            self.follow(name, |agent, index| {
-                agent
-                    .datapath
-                    .attach_pod(name, index, endpoint.id.0, endpoint.identity.0)
+            let numbers = (local.endpoint.id.0, local.endpoint.identity.0);
+            self.follow(name, numbers, |agent, index| {
+                agent.datapath.attach_pod(name, index, numbers.0, numbers.1)
             });
         }
-        for name in self.world.config().datapath.uplinks.clone() {
-            self.follow(&name, |agent, index| {
-                agent.datapath.attach_uplink(&name, index)
+        for name in &uplinks {
+            self.follow(name, (0, 0), |agent, index| {
+                agent.datapath.attach_uplink(name, index)
             });
+        }
+    }
+
+    fn unhook(&mut self, name: &str) {
+        if let Some(hooked) = self.world.attached.remove(name) {
+            tracing::info!(interface = name, "no longer hooked");
+            self.datapath.detach(hooked.index);
         }
     }
 
     fn follow(
         &mut self,
         name: &str,
+        (endpoint, identity): (u16, u32),
         attach: impl FnOnce(&mut Self, u32) -> Result<(), crate::datapath::Error>,
     ) {
-        let present = host_network::interface_index(name).ok();
+        let present = host_network::interface_index(name)
+            .ok()
+            .map(|index| Hooked {
+                index,
+                endpoint,
+                identity,
+            });
         let known = self.world.attached.get(name).copied();
         if present == known {
             return;
         }
-        if let Some(index) = known {
-            tracing::info!(interface = name, "gone");
-            self.datapath.detach(index);
-            self.world.attached.remove(name);
+        if known.map(|hooked| hooked.index) != present.map(|hooked| hooked.index) {
+            self.unhook(name);
         }
-        let Some(index) = present else { return };
+        let Some(hooked) = present else { return };
         let result = self
             .network
             .prepare_interface(name)
             .map_err(crate::datapath::Error::from);
-        match result.and_then(|()| attach(self, index)) {
+        match result.and_then(|()| attach(self, hooked.index)) {
             Ok(()) => {
-                tracing::info!(interface = name, index, "hooked");
-                self.world.attached.insert(name.to_owned(), index);
+                tracing::info!(interface = name, index = hooked.index, "hooked");
+                self.world.attached.insert(name.to_owned(), hooked);
             }
             Err(error) => tracing::error!(interface = name, %error, "cannot be hooked"),
         }
@@ -269,6 +341,7 @@ impl Agent {
             .limitations()
             .iter()
             .chain(&self.world.warnings)
+            .chain(&self.world.refused_config)
             .chain(&self.world.refused)
             .cloned()
             .chain(missing)

@@ -1,6 +1,7 @@
 //! The agent's loop: kernel records, heartbeat, policy files, interfaces, signals.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -19,10 +20,14 @@ const HOUSEKEEPING: Duration = Duration::from_millis(500);
 /// Editors write a file in several steps; this long after the last of them it is read.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// Folders that are watched, and word of their changes.
+pub(super) struct Files {
+    _watcher: RecommendedWatcher,
+    changes: mpsc::Receiver<()>,
+}
+
 /// Runs until told to stop.
-pub(super) async fn run(agent: &mut Agent, mut ring: Ring) -> Result<(), Error> {
-    let (teller, mut changes) = mpsc::channel(1);
-    let _watcher = watch_policies(agent, teller)?;
+pub(super) async fn run(agent: &mut Agent, mut ring: Ring, mut files: Files) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
@@ -36,11 +41,11 @@ pub(super) async fn run(agent: &mut Agent, mut ring: Ring) -> Result<(), Error> 
             _ = heartbeat.tick() => agent.datapath.beat()?,
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => agent.reload_policies()?,
-            Some(()) = changes.recv() => {
+            _ = hangup.recv() => agent.reload()?,
+            Some(()) = files.changes.recv() => {
                 tokio::time::sleep(SETTLE).await;
-                while changes.try_recv().is_ok() {}
-                agent.reload_policies()?;
+                while files.changes.try_recv().is_ok() {}
+                agent.reload()?;
             }
             _ = housekeeping.tick() => agent.keep_house(&mut ring),
             read = ring.read(BATCH, |bytes| handle(&agent.namer, &agent.ring, &agent.ledger, bytes)) => {
@@ -65,30 +70,58 @@ fn handle(
     }
 }
 
-/// Tells of every change in the policy folders.
-fn watch_policies(agent: &Agent, changed: mpsc::Sender<()>) -> Result<RecommendedWatcher, Error> {
+/// Watches the folders of policies and of the configuration file. What changed between their first
+/// reading and this moment is found by reading once more.
+pub(super) fn watch_files(agent: &Agent) -> Result<Files, Error> {
+    let (teller, changes) = mpsc::channel(1);
+    let look_again = teller.clone();
+    let config = agent.world.file.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let is_change = event.is_ok_and(|event| {
+            let concerns = |path: &PathBuf| is_read(path, config.as_deref());
+            !event.kind.is_access() && event.paths.iter().any(concerns)
+        });
         // A full queue means that somebody will look anyway.
-        if event.is_ok_and(|event| !event.kind.is_access()) && changed.try_send(()).is_err() {
-            tracing::trace!("another change of policy files");
+        if is_change && teller.try_send(()).is_err() {
+            tracing::trace!("another change of files");
         }
     })?;
-    for folder in agent.world.store().watched_folders() {
+    let mut folders: BTreeSet<PathBuf> =
+        agent.world.store().watched_folders().into_iter().collect();
+    folders.extend(agent.world.file.as_deref().map(folder_of));
+    for folder in folders {
         watcher.watch(&folder, RecursiveMode::NonRecursive)?;
     }
-    Ok(watcher)
+    if look_again.try_send(()).is_err() {
+        tracing::trace!("a change has come already");
+    }
+    Ok(Files {
+        _watcher: watcher,
+        changes,
+    })
+}
+
+/// Whether a file of a watched folder is one that is read. A mounted `ConfigMap` changes by a link
+/// named `..data`.
+fn is_read(path: &Path, config: Option<&Path>) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    name == config
+        .and_then(Path::file_name)
+        .and_then(|name| name.to_str())
+        || matches!(extension, Some("yaml" | "yml" | "json"))
+        || name.is_some_and(|name| name.starts_with(".."))
+}
+
+/// A file may be replaced by another of its name: the folder is what stays.
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        Some(_) | None => PathBuf::from("."),
+    }
 }
 
 impl Agent {
-    fn reload_policies(&mut self) -> Result<(), Error> {
-        if self.world.reload() {
-            self.apply_world()?;
-            tracing::info!(policies = self.world.policies(), "policies applied");
-        }
-        self.publish_status();
-        Ok(())
-    }
-
     fn keep_house(&mut self, ring: &mut Ring) {
         self.follow_interfaces();
         self.namer.refresh_clock();

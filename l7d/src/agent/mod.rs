@@ -7,6 +7,7 @@
 mod admit;
 mod apply;
 mod events;
+mod reload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,6 +76,7 @@ pub enum Error {
 /// # Errors
 /// Why it could not be done.
 pub fn run(config: Option<&PathBuf>, task: &Task) -> Result<(), Error> {
+    let file = config.cloned();
     let config = match config {
         Some(path) => config::read_config_file(path)?,
         None => Config::default(),
@@ -85,15 +87,15 @@ pub fn run(config: Option<&PathBuf>, task: &Task) -> Result<(), Error> {
                 .enable_all()
                 .build()
                 .map_err(Error::Runtime)?;
-            runtime.block_on(serve(config))
+            runtime.block_on(serve(file, config))
         }
-        Task::Check => check(config),
+        Task::Check => check(file, config),
         Task::Cleanup => cleanup(&config),
     }
 }
 
-fn check(config: Config) -> Result<(), Error> {
-    let (world, report) = World::read(config)?;
+fn check(file: Option<PathBuf>, config: Config) -> Result<(), Error> {
+    let (world, report) = World::read(file, config)?;
     let report = refuse_unusable(report)?;
     for warning in report.errors.iter().chain(world.warnings()) {
         tell(warning);
@@ -150,6 +152,7 @@ struct Agent {
     network: host_network::HostNetwork,
     datapath: Datapath,
     namer: Namer,
+    has_socket_hooks: bool,
     ring: Arc<FlowRing>,
     ledger: Arc<Ledger>,
     proxy: proxy::Proxy,
@@ -169,9 +172,9 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(config: Config) -> Result<(), Error> {
+async fn serve(file: Option<PathBuf>, config: Config) -> Result<(), Error> {
     raise_descriptor_limit();
-    let (world, report) = World::read(config)?;
+    let (world, report) = World::read(file, config)?;
     for warning in refuse_unusable(report)?.errors {
         tracing::warn!("{warning}");
     }
@@ -198,6 +201,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         network,
         datapath,
         namer,
+        has_socket_hooks: false,
         ring,
         ledger,
         proxy,
@@ -206,8 +210,9 @@ async fn serve(config: Config) -> Result<(), Error> {
     agent.connect(&originals)?;
     let (stop, stopped) = watch::channel(false);
     server::start(&config.api, &agent.sources(&config), &stopped).await?;
+    let files = events::watch_files(&agent)?;
     tell("ready");
-    let end = events::run(&mut agent, kernel_ring).await;
+    let end = events::run(&mut agent, kernel_ring, files).await;
     stop.send_replace(true);
     agent.proxy.stop();
     end
@@ -243,24 +248,9 @@ impl Agent {
         let portal = self.network.portal().to_owned();
         self.datapath
             .attach_portal(&portal, self.network.portal_index())?;
-        let config = self.world.config().clone();
-        let watched: Vec<u16> = config
-            .visibility
-            .iter()
-            .map(|watched| watched.port)
-            .collect();
-        self.datapath.set_watched_ports(&watched)?;
-        self.datapath.set_host_ports(&config.host.ports)?;
         self.apply_world()?;
+        self.apply_ports()?;
         self.follow_interfaces();
-        if !config.host.ports.is_empty() {
-            let cgroup = config.host.cgroup.or_else(events::unified_cgroup);
-            if let Some(cgroup) = cgroup {
-                self.datapath.attach_cgroup(&cgroup)?;
-            } else {
-                tracing::warn!("host.ports: no cgroup v2 hierarchy is mounted here");
-            }
-        }
         self.publish_status();
         Ok(())
     }

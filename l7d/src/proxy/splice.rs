@@ -17,7 +17,7 @@ pub(super) const WORTHWHILE_BYTES: u64 = 128 << 10;
 /// What one pipe holds, the most that an unprivileged process may ask for by default.
 const PIPE_BYTES: usize = 1 << 20;
 /// Pipes kept for the next body; each has two descriptors.
-const SPARE_MAX: usize = 16;
+const SPARE_MAX: usize = 64;
 
 /// A worker's empty pipes.
 #[derive(Debug, Default)]
@@ -101,11 +101,17 @@ impl Pipe {
         .await
     }
 
-    async fn drain(&self, to: &TcpStream, mut count: usize) -> io::Result<()> {
+    async fn drain(&self, to: &TcpStream, mut count: usize, is_last: bool) -> io::Result<()> {
+        // The kernel splices sixteen pages at a time: told that more comes, it fills its segments.
+        let flags = if is_last {
+            FLAGS
+        } else {
+            FLAGS | SpliceFlags::MORE
+        };
         while count > 0 {
             let sent = to
                 .async_io(Interest::WRITABLE, || {
-                    Ok(splice(&self.reader, None, to, None, count, FLAGS)?)
+                    Ok(splice(&self.reader, None, to, None, count, flags)?)
                 })
                 .await?;
             if sent == 0 {

@@ -149,7 +149,7 @@ fn an_interface_that_comes_later_is_hooked() -> anyhow::Result<()> {
     node.world
         .node()
         .ip(&format!("link set {} name gone", gateway.interface))?;
-    agent.process.wait_for("gone")?;
+    agent.process.wait_for("no longer hooked")?;
     node.world
         .node()
         .ip(&format!("link set gone name {}", gateway.interface))?;
@@ -157,4 +157,35 @@ fn an_interface_that_comes_later_is_hooked() -> anyhow::Result<()> {
         .node()
         .ip(&format!("link set {} up", gateway.interface))?;
     agent.process.wait_for_count(&gateway.interface, 3)
+}
+
+#[test]
+fn an_edit_of_the_configuration_is_followed() -> anyhow::Result<()> {
+    let node = two_pods()?;
+    node.policy(L7)?;
+    let service = node.pod("user-service");
+    let _server = serve(&service.host, 80)?;
+    let mut agent = node.agent()?;
+    let gateway = &node.pod("api-gateway").host;
+    let get = format!("http://{}/get", service.v4);
+    let other = format!("http://{}/other", service.v4);
+    assert!(curl(gateway, &[&get])?.1.ends_with("200"));
+    assert!(curl(gateway, &[&other])?.1.ends_with("403"));
+
+    node.configure("visibility: [ { prt: 80 } ]\n")?;
+    agent
+        .process
+        .wait_for("configuration refused, the former one stays")?;
+    let (_, answer) = curl(gateway, &[&other])?;
+    assert!(answer.ends_with("403"), "a bad file changes nothing");
+
+    // The gateway is another application now: the policy that let it in no longer does.
+    node.relabel("api-gateway", "somebody")?;
+    agent.process.wait_for("configuration applied")?;
+    assert_ne!(curl(gateway, &["--max-time", "1", &get])?.0, 0);
+
+    node.relabel("api-gateway", "api-gateway")?;
+    agent.process.wait_for_count("configuration applied", 2)?;
+    assert!(curl(gateway, &[&get])?.1.ends_with("200"));
+    Ok(())
 }

@@ -93,6 +93,19 @@ impl Node {
         )?)
     }
 
+    /// Writes the configuration with another `app` label for a pod, and port 80 watched.
+    pub(crate) fn relabel(&self, pod: &str, app: &str) -> anyhow::Result<()> {
+        let (former, fresh) = (
+            format!("name: {pod}, namespace: prod-app, labels: {{ app: {pod} }}"),
+            format!("name: {pod}, namespace: prod-app, labels: {{ app: {app} }}"),
+        );
+        anyhow::ensure!(self.config.contains(&former), "no pod {pod}");
+        let text = self.config.replace(&former, &fresh);
+        let file = self.world.folder().join("config.new");
+        std::fs::write(&file, format!("{text}visibility: [ {{ port: 80 }} ]\n"))?;
+        Ok(std::fs::rename(file, self.config_file())?)
+    }
+
     pub(crate) fn config_file(&self) -> PathBuf {
         self.world.folder().join("l7d.yaml")
     }

@@ -1,0 +1,145 @@
+//! The configuration file, read again while the agent runs.
+//!
+//! Endpoints, services, ports and uplinks are taken over at once. What the agent was built from at
+//! its start (sockets, marks, workers…) is not: a change there is told, and waits for a restart. A
+//! file that cannot be used changes nothing.
+
+use crate::config::{self, Config};
+use crate::host::{self, Inventory};
+
+use super::apply::World;
+use super::{Agent, Error};
+
+/// What became of a configuration file that was read again.
+pub(super) enum Reloaded {
+    /// It says what it said before.
+    Same,
+    /// What can change while running has changed.
+    Changed,
+}
+
+impl World {
+    /// Reads the configuration file again.
+    fn reload_config(&mut self) -> Reloaded {
+        let Some(file) = self.file.clone() else {
+            return Reloaded::Same;
+        };
+        let fresh = match config::read_config_file(&file) {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                self.refused_config = error.to_string().lines().map(str::to_owned).collect();
+                for fault in &self.refused_config {
+                    tracing::error!("configuration refused, the former one stays: {fault}");
+                }
+                return Reloaded::Same;
+            }
+        };
+        self.refused_config.clear();
+        match self.take_over(fresh) {
+            Ok(reloaded) => reloaded,
+            Err(error) => {
+                tracing::error!("configuration refused, the former one stays: {error}");
+                self.refused_config.push(error.to_string());
+                Reloaded::Same
+            }
+        }
+    }
+
+    fn take_over(&mut self, fresh: Config) -> Result<Reloaded, host::Error> {
+        for section in needing_restart(&self.config, &fresh) {
+            let warning = format!("{section} has changed in the configuration: restart the agent");
+            tracing::warn!("{warning}");
+            self.refused_config.push(warning);
+        }
+        let next = Config {
+            endpoints: fresh.endpoints,
+            services: fresh.services,
+            visibility: fresh.visibility,
+            host: config::Host {
+                ports: fresh.host.ports,
+                cgroup: self.config.host.cgroup.clone(),
+            },
+            datapath: config::Datapath {
+                uplinks: fresh.datapath.uplinks,
+                ..self.config.datapath.clone()
+            },
+            ..self.config.clone()
+        };
+        if next == self.config {
+            return Ok(Reloaded::Same);
+        }
+        let inventory = Inventory::from_config(
+            &next,
+            &mut self.numbers,
+            &mut self.numbering,
+            super::apply::host_addresses(),
+        )?;
+        self.numbers.retain(|id| inventory.has(id));
+        self.inventory = inventory;
+        self.config = next;
+        Ok(Reloaded::Changed)
+    }
+}
+
+/// Sections that differ and are only read at the start.
+fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
+    let datapath = config::Datapath {
+        uplinks: former.datapath.uplinks.clone(),
+        ..fresh.datapath.clone()
+    };
+    [
+        ("node", former.node != fresh.node),
+        ("cluster", former.cluster != fresh.cluster),
+        ("api", former.api != fresh.api),
+        ("runtimeDir", former.runtime_dir != fresh.runtime_dir),
+        ("datapath", former.datapath != datapath),
+        ("proxy", former.proxy != fresh.proxy),
+        ("flows", former.flows != fresh.flows),
+        ("policies", former.policies != fresh.policies),
+        ("host.cgroup", former.host.cgroup != fresh.host.cgroup),
+    ]
+    .into_iter()
+    .filter_map(|(section, differs)| differs.then_some(section))
+    .collect()
+}
+
+impl Agent {
+    /// Reads configuration and policies again, and applies what has changed.
+    pub(super) fn reload(&mut self) -> Result<(), Error> {
+        let config = self.world.reload_config();
+        let has_new_config = matches!(config, Reloaded::Changed);
+        let has_new_policies = self.world.reload_policies();
+        if has_new_config || has_new_policies {
+            self.world.compile();
+            self.apply_world()?;
+        }
+        if has_new_config {
+            self.apply_ports()?;
+            self.follow_interfaces();
+            let endpoints = self.world.config().endpoints.len();
+            tracing::info!(endpoints, "configuration applied");
+        }
+        if has_new_policies {
+            tracing::info!(policies = self.world.policies(), "policies applied");
+        }
+        self.publish_status();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_restart_is_named() {
+        let former = Config::default();
+        let mut fresh = former.clone();
+        fresh.visibility.push(config::WatchedPort { port: 80 });
+        fresh.datapath.uplinks.push("eth0".to_owned());
+        assert!(needing_restart(&former, &fresh).is_empty());
+        fresh.datapath.table += 1;
+        fresh.proxy.workers += 1;
+        assert_eq!(needing_restart(&former, &fresh), ["datapath", "proxy"]);
+    }
+}
