@@ -101,17 +101,11 @@ impl Pipe {
         .await
     }
 
-    async fn drain(&self, to: &TcpStream, mut count: usize, is_last: bool) -> io::Result<()> {
-        // The kernel splices sixteen pages at a time: told that more comes, it fills its segments.
-        let flags = if is_last {
-            FLAGS
-        } else {
-            FLAGS | SpliceFlags::MORE
-        };
+    async fn drain(&self, to: &TcpStream, mut count: usize) -> io::Result<()> {
         while count > 0 {
             let sent = to
                 .async_io(Interest::WRITABLE, || {
-                    Ok(splice(&self.reader, None, to, None, count, flags)?)
+                    Ok(splice(&self.reader, None, to, None, count, FLAGS)?)
                 })
                 .await?;
             if sent == 0 {
