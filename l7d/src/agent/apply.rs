@@ -336,10 +336,10 @@ impl Agent {
                 )
             })
         });
-        let warnings = self
-            .network
-            .limitations()
+        let replaced: Vec<String> = self.features.replaced().collect();
+        let warnings = replaced
             .iter()
+            .chain(self.network.limitations())
             .chain(&self.world.warnings)
             .chain(&self.world.refused_config)
             .chain(&self.world.refused)

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::config::{self, Config, ConfigError};
+use crate::datapath::features::{self, Features};
 use crate::datapath::{self, Datapath, host_network};
 use crate::flow::FlowRing;
 use crate::flow::ingest::Namer;
@@ -54,6 +55,9 @@ pub enum Error {
     /// The kernel side does not work.
     #[error(transparent)]
     Datapath(#[from] datapath::Error),
+    /// The kernel lacks what nothing replaces.
+    #[error(transparent)]
+    Kernel(#[from] features::Unfit),
     /// The node's network cannot be changed.
     #[error(transparent)]
     HostNetwork(#[from] host_network::Error),
@@ -149,6 +153,7 @@ fn tell(text: &str) {
 /// Everything that the running agent is made of.
 struct Agent {
     world: World,
+    features: Features,
     network: host_network::HostNetwork,
     datapath: Datapath,
     namer: Namer,
@@ -179,6 +184,7 @@ async fn serve(file: Option<PathBuf>, config: Config) -> Result<(), Error> {
         tracing::warn!("{warning}");
     }
     let config = world.config().clone();
+    let features = Features::probe()?;
     let ledger = Arc::new(Ledger::default());
     let ring = Arc::new(FlowRing::new(config.flows.ring, Arc::clone(&ledger)));
     let originals = Originals::default();
@@ -198,6 +204,7 @@ async fn serve(file: Option<PathBuf>, config: Config) -> Result<(), Error> {
     let namer = Namer::new(world.identities().clone(), Arc::clone(world.live()));
     let mut agent = Agent {
         world,
+        features,
         network,
         datapath,
         namer,
@@ -237,11 +244,9 @@ impl Agent {
     /// Fills the maps and hooks the interfaces. The heartbeat comes first, so that the first
     /// packet that is redirected finds a proxy.
     fn connect(&mut self, originals: &Originals) -> Result<(), Error> {
-        if let (Some(v4), Some(v6)) = (
-            self.proxy.listener(Family::V4),
-            self.proxy.listener(Family::V6),
-        ) {
-            self.datapath.set_listeners(&v4, &v6)?;
+        if let Some(v4) = self.proxy.listener(Family::V4) {
+            let v6 = self.proxy.listener(Family::V6);
+            self.datapath.set_listeners(&v4, v6.as_ref())?;
         }
         originals.set(self.datapath.originals()?);
         self.datapath.beat()?;

@@ -7,6 +7,7 @@
 mod attach;
 pub mod decode;
 mod error;
+pub mod features;
 pub mod host_network;
 mod maps;
 mod ring;
@@ -152,7 +153,11 @@ impl Datapath {
     }
 
     /// Gives the portal the proxy's listeners.
-    pub fn set_listeners(&mut self, v4: &impl AsRawFd, v6: &impl AsRawFd) -> Result<(), Error> {
+    pub fn set_listeners(
+        &mut self,
+        v4: &impl AsRawFd,
+        v6: Option<&impl AsRawFd>,
+    ) -> Result<(), Error> {
         let map = self
             .ebpf
             .map_mut("LISTENERS")
@@ -163,7 +168,10 @@ impl Datapath {
         };
         let mut listeners = SockMap::try_from(map).map_err(fault)?;
         listeners.set(0, v4, 0).map_err(fault)?;
-        listeners.set(1, v6, 0).map_err(fault)
+        match v6 {
+            Some(v6) => listeners.set(1, v6, 0).map_err(fault),
+            None => Ok(()),
+        }
     }
 
     /// Puts the hooks on a pod's host interface.

@@ -21,7 +21,8 @@ const BACKLOG: i32 = 4096;
 /// A listener per family at one port, which the kernel chooses where it is 0.
 pub(super) struct Pair {
     pub(super) v4: TcpListener,
-    pub(super) v6: TcpListener,
+    /// None on a host without IPv6.
+    pub(super) v6: Option<TcpListener>,
     pub(super) port: u16,
 }
 
@@ -34,7 +35,14 @@ pub(super) fn bind_both(port: u16, mark: u32) -> Result<Pair, Error> {
     loop {
         let (v4, chosen) = bind(Family::V4, port, mark)?;
         match bind(Family::V6, chosen, mark) {
-            Ok((v6, port)) => return Ok(Pair { v4, v6, port }),
+            Ok((v6, port)) => {
+                let v6 = Some(v6);
+                return Ok(Pair { v4, v6, port });
+            }
+            Err(Error::Listen { cause, .. }) if is_without_family(&cause) => {
+                let (v6, port) = (None, chosen);
+                return Ok(Pair { v4, v6, port });
+            }
             Err(Error::Listen { cause, .. })
                 if port == 0 && unfit.len() < TRIES && cause.kind() == ErrorKind::AddrInUse =>
             {
@@ -43,6 +51,12 @@ pub(super) fn bind_both(port: u16, mark: u32) -> Result<Pair, Error> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// IPv6 is not built in, or is disabled on loopback.
+fn is_without_family(error: &std::io::Error) -> bool {
+    let code = error.raw_os_error();
+    code == Some(libc::EAFNOSUPPORT) || error.kind() == ErrorKind::AddrNotAvailable
 }
 
 /// Listens on loopback, so that nobody on the network reaches the proxy by itself; the kernel
@@ -92,7 +106,8 @@ mod tests {
         for _ in 0..300 {
             let pair = bind_both(0, 0).expect("some port is free in both");
             assert_eq!(pair.v4.local_addr().expect("bound").port(), pair.port);
-            assert_eq!(pair.v6.local_addr().expect("bound").port(), pair.port);
+            let v6 = pair.v6.expect("IPv6 on loopback");
+            assert_eq!(v6.local_addr().expect("bound").port(), pair.port);
         }
         drop(taken);
     }

@@ -175,10 +175,9 @@ pub fn start(
         let pair = listener::bind_both(port, settings.marks.reply)?;
         port = pair.port;
         if number == 0 {
-            listeners = vec![
-                (Family::V4, pair.v4.as_raw_fd()),
-                (Family::V6, pair.v6.as_raw_fd()),
-            ];
+            listeners = vec![(Family::V4, pair.v4.as_raw_fd())];
+            let v6 = pair.v6.as_ref().map(AsRawFd::as_raw_fd);
+            listeners.extend(v6.map(|v6| (Family::V6, v6)));
         }
         let worker = WorkerSeed {
             settings: settings.clone(),
@@ -190,7 +189,7 @@ pub fn start(
         };
         let thread = std::thread::Builder::new()
             .name(format!("l7d-proxy-{number}"))
-            .spawn(move || worker.run(vec![pair.v4, pair.v6]))
+            .spawn(move || worker.run([Some(pair.v4), pair.v6].into_iter().flatten().collect()))
             .map_err(Error::Worker)?;
         threads.push(thread);
     }

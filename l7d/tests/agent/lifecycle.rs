@@ -189,3 +189,23 @@ fn an_edit_of_the_configuration_is_followed() -> anyhow::Result<()> {
     assert!(curl(gateway, &[&get])?.1.ends_with("200"));
     Ok(())
 }
+
+#[test]
+fn a_host_without_ipv6_proxies_ipv4_and_says_so() -> anyhow::Result<()> {
+    let node = two_pods()?;
+    node.policy(L7)?;
+    node.world
+        .node()
+        .set("net/ipv6/conf/all/disable_ipv6", "1")?;
+    let service = node.pod("user-service");
+    let _server = serve(&service.host, 80)?;
+    let agent = node.agent()?;
+    let gateway = &node.pod("api-gateway").host;
+    for (path, status) in [("get", "200"), ("other", "403")] {
+        let url = format!("http://{}/{path}", service.v4);
+        assert!(curl(gateway, &[&url])?.1.ends_with(status));
+    }
+    let log = agent.process.output();
+    assert!(log.contains("only IPv4 connections are proxied"), "{log}");
+    Ok(())
+}

@@ -123,8 +123,9 @@ impl HostNetwork {
         sysctls.set(&format!("ipv4/conf/{portal}/accept_local"), "1")?;
         sysctls.set_if_nonzero("ipv4/conf/all/rp_filter")?;
         sysctls.set_if_nonzero("ipv4/tcp_early_demux")?;
-        for family in ["-4", "-6"] {
-            route_into_proxy(family, settings)?;
+        route_into_proxy("-4", settings)?;
+        if super::features::has_ipv6() {
+            route_into_proxy("-6", settings)?;
         }
         let limitations: Vec<String> = untrack(settings).into_iter().collect();
         for limitation in &limitations {
