@@ -98,7 +98,7 @@ const DISSECTOR: [Package; 1] = [Package(
     "reads captures independently of us; dumpcap, which records them, comes with it",
 )];
 
-const FIXTURES: [Package; 5] = [
+const FIXTURES: [Package; 8] = [
     Package(
         "nginx-light",
         "/usr/sbin/nginx",
@@ -111,6 +111,21 @@ const FIXTURES: [Package; 5] = [
         "a proxy that knows CONNECT",
     ),
     Package("wrk", "/usr/bin/wrk", "a burst of requests"),
+    Package(
+        "nghttp2-client",
+        "/usr/bin/nghttp",
+        "HTTP/2 with all that browsers left out",
+    ),
+    Package(
+        "nghttp2-proxy",
+        "/usr/sbin/nghttpx",
+        "an HTTP/2 server that takes upgrades",
+    ),
+    Package(
+        "nghttp2-server",
+        "/usr/sbin/nghttpd",
+        "an HTTP/2 server that pushes and sends trailers",
+    ),
     // The interpreter that captures are made with is Debian's, whatever else the PATH has.
     Package("python3", "/usr/bin/python3", "sides that no program plays"),
 ];
