@@ -35,6 +35,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     stage("set-up", setup::everything)?;
     stage("kernel programs", ebpf::build)?;
     stage("house", house::run)?;
+    stage("dependencies", dependencies)?;
     stage("format", || {
         succeed(&mut cargo(&["fmt", "--all", "--check"]))
     })?;
@@ -51,6 +52,24 @@ fn stage(name: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Resul
     work().with_context(|| format!("stage: {name}"))?;
     say(&format!("{name}: good, {} s", began.elapsed().as_secs()));
     Ok(())
+}
+
+/// Licences, bans and sources; advisories need a database from the network, and are asked for
+/// before a release.
+fn dependencies() -> anyhow::Result<()> {
+    let program = setup::deny()?;
+    succeed(
+        Command::new(program)
+            .args([
+                "--log-level",
+                "error",
+                "check",
+                "licenses",
+                "bans",
+                "sources",
+            ])
+            .current_dir(workspace()),
+    )
 }
 
 fn lints() -> anyhow::Result<()> {

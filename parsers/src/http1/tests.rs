@@ -181,3 +181,47 @@ fn a_connection_costs_little_memory() {
         size_of::<Connection>()
     );
 }
+
+fn rule(result: Result<Step<'_>, Error>) -> &'static str {
+    match result {
+        Err(error) => error.rule,
+        Ok(step) => panic!("{step:?}"),
+    }
+}
+
+#[test]
+fn requests_without_answers_are_bounded() {
+    let limits = Limits {
+        pipelined: 2,
+        ..Limits::default()
+    };
+    let mut c = Connection::new(limits, Reading::Lenient);
+    let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    step(&mut c, Direction::ToServer, request);
+    step(&mut c, Direction::ToServer, request);
+    let third = c.step(Direction::ToServer, request);
+    assert_eq!(rule(third), "too-many-pipelined");
+}
+
+#[test]
+fn a_chunk_line_is_bounded() {
+    let mut c = connection(Reading::Strict);
+    let head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    step(&mut c, Direction::ToServer, head);
+    let line = [b"1;".as_slice(), &vec![b'x'; 5000]].concat();
+    assert_eq!(
+        rule(c.step(Direction::ToServer, &line)),
+        "chunk-line-too-long"
+    );
+}
+
+#[test]
+fn nothing_is_read_after_an_error() {
+    let mut c = connection(Reading::Strict);
+    assert_eq!(
+        rule(c.step(Direction::ToServer, b"GET / HTTP/1.1\r\n\r\n")),
+        "no-host"
+    );
+    let good = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_eq!(rule(c.step(Direction::ToServer, good)), "after-error");
+}
