@@ -1,6 +1,7 @@
 //! First bytes → protocol.
 
-use crate::Direction;
+use crate::http2::resync;
+use crate::{Direction, Limits};
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +33,38 @@ pub fn detect(direction: Direction, bytes: &[u8]) -> Option<Protocol> {
         Direction::ToServer => detect_request(bytes),
         Direction::ToClient => detect_response(bytes),
     }
+}
+
+/// What bytes from the middle of a connection say; `None` while they could still be HTTP/2.
+///
+/// Tells [`Protocol::Http2`] by a chain of plausible frames (RFC 9113 §4.1): where the bytes begin
+/// with one, some evidence is enough, anywhere else much more is needed. [`Protocol::Tls`] is told by
+/// a record header, [`Protocol::Http1`] as by [`detect`]. What is none of them after 64 KiB is
+/// [`Protocol::Unknown`].
+pub fn detect_mid_stream(direction: Direction, bytes: &[u8], limits: &Limits) -> Option<Protocol> {
+    const LOOKED_THROUGH_BYTES: usize = 64 << 10;
+    match bytes {
+        [0x14..=0x17, 3, 0..=4, ..] => return Some(Protocol::Tls),
+        [] | [0x14..=0x17] | [0x14..=0x17, 3] => return None,
+        _ => {}
+    }
+    match resync::starts(direction, bytes, limits, resync::ENOUGH) {
+        Some(true) => return Some(Protocol::Http2),
+        Some(false) => {}
+        None => return None,
+    }
+    let at_start = detect(direction, bytes);
+    if let Some(Protocol::Http1 | Protocol::Http2) = at_start {
+        return at_start;
+    }
+    let (looked_through, is_all) = match bytes.get(..LOOKED_THROUGH_BYTES) {
+        Some(front) => (front, true),
+        None => (bytes, false),
+    };
+    if resync::scan(direction, looked_through, limits, resync::PLENTY).is_found {
+        return Some(Protocol::Http2);
+    }
+    is_all.then_some(Protocol::Unknown)
 }
 
 fn detect_request(bytes: &[u8]) -> Option<Protocol> {

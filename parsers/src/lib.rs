@@ -20,10 +20,14 @@
 
 pub mod detect;
 mod error;
+pub mod grpc;
+pub mod hpack;
 pub mod http1;
+pub mod http2;
 mod limits;
 mod stream;
 pub mod target;
+pub mod tls;
 
 pub use error::{Error, Fault};
 pub use limits::Limits;

@@ -13,6 +13,21 @@ pub struct Limits {
     pub chunk_line_bytes: usize,
     /// Longest trailer section in bytes.
     pub trailer_bytes: usize,
+    /// Most bytes of the header fields of an HTTP/2 message, as `SETTINGS_MAX_HEADER_LIST_SIZE`
+    /// counts them: memory per connection. Fields beyond are left out, and the message says so.
+    pub header_list_bytes: usize,
+    /// Longest HTTP/2 header block, compressed, in bytes: memory of a CONTINUATION flood.
+    pub header_block_bytes: usize,
+    /// Most CONTINUATION frames of a header block: time spent on empty ones.
+    pub continuations: usize,
+    /// Largest HPACK table that is kept for a sender, in bytes.
+    pub hpack_table_bytes: usize,
+    /// Most HTTP/2 streams that are followed at once; the oldest goes for a new one.
+    pub streams: usize,
+    /// Most SETTINGS frames without an acknowledgement: memory of a flood of them.
+    pub unacknowledged_settings: usize,
+    /// Longest TLS `ClientHello` in bytes: memory before the protocol is known.
+    pub client_hello_bytes: usize,
 }
 
 impl Limits {
@@ -28,6 +43,13 @@ impl Default for Limits {
             pipelined: 1024,
             chunk_line_bytes: 4 << 10,
             trailer_bytes: 16 << 10,
+            header_list_bytes: 64 << 10,
+            header_block_bytes: 64 << 10,
+            continuations: 64,
+            hpack_table_bytes: 64 << 10,
+            streams: 1024,
+            unacknowledged_settings: 32,
+            client_hello_bytes: 64 << 10,
         }
     }
 }

@@ -1,0 +1,204 @@
+//! Fields → header blocks, with a table of our own.
+
+use std::collections::VecDeque;
+
+use super::field::{FieldRef, Marks, Span, classify};
+use super::table::{STATIC_ENTRIES, Table, static_entries};
+use super::{DEFAULT_TABLE_BYTES, Field, huffman, integer};
+
+/// What we have told one receiver.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    table: Table,
+    /// Of each entry, oldest first: comparing numbers finds nearly all that differ.
+    hashes: VecDeque<Hash>,
+    /// Most that we use of what a receiver allows, in bytes.
+    memory: usize,
+    /// Size updates that the next block begins with: the smallest size since the last, and the
+    /// present one (RFC 7541 §4.2).
+    update: Option<(usize, usize)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hash {
+    name: u32,
+    field: u32,
+}
+
+/// Where a field, or only its name, is found; counted from one (RFC 7541 §2.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Field(usize),
+    Name(usize),
+    Nothing,
+}
+
+impl Encoder {
+    /// For a receiver that allows the default size; uses at most `memory` bytes for the table.
+    pub fn new(memory: u32) -> Self {
+        let max = memory.min(DEFAULT_TABLE_BYTES) as usize;
+        let update = (memory < DEFAULT_TABLE_BYTES).then_some((max, max));
+        Self {
+            table: Table::new(max),
+            hashes: VecDeque::new(),
+            memory: memory as usize,
+            update,
+        }
+    }
+
+    /// The receiver's `SETTINGS_HEADER_TABLE_SIZE`, in bytes; told in the next block.
+    pub fn set_limit(&mut self, bytes: u32) {
+        let max = (bytes as usize).min(self.memory);
+        if max == self.table.max() {
+            return;
+        }
+        let smallest = self.update.map_or(max, |(smallest, _)| smallest.min(max));
+        self.update = Some((smallest, max));
+        let evicted = self.table.set_max(max);
+        self.forget_hashes(evicted);
+    }
+
+    /// Appends the header block of `fields`.
+    pub fn encode<'f, F>(&mut self, fields: F, out: &mut Vec<u8>)
+    where
+        F: IntoIterator<Item = Field<'f>>,
+    {
+        self.table.sweep();
+        if let Some((smallest, present)) = self.update.take() {
+            if smallest < present {
+                integer::write(0x20, 0x1f, smallest, out);
+            }
+            integer::write(0x20, 0x1f, present, out);
+        }
+        for field in fields {
+            self.encode_field(field, out);
+        }
+    }
+
+    fn encode_field(&mut self, field: Field<'_>, out: &mut Vec<u8>) {
+        let hash = Hash::of(field.name, field.value);
+        let found = self.find(field, hash);
+        if field.is_never_indexed {
+            write_literal(0x10, 0x0f, found, field, out);
+            return;
+        }
+        match found {
+            Found::Field(index) => integer::write(0x80, 0x7f, index, out),
+            Found::Name(_) | Found::Nothing if self.is_worth_an_entry(field) => {
+                write_literal(0x40, 0x3f, found, field, out);
+                self.insert(field, hash);
+            }
+            Found::Name(_) | Found::Nothing => write_literal(0, 0x0f, found, field, out),
+        }
+    }
+
+    fn find(&self, field: Field<'_>, hash: Hash) -> Found {
+        let mut by_name = Found::Nothing;
+        for (at, (name, value)) in static_entries().enumerate() {
+            if name != field.name {
+                continue;
+            }
+            if value == field.value {
+                return Found::Field(at + 1);
+            }
+            if by_name == Found::Nothing {
+                by_name = Found::Name(at + 1);
+            }
+        }
+        let newest_first = self.hashes.iter().rev().zip(self.table.iter());
+        for (at, (known, entry)) in newest_first.enumerate() {
+            if known.name != hash.name || self.table.text(entry.name) != field.name {
+                continue;
+            }
+            let index = STATIC_ENTRIES + at + 1;
+            if known.field == hash.field && self.table.text(entry.value) == field.value {
+                return Found::Field(index);
+            }
+            if by_name == Found::Nothing {
+                by_name = Found::Name(index);
+            }
+        }
+        by_name
+    }
+
+    /// Values that differ each time would only push others out.
+    fn is_worth_an_entry(&self, field: Field<'_>) -> bool {
+        const ONE_OFF: [&[u8]; 9] = [
+            b":path",
+            b"age",
+            b"content-length",
+            b"content-range",
+            b"etag",
+            b"if-modified-since",
+            b"if-none-match",
+            b"location",
+            b"set-cookie",
+        ];
+        let bytes = field.name.len() + field.value.len() + 32;
+        bytes <= self.table.max() / 4 * 3 && !ONE_OFF.contains(&field.name)
+    }
+
+    fn insert(&mut self, field: Field<'_>, hash: Hash) {
+        let text = |table: &mut Table, text: &[u8]| {
+            let copied: Result<Span, std::convert::Infallible> = table.append(|out| {
+                out.extend_from_slice(text);
+                Ok(())
+            });
+            copied.unwrap_or_default()
+        };
+        let entry = FieldRef {
+            name: text(&mut self.table, field.name),
+            value: text(&mut self.table, field.value),
+            class: classify(field.name),
+            marks: Marks::NONE,
+        };
+        let evicted = self.table.insert(entry);
+        self.hashes.push_back(hash);
+        self.forget_hashes(evicted);
+    }
+
+    fn forget_hashes(&mut self, evicted: usize) {
+        self.hashes.drain(..evicted.min(self.hashes.len()));
+        debug_assert_eq!(self.hashes.len(), self.table.len());
+    }
+}
+
+impl Hash {
+    /// FNV-1a: short, and nobody gains by a collision, which only costs a comparison.
+    fn of(name: &[u8], value: &[u8]) -> Self {
+        let add = |hash: u32, bytes: &[u8]| {
+            bytes.iter().fold(hash, |hash, byte| {
+                (hash ^ u32::from(*byte)).wrapping_mul(16_777_619)
+            })
+        };
+        let name = add(2_166_136_261, name);
+        Self {
+            name,
+            field: add(name, value),
+        }
+    }
+}
+
+/// RFC 7541 §6.2.
+fn write_literal(pattern: u8, mask: u8, found: Found, field: Field<'_>, out: &mut Vec<u8>) {
+    match found {
+        Found::Field(index) | Found::Name(index) => integer::write(pattern, mask, index, out),
+        Found::Nothing => {
+            out.push(pattern);
+            write_text(field.name, out);
+        }
+    }
+    write_text(field.value, out);
+}
+
+/// Huffman-coded where that is shorter (RFC 7541 §5.2).
+fn write_text(text: &[u8], out: &mut Vec<u8>) {
+    let coded = huffman::encoded_bytes(text);
+    if coded < text.len() {
+        integer::write(0x80, 0x7f, coded, out);
+        huffman::encode(text, out);
+    } else {
+        integer::write(0, 0x7f, text.len(), out);
+        out.extend_from_slice(text);
+    }
+}
