@@ -10,7 +10,8 @@ use crate::run::{cargo, run as succeed, say, workspace};
 use crate::{ebpf, house, setup};
 
 /// Members that are linted and documented; kernel programs are built by their own toolchain.
-const MEMBERS: [&str; 6] = [
+const MEMBERS: [&str; 7] = [
+    "capture",
     "parsers",
     "policy-l7",
     "testbed",

@@ -44,6 +44,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut faults = Vec::new();
     let root = workspace();
     for member in [
+        "capture",
         "l7d",
         "l7d-ebpf",
         "parsers",
