@@ -1,8 +1,5 @@
 //! Captures of others, when the folder is there: as many frames as their list says.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stderr, reason = "a test that did nothing says so")]
-
 use std::path::Path;
 
 /// The list counts custom blocks as frames; they hold no packets.

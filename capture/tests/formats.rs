@@ -12,8 +12,11 @@ use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// What a capture holds: time, link type and bytes of each packet, and how it ended.
-fn read(bytes: Vec<u8>) -> (Vec<(u64, u32, Vec<u8>)>, Option<Error>) {
+/// Time, link type and bytes of a packet.
+type Seen = (u64, u32, Vec<u8>);
+
+/// What a capture holds, and how it ended.
+fn read(bytes: Vec<u8>) -> (Vec<Seen>, Option<Error>) {
     let mut packets = Vec::new();
     let mut reader = match Reader::new("test.pcap", Cursor::new(bytes)) {
         Ok(reader) => reader,

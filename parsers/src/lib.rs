@@ -25,6 +25,8 @@ pub mod hpack;
 pub mod http1;
 pub mod http2;
 mod limits;
+pub mod packet;
+pub mod reassembly;
 mod stream;
 pub mod target;
 pub mod tls;
