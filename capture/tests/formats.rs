@@ -1,7 +1,6 @@
 //! Every format gives the same packets, and a damaged file gives those before the damage.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::indexing_slicing, reason = "the test makes its own bounds")]
 
 use std::io::{Cursor, Write as _};
 

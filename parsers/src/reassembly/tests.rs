@@ -1,7 +1,7 @@
 use super::*;
 use Direction::{ToClient, ToServer};
 
-fn segment<'b>(sequence: u32, flags: u8, payload: &'b [u8]) -> Tcp<'b> {
+fn segment(sequence: u32, flags: u8, payload: &[u8]) -> Tcp<'_> {
     Tcp {
         source_port: 1,
         destination_port: 2,
@@ -29,7 +29,7 @@ impl Out {
     fn take(&mut self, piece: Piece<'_>) {
         match piece {
             Piece::Bytes(bytes) => self.0.push_str(&String::from_utf8_lossy(bytes)),
-            Piece::Gap(bytes) => self.0.push_str(&format!("{{{bytes}}}")),
+            Piece::Gap(bytes) => self.0.extend(["{", &bytes.to_string(), "}"]),
             Piece::End => self.0.push('.'),
         }
     }
