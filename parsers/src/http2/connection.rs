@@ -352,7 +352,10 @@ impl Connection {
             (None, Kind::Continuation) => return Err(BAD_CONTINUATION),
             (None, _) => {}
         }
-        side.check_length(header)
+        let most = side.max_frame;
+        header
+            .check_length(most)
+            .map_err(|violation| violation.error)
     }
 
     /// Tells the frame now and its payload as it comes.

@@ -211,3 +211,6 @@ pub enum Close {
     /// Inside a frame or a header block.
     Truncates,
 }
+
+#[cfg(test)]
+mod tests;

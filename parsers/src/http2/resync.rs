@@ -90,12 +90,12 @@ fn follow(direction: Direction, bytes: &[u8], limits: &Limits, enough: u32) -> V
     let mut rest = reach;
     while let Some(header) = FrameHeader::read(rest) {
         let payload = rest.get(FrameHeader::BYTES..header.frame_bytes());
-        if payload.is_none() && !is_told_by_header(header) {
-            break;
-        }
         let Some(bits) = chain.weigh(rest, header, payload) else {
             return Verdict::Impossible;
         };
+        if payload.is_none() && !is_told_by_header(header) {
+            break;
+        }
         chain.evidence += bits;
         if chain.evidence >= enough {
             return Verdict::Taken;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::frame::{FrameHeader, Settings};
+use super::frame::Settings;
 use super::{DEFAULT_FRAME_BYTES, MAX_FRAME_BYTES};
 use crate::error::{Error, Fault};
 use crate::hpack::Decoder;
@@ -137,16 +137,5 @@ impl Side {
         if let Some(bytes) = settings.value(Settings::MAX_FRAME_SIZE) {
             self.max_frame = self.max_frame.max(bytes.min(MAX_FRAME_BYTES));
         }
-    }
-
-    pub(super) fn check_length(&self, header: FrameHeader) -> Result<(), Error> {
-        if header.length > self.max_frame {
-            return Err(Error::new(
-                Fault::Malformed,
-                "frame-too-large",
-                "RFC 9113 §4.2",
-            ));
-        }
-        Ok(())
     }
 }

@@ -202,6 +202,22 @@ impl FrameHeader {
         ))
     }
 
+    /// Checks the length against what the receiver allows, in bytes of payload.
+    ///
+    /// # Errors
+    /// When it is longer. RFC 9113 §4.2 lets a receiver reset only the stream of a DATA frame; all
+    /// that matter end the connection.
+    pub fn check_length(&self, most: u32) -> Result<(), Violation> {
+        if self.length <= most {
+            return Ok(());
+        }
+        Err(Violation::connection(
+            ErrorCode::FRAME_SIZE_ERROR,
+            "frame-too-large",
+            "RFC 9113 §4.2",
+        ))
+    }
+
     /// Where RFC 9113 defines the frame.
     pub fn section(&self) -> &'static str {
         match self.kind {
