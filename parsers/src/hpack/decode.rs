@@ -96,8 +96,12 @@ impl Decoder {
             rest = match first {
                 0x80.. => {
                     let (index, after) = integer::read(*first, 0x7f, after)?;
-                    let field = self.lookup(index)?;
-                    self.push(field);
+                    let field = lookup(&self.table, self.has_unseen, index)?;
+                    let bytes = self.list_bytes.saturating_add(field.entry_bytes());
+                    self.list_bytes = bytes;
+                    if bytes <= self.list_limit {
+                        self.refs.push(*field);
+                    }
                     after
                 }
                 0x40..0x80 => {
@@ -153,25 +157,6 @@ impl Decoder {
         Ok(rest)
     }
 
-    /// The field of an index (RFC 7541 §2.3.3).
-    #[inline]
-    fn lookup(&self, index: u32) -> Result<FieldRef, Error> {
-        let index = (index as usize).checked_sub(1).ok_or(BAD_INDEX)?;
-        if let Some(field) = static_field(index) {
-            return Ok(field);
-        }
-        match self.table.get(index.saturating_sub(STATIC_ENTRIES)) {
-            Some(field) => Ok(field),
-            None if self.has_unseen => Ok(FieldRef {
-                name: Span::default(),
-                value: Span::default(),
-                class: Class::Unknown,
-                marks: Marks::UNKNOWN_NAME.with(Marks::UNKNOWN_VALUE),
-            }),
-            None => Err(BAD_INDEX),
-        }
-    }
-
     /// RFC 7541 §6.2: an index or a text for the name, a text for the value.
     fn read_literal<'b>(
         &mut self,
@@ -191,7 +176,7 @@ impl Decoder {
             };
             (field, rest)
         } else {
-            (self.lookup(index)?, rest)
+            (*lookup(&self.table, self.has_unseen, index)?, rest)
         };
         let (value, rest) = self.read_text(rest)?;
         let of_value = Marks::BAD_VALUE.with(Marks::UNKNOWN_VALUE);
@@ -234,5 +219,31 @@ impl Decoder {
         if self.is_size_known && (evicted > 0 || is_too_large) {
             self.has_unseen = false;
         }
+    }
+}
+
+/// The field of an index (RFC 7541 §2.3.3).
+#[inline]
+fn lookup(table: &Table, has_unseen: bool, index: u32) -> Result<&FieldRef, Error> {
+    const UNSEEN: FieldRef = FieldRef {
+        name: Span {
+            start: 0,
+            length: 0,
+        },
+        value: Span {
+            start: 0,
+            length: 0,
+        },
+        class: Class::Unknown,
+        marks: Marks::UNKNOWN_NAME.with(Marks::UNKNOWN_VALUE),
+    };
+    let index = (index as usize).checked_sub(1).ok_or(BAD_INDEX)?;
+    if let Some(field) = static_field(index) {
+        return Ok(field);
+    }
+    match table.get(index.saturating_sub(STATIC_ENTRIES)) {
+        Some(field) => Ok(field),
+        None if has_unseen => Ok(&UNSEEN),
+        None => Err(BAD_INDEX),
     }
 }

@@ -9,6 +9,8 @@ use crate::error::{Error, Fault};
 
 /// Bits per look-up.
 const WINDOW: u32 = 12;
+/// Look-ups per group; a group writes eight bytes at once.
+const GROUP: u32 = 4;
 const LONGEST: usize = 30;
 const EOS: u16 = 256;
 
@@ -40,7 +42,9 @@ struct Run {
     start: u32,
 }
 
-/// What a window says: up to two symbols.
+/// What a window says: up to two symbols. From the lowest bit: six bits for the number of bits of
+/// all symbols, two unused; two bytes for the symbols, the first in the lower; then eight times the
+/// number of symbols.
 #[derive(Clone, Copy)]
 struct Pair(u32);
 
@@ -54,21 +58,26 @@ impl Pair {
     /// Both symbols, the first in the low byte; zero where there is none.
     #[inline]
     fn symbols(self) -> u16 {
-        (self.0 & 0xffff) as u16
+        (self.0 >> 8 & 0xffff) as u16
     }
 
     /// Bits of all its symbols.
     #[inline]
     fn bits(self) -> u32 {
-        self.0 >> 16 & 15
+        self.0 & 63
     }
 
     fn first_bits(self) -> u32 {
-        self.0 >> 20 & 15
+        let [first, _] = self.symbols().to_le_bytes();
+        LENGTHS
+            .get(usize::from(first))
+            .copied()
+            .map_or(0, u32::from)
     }
 
+    /// Bits that its symbols take as text.
     #[inline]
-    fn count(self) -> u32 {
+    fn text_bits(self) -> u32 {
         self.0 >> 24
     }
 }
@@ -78,8 +87,7 @@ const BAD_PADDING: Error = Error::new(Fault::Malformed, "huffman-padding", "RFC 
 
 /// Appends the text of a Huffman-coded string; on an error `out` is as before.
 pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-    /// A group of look-ups writes eight bytes, whatever it found.
-    const GROUP_BYTES: usize = 8;
+    const GROUP_BYTES: usize = GROUP as usize * 2;
     let start = out.len();
     // No code is shorter than five bits.
     let longest = input.len().saturating_mul(8) / 5;
@@ -165,14 +173,22 @@ fn decode_into(input: &[u8], room: &mut [u8]) -> Result<usize, Error> {
         rest: input,
     };
     let mut length: usize = 0;
-    while bits.refill() {
+    loop {
+        if !bits.refill() {
+            bits.refill_slowly();
+            if bits.have < GROUP * WINDOW {
+                break;
+            }
+        }
         let (mut group, mut count) = (0_u64, 0_u32);
         let mut last = Pair(0);
-        for _ in 0..4 {
+        for _ in 0..GROUP {
             last = Pair::at(bits.word);
-            group |= u64::from(last.symbols()) << count.wrapping_mul(8);
-            count = count.wrapping_add(last.count());
-            bits.skip(last.bits());
+            group |= u64::from(last.symbols()) << count;
+            count = count.wrapping_add(last.text_bits());
+            // The processor takes the low six bits only: the next look-up waits for nothing else.
+            bits.word = bits.word.wrapping_shl(last.0);
+            bits.have = bits.have.wrapping_sub(last.bits());
         }
         if let Some((slot, _)) = room
             .get_mut(length..)
@@ -180,13 +196,15 @@ fn decode_into(input: &[u8], room: &mut [u8]) -> Result<usize, Error> {
         {
             *slot = group.to_le_bytes();
         }
-        length = length.wrapping_add(count as usize);
-        if last.count() == 0
-            && bits.refill()
-            && let Some((symbol, used)) = bits.long_symbol(bits.word)?
-        {
-            put(room, &mut length, symbol);
-            bits.skip(used);
+        length = length.wrapping_add((count >> 3) as usize);
+        if last.text_bits() == 0 {
+            if !bits.refill() {
+                break;
+            }
+            if let Some((symbol, used)) = bits.long_symbol(bits.word)? {
+                put(room, &mut length, symbol);
+                bits.skip(used);
+            }
         }
     }
     decode_end(bits, room, length)
@@ -200,14 +218,14 @@ fn decode_end(mut bits: Bits<'_>, room: &mut [u8], mut length: usize) -> Result<
         let padded = bits.word | u64::MAX.checked_shr(bits.have).unwrap_or_default();
         let pair = Pair::at(padded);
         let [first, second] = pair.symbols().to_le_bytes();
-        if pair.count() == 2 && pair.bits() <= bits.have {
+        if pair.text_bits() == 16 && pair.bits() <= bits.have {
             put(room, &mut length, first);
             put(room, &mut length, second);
             bits.skip(pair.bits());
-        } else if pair.count() > 0 && pair.first_bits() <= bits.have {
+        } else if pair.text_bits() > 0 && pair.first_bits() <= bits.have {
             put(room, &mut length, first);
             bits.skip(pair.first_bits());
-        } else if pair.count() == 0
+        } else if pair.text_bits() == 0
             && bits.have > WINDOW
             && let Some((symbol, used)) = bits.long_symbol(padded)?
         {
@@ -336,8 +354,7 @@ mod built {
         codes
     }
 
-    /// Per window: symbols in bits 0 to 15, bits of all in 16 to 19, bits of the first in 20 to 23,
-    /// number of symbols from 24.
+    /// See [`super::Pair`].
     pub(super) const fn pairs() -> [u32; 1 << WINDOW] {
         let (sorted, codes) = (sorted(), codes());
         let mut pairs = [0; 1 << WINDOW];
@@ -349,7 +366,7 @@ mod built {
                 let base = codes[first] << (WINDOW - bits);
                 let mut low = 0;
                 while low < 1 << (WINDOW - bits) {
-                    pairs[(base | low) as usize] = first as u32 | bits << 16 | bits << 20 | 1 << 24;
+                    pairs[(base | low) as usize] = bits | (first as u32) << 8 | 8 << 24;
                     low += 1;
                 }
                 add_second(&mut pairs, &sorted, &codes, first, base);
@@ -375,11 +392,8 @@ mod built {
                 let mut low = 0;
                 while low < 1 << (WINDOW - bits) {
                     let window = base | codes[second] << (WINDOW - bits) | low;
-                    pairs[window as usize] = first as u32
-                        | (second as u32) << 8
-                        | bits << 16
-                        | first_bits << 20
-                        | 2 << 24;
+                    pairs[window as usize] =
+                        bits | (first as u32) << 8 | (second as u32) << 16 | 16 << 24;
                     low += 1;
                 }
             }

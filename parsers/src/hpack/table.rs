@@ -83,8 +83,8 @@ static STATIC_FIELDS: [FieldRef; STATIC_ENTRIES] = built::fields();
 
 /// An entry of the static table, counted from zero.
 #[inline]
-pub(super) fn static_field(index: usize) -> Option<FieldRef> {
-    STATIC_FIELDS.get(index).copied()
+pub(super) fn static_field(index: usize) -> Option<&'static FieldRef> {
+    STATIC_FIELDS.get(index)
 }
 
 /// Names and values of the static table, in order.
@@ -129,9 +129,9 @@ impl Table {
 
     /// The entry that is `age` entries older than the newest.
     #[inline]
-    pub(super) fn get(&self, age: usize) -> Option<FieldRef> {
+    pub(super) fn get(&self, age: usize) -> Option<&FieldRef> {
         let newest = self.entries.len().checked_sub(1)?;
-        self.entries.get(newest.checked_sub(age)?).copied()
+        self.entries.get(newest.checked_sub(age)?)
     }
 
     /// Newest first.

@@ -28,7 +28,6 @@ struct Message {
     stream: u32,
     promised: Option<u32>,
     role: Role,
-    findings: Findings,
 }
 
 const AFTER_ERROR: Error = Error::new(Fault::Malformed, "after-error", "RFC 9113 §5.4.1");
@@ -128,7 +127,7 @@ impl Connection {
             }
             Found::Head { consumed, head } => {
                 side.has_begun = true;
-                let fields = Head::with(side.decoder.list(), head.findings);
+                let fields = Head::new(side.decoder.list(), &side.findings);
                 Step::Event {
                     consumed,
                     event: head.into_event(fields),
@@ -570,14 +569,15 @@ impl Connection {
     }
 
     fn note_push(&mut self, direction: Direction, block: Block, promised: u32) -> Message {
-        let list = self.side(direction).decoder.list();
-        let findings = Findings::new(&list, Role::Request, true);
-        self.streams.promise(promised, findings.is_head);
+        let side = self.side(direction);
+        let findings = Findings::new(&side.decoder.list(), Role::Request, true);
+        let is_head = findings.is_head;
+        side.findings = findings;
+        self.streams.promise(promised, is_head);
         Message {
             stream: block.stream,
             promised: Some(promised),
             role: Role::Request,
-            findings,
         }
     }
 
@@ -601,11 +601,11 @@ impl Connection {
         }
         self.streams
             .handle_head(direction, stream, role, &mut findings, is_last);
+        self.side(direction).findings = findings;
         Ok(Message {
             stream,
             promised: None,
             role,
-            findings,
         })
     }
 

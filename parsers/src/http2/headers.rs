@@ -18,16 +18,17 @@ pub enum Role {
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'c> {
     list: HeaderList<'c>,
-    findings: Findings,
+    findings: &'c Findings,
 }
 
-/// What a look at the fields found; places are those in the list.
-#[derive(Debug, Clone, Copy, Default)]
+/// What a look at the fields found: where the pseudo-header fields are, and what is wrong.
+#[derive(Debug, Clone, Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent facts, not a state"
 )]
-pub(super) struct Findings {
+pub struct Findings {
+    // Places in the list.
     method: Option<u32>,
     scheme: Option<u32>,
     authority: Option<u32>,
@@ -53,13 +54,8 @@ const REQUEST: &str = "RFC 9113 §8.3.1";
 const RESPONSE: &str = "RFC 9113 §8.3.2";
 
 impl<'c> Head<'c> {
-    /// Looks at the fields of a whole header block.
-    pub fn new(list: HeaderList<'c>, role: Role, is_last: bool) -> Self {
-        let findings = Findings::new(&list, role, is_last);
-        Self { list, findings }
-    }
-
-    pub(super) fn with(list: HeaderList<'c>, findings: Findings) -> Self {
+    /// The fields of a list, with what was found in that list.
+    pub fn new(list: HeaderList<'c>, findings: &'c Findings) -> Self {
         Self { list, findings }
     }
 
@@ -188,7 +184,8 @@ pub(super) fn role_by_fields(list: &HeaderList<'_>) -> Option<Role> {
 }
 
 impl Findings {
-    pub(super) fn new(list: &HeaderList<'_>, role: Role, is_last: bool) -> Self {
+    /// Looks at the fields of a whole header block, which ends its stream or not.
+    pub fn new(list: &HeaderList<'_>, role: Role, is_last: bool) -> Self {
         let mut findings = Self {
             is_last,
             ..Self::default()
@@ -382,8 +379,9 @@ impl Findings {
         if self.protocol.is_some() && !self.is_connect && !self.has_unknown {
             self.blame(malformed("protocol-without-connect", "RFC 8441 §4"));
         }
-        let head = Head::with(*list, *self);
-        if let (Some(authority), Some(host)) = (head.value(self.authority), head.value(self.host))
+        let head = Head::new(*list, self);
+        let authorities = (head.value(self.authority), head.value(self.host));
+        if let (Some(authority), Some(host)) = authorities
             && !authority.eq_ignore_ascii_case(host)
         {
             self.blame(Error::new(
@@ -396,7 +394,7 @@ impl Findings {
 
     /// A path starts with a slash, or asks of the server as a whole.
     fn check_path(&mut self, list: &HeaderList<'_>) {
-        let head = Head::with(*list, *self);
+        let head = Head::new(*list, self);
         let (Some(path), Some(scheme)) = (head.path(), head.scheme()) else {
             return;
         };

@@ -21,7 +21,7 @@ mod upgrade;
 
 pub use connection::Connection;
 pub use frame::{Flags, Frame, FrameHeader, Kind, Priority, Scope, Settings, Violation};
-pub use headers::{Head, Role};
+pub use headers::{Findings, Head, Role};
 
 use crate::error::Error;
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::frame::Settings;
+use super::headers::Findings;
 use super::{DEFAULT_FRAME_BYTES, MAX_FRAME_BYTES};
 use crate::error::{Error, Fault};
 use crate::hpack::Decoder;
@@ -16,6 +17,8 @@ pub(super) struct Side {
     /// Pieces of a header block that has no end yet.
     pub(super) fragments: Vec<u8>,
     pub(super) block: Option<Block>,
+    /// Of the header block that was decoded last.
+    pub(super) findings: Findings,
     /// Largest payload that the other side has ever allowed, in bytes.
     pub(super) max_frame: u32,
     /// What this side announced and the other has not acknowledged, oldest first.
@@ -77,6 +80,7 @@ impl Side {
             decoder: Decoder::new(limits),
             fragments: Vec::new(),
             block: None,
+            findings: Findings::default(),
             max_frame: DEFAULT_FRAME_BYTES,
             announced: VecDeque::new(),
             is_whole: true,
