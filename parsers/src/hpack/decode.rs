@@ -2,7 +2,9 @@
 
 #![deny(clippy::arithmetic_side_effects)]
 
-use super::field::{Class, FieldRef, Marks, Span, classify, name_marks, value_marks};
+use super::field::{
+    Class, FieldRef, Marks, Span, classify, is_grpc_binary, name_marks, value_marks,
+};
 use super::table::{STATIC_ENTRIES, Table, static_field};
 use super::{DEFAULT_TABLE_BYTES, HeaderList, huffman, integer};
 use crate::error::{Error, Fault};
@@ -180,7 +182,12 @@ impl Decoder {
         };
         let (value, rest) = self.read_text(rest)?;
         let of_value = Marks::BAD_VALUE.with(Marks::UNKNOWN_VALUE);
-        let marks = value_marks(self.table.text(value));
+        let mut marks = value_marks(self.table.text(value));
+        if marks != Marks::NONE
+            && is_grpc_binary(self.table.text(field.name), self.table.text(value))
+        {
+            marks = Marks::NONE;
+        }
         field.value = value;
         field.marks = field.marks.without(of_value).with(marks);
         Ok((field, rest))

@@ -155,6 +155,12 @@ pub(super) fn value_marks(value: &[u8]) -> Marks {
     }
 }
 
+/// gRPC implementations that have agreed on it in their settings send binary metadata as it is, after
+/// a NUL, where RFC 9113 would have base64 (gRPC proposal G1).
+pub(super) fn is_grpc_binary(name: &[u8], value: &[u8]) -> bool {
+    name.ends_with(b"-bin") && value.first() == Some(&0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

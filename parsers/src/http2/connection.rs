@@ -258,31 +258,25 @@ impl Connection {
     }
 
     fn look_for_frame<'b>(&mut self, direction: Direction, bytes: &'b [u8]) -> Found<'b> {
-        let side = self.side(direction);
-        if direction == Direction::ToServer && !side.has_begun {
-            if bytes.starts_with(PREFACE) {
-                return self.begin_whole();
-            }
-            if PREFACE.starts_with(bytes) {
-                return Found::NeedMore;
-            }
+        if direction == Direction::ToServer && bytes.starts_with(PREFACE) {
+            return self.begin_whole();
         }
         let scan = resync::scan(direction, bytes, &self.limits, resync::ENOUGH);
-        if scan.is_found {
-            self.side(direction).state = State::Frame;
+        if scan.start > 0 {
+            return event(scan.start, Event::Lost);
         }
-        match (scan.start, scan.is_found) {
-            (0, false) => Found::NeedMore,
-            (0, true) => self.advance(direction, bytes).unwrap_or_else(|_broken| {
-                // What was found is no frame after all.
-                self.lose(direction);
-                event(1, Event::Lost)
-            }),
-            (start, _) => event(start, Event::Lost),
+        if !scan.is_found {
+            return Found::NeedMore;
         }
+        self.side(direction).state = State::Frame;
+        self.advance(direction, bytes).unwrap_or_else(|_broken| {
+            // What was found is no frame after all.
+            self.lose(direction);
+            event(1, Event::Lost)
+        })
     }
 
-    /// What was thought to be joined in the middle begins here.
+    /// What was thought to be joined in the middle begins here, or HTTP/1.1 was upgraded.
     fn begin_whole<'b>(&mut self) -> Found<'b> {
         let fresh = Self::new(self.limits);
         let [to_server, to_client] = fresh.sides;
@@ -342,7 +336,8 @@ impl Connection {
     fn check_order(&mut self, direction: Direction, header: FrameHeader) -> Result<(), Error> {
         let side = self.side(direction);
         let is_first = side.is_whole && !side.has_begun;
-        if is_first && (header.kind != Kind::Settings || header.flags.has(Flags::ACK)) {
+        // Some clients acknowledge before they send their own.
+        if is_first && header.kind != Kind::Settings {
             return Err(NO_SETTINGS);
         }
         match (side.block, header.kind) {

@@ -5,6 +5,7 @@
 //! chain is long without saying much. In between, more bytes are waited for, so that the answer does
 //! not depend on how the input was cut.
 
+use super::PREFACE;
 use super::frame::{Flags, Frame, FrameHeader, Kind};
 use super::headers::role_by_fields;
 use crate::Direction;
@@ -41,6 +42,10 @@ enum Verdict {
 pub(crate) fn scan(direction: Direction, bytes: &[u8], limits: &Limits, enough: u32) -> Scan {
     for start in 0..bytes.len() {
         let rest = bytes.get(start..).unwrap_or_default();
+        if direction == Direction::ToServer && is_preface(rest) {
+            let is_found = rest.len() >= PREFACE.len();
+            return Scan { start, is_found };
+        }
         if !may_start(rest) {
             continue;
         }
@@ -70,6 +75,11 @@ pub(crate) fn starts(
         Verdict::Open => None,
         Verdict::Impossible => Some(false),
     }
+}
+
+/// Whether the preface is at the front, or as much of it as there are bytes.
+fn is_preface(bytes: &[u8]) -> bool {
+    bytes.first() == PREFACE.first() && (bytes.starts_with(PREFACE) || PREFACE.starts_with(bytes))
 }
 
 /// Most places fail by their first bytes.
@@ -136,7 +146,12 @@ impl Chain<'_> {
         {
             return None;
         }
-        let longest = if header.kind == Kind::Data {
+        // The end of a text looks like a long DATA frame if zeros follow it.
+        let is_start = self.evidence == 0;
+        if is_start && header.kind == Kind::Data && header.stream >= 1 << 24 {
+            return None;
+        }
+        let longest = if header.kind == Kind::Data && !is_start {
             LARGE_FRAME_BYTES
         } else {
             USUAL_FRAME_BYTES
@@ -207,6 +222,8 @@ impl Chain<'_> {
 
     fn weigh_payload(&self, header: FrameHeader, payload: &[u8]) -> Option<u32> {
         const KNOWN_SETTINGS: u16 = 0x10;
+        /// What gRPC implementations add.
+        const GRPC_SETTING: u16 = 0xfe03;
         match Frame::read(header, payload).ok()? {
             Frame::Headers { fragment, .. } | Frame::PushPromise { fragment, .. }
                 if header.flags.has(Flags::END_HEADERS) =>
@@ -214,8 +231,9 @@ impl Chain<'_> {
                 self.weigh_block(fragment)
             }
             Frame::Settings(settings) => {
-                let is_known = settings.iter().all(|(id, _)| id <= KNOWN_SETTINGS);
-                is_known.then_some(if settings.is_empty() { 0 } else { 12 })
+                let is_known = |id| id <= KNOWN_SETTINGS || id == GRPC_SETTING;
+                let all_known = settings.iter().all(|(id, _)| is_known(id));
+                all_known.then_some(if settings.is_empty() { 0 } else { 12 })
             }
             Frame::RstStream(code) | Frame::GoAway { code, .. } => {
                 code.name().is_some().then_some(12)

@@ -299,7 +299,13 @@ fn a_host_of_another_name_is_ambiguous() {
 
 #[test]
 fn accepts_what_is_well_formed() {
-    let cases: [&Fields; 5] = [
+    let cases: [&Fields; 6] = [
+        &[
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/pkg.Service/Method"),
+            ("trace-bin", "\0\r\n\0"),
+        ],
         &[(":method", "CONNECT"), (":authority", "db:5432")],
         &[
             (":method", "CONNECT"),
@@ -517,6 +523,27 @@ fn a_middle_is_known_by_its_frames_only() {
     ] {
         assert_eq!(detect(noise), Some(Protocol::Unknown), "{:x?}", &noise[..4]);
     }
+}
+
+#[test]
+fn the_end_of_a_text_does_not_hide_the_frames_behind_it() {
+    let settings = [0, 3, 0, 0, 0, 100, 0xfe, 3, 0, 0, 0, 1];
+    let settings = frame(Frame::Settings(Settings::new(&settings)), 0, Flags::NONE);
+    let mut pair = Pair::after(Connection::mid_stream(Limits::default()));
+    let answer = pair.headers(ToClient, 1, Flags::END_STREAM, &[(":status", "200")]);
+    let text = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n";
+    let bytes = [&text[..], &settings, &answer].concat();
+    let told = pair.events(ToClient, &bytes);
+    assert_eq!(told, ["lost", "settings 2", "response 1 200 last"]);
+    let request = pair.headers(ToServer, 3, Flags::END_STREAM, GET);
+    let text = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n";
+    let bytes = [&text[..], PREFACE, &settings, &request].concat();
+    let told = pair.events(ToServer, &bytes);
+    assert_eq!(
+        told,
+        ["lost", "preface", "settings 2", "request 3 GET pod /a last"]
+    );
+    assert!(pair.connection.is_whole(ToServer));
 }
 
 #[test]
