@@ -143,3 +143,10 @@ impl Side {
         }
     }
 }
+
+impl DataLeft {
+    /// Bytes of the frame that have not come, padding included.
+    pub(super) fn bytes(self) -> u64 {
+        u64::from(self.payload) + u64::from(self.padding)
+    }
+}

@@ -3,6 +3,7 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 mod payload;
+mod write;
 
 pub use payload::{Frame, Priority, Settings};
 
