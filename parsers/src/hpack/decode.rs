@@ -90,8 +90,11 @@ impl Decoder {
     /// # Errors
     /// When the block is no HPACK. The table is out of step from then on (`COMPRESSION_ERROR`).
     pub fn decode(&mut self, block: &[u8]) -> Result<(), Error> {
+        /// More fields than usual messages have; the memory of longer lists is given back.
+        const FIELDS_KEPT: usize = 256;
         self.table.sweep();
         self.refs.clear();
+        self.refs.shrink_to(FIELDS_KEPT);
         self.list_bytes = 0;
         let mut rest = self.read_updates(block)?;
         while let Some((first, after)) = rest.split_first() {
