@@ -42,6 +42,45 @@ impl Monotonic {
     }
 }
 
+/// What time it is for whoever reads connections: now, or when a packet was captured.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Option<std::cell::Cell<u64>>);
+
+impl Clock {
+    /// The system's.
+    pub fn system() -> Self {
+        Self(None)
+    }
+
+    /// A capture's: it stands at what [`Clock::set`] said last.
+    pub fn captured() -> Self {
+        Self(Some(std::cell::Cell::new(0)))
+    }
+
+    /// Moves a captured clock; the system's goes by itself.
+    pub fn set(&self, time: Timestamp) {
+        if let Some(captured) = &self.0 {
+            captured.set(time.0);
+        }
+    }
+
+    /// The wall clock.
+    pub fn wall(&self) -> Timestamp {
+        match &self.0 {
+            Some(captured) => Timestamp(captured.get()),
+            None => Timestamp::now(),
+        }
+    }
+
+    /// For durations.
+    pub fn monotonic(&self) -> Monotonic {
+        match &self.0 {
+            Some(captured) => Monotonic(captured.get()),
+            None => Monotonic::now(),
+        }
+    }
+}
+
 /// Turns the kernel's monotonic stamps into wall-clock time. Refreshed now and then, since the
 /// wall clock may be set.
 #[derive(Debug, Clone, Copy)]

@@ -5,10 +5,8 @@
 
 use std::io::Write as _;
 
-use parsers::http1::{Header, RequestHead, ResponseHead};
-
 use crate::clock::Monotonic;
-use crate::record::{Event, Http, HttpKind, Outcome, Party, Record, Span, Text};
+use crate::record::{Event, Grpc, Http, HttpKind, Outcome, Party, Record, Span, Text};
 use crate::session::Redaction;
 
 /// A request that has no answer yet.
@@ -22,45 +20,86 @@ pub struct Exchange {
     began: Monotonic,
 }
 
+/// What is known of a request, from whatever version it came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'h> {
+    /// Method as sent.
+    pub method: &'h [u8],
+    /// `http` or `https`; empty for CONNECT, whose target is all there is.
+    pub scheme: &'h [u8],
+    /// Authority as sent; without one the server's address stands there.
+    pub authority: Option<&'h [u8]>,
+    /// Path and query; the target of CONNECT.
+    pub path: &'h [u8],
+    /// 10, 11 or 20.
+    pub version: u8,
+}
+
+/// Name and value of a header field.
+pub type Field<'h> = (&'h [u8], &'h [u8]);
+
+/// What an answer adds.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered {
+    /// Status; 0 is none.
+    pub code: u16,
+    /// How it went.
+    pub outcome: Outcome,
+    /// A response, or a report of a call that runs.
+    pub kind: HttpKind,
+    /// What is known of the gRPC call.
+    pub grpc: Option<Grpc>,
+}
+
 impl Exchange {
     /// Notes a request to `server`.
-    pub fn open(&mut self, head: &RequestHead<'_>, server: &Party, redaction: &Redaction) {
+    pub fn open<'h>(
+        &mut self,
+        asked: &Asked<'h>,
+        headers: impl Iterator<Item = Field<'h>>,
+        server: &Party,
+        redaction: &Redaction,
+        now: Monotonic,
+    ) {
         self.text.clear();
-        self.began = Monotonic::now();
-        self.version = head.version();
-        self.method = self.text.push(head.method());
+        self.began = now;
+        self.version = asked.version;
+        self.method = self.text.push(asked.method);
         let mark = self.text.mark();
-        if head.is_connect() {
-            self.text.push(head.target());
+        if asked.scheme.is_empty() {
+            self.text.push(asked.path);
         } else {
-            self.text.push(b"http://");
-            match head.authority() {
+            self.text.push(asked.scheme);
+            self.text.push(b"://");
+            match asked.authority {
                 Some(authority) if !authority.is_empty() => {
                     redaction.write_authority(&mut self.text, authority);
                 }
-                Some(_) | None => {
-                    let mut address = [0; 64];
-                    self.text.push(written(&mut address, server));
-                }
+                Some(_) | None => self.push_address(server),
             }
-            redaction.write_path(&mut self.text, head.path());
+            redaction.write_path(&mut self.text, asked.path);
         }
         self.url = self.text.since(mark);
-        self.headers = write_headers(&mut self.text, head.headers(), redaction);
+        self.headers = write_headers(&mut self.text, headers, redaction);
     }
 
-    /// Notes a request that could not be read: all that is known is whom it was for.
-    pub fn open_unreadable(&mut self, server: &Party) {
+    /// Notes a request of which only is known whom it was for: it could not be read (`?`), or it was
+    /// not seen (`unknown`).
+    pub fn open_without_head(&mut self, method: &str, version: u8, server: &Party, now: Monotonic) {
         self.text.clear();
-        self.began = Monotonic::now();
-        self.version = 11;
-        self.method = self.text.push(b"?");
+        self.began = now;
+        self.version = version;
+        self.method = self.text.push(method.as_bytes());
         self.headers = Span::default();
         let mark = self.text.mark();
         self.text.push(b"http://");
+        self.push_address(server);
+        self.url = self.text.since(mark);
+    }
+
+    fn push_address(&mut self, server: &Party) {
         let mut address = [0; 64];
         self.text.push(written(&mut address, server));
-        self.url = self.text.since(mark);
     }
 
     /// Writes the request into a record.
@@ -75,24 +114,24 @@ impl Exchange {
         });
     }
 
-    /// Writes the answer into a record; code 0 is none.
-    pub fn write_response(
-        &mut self,
+    /// Writes the answer into a record. Text that its gRPC part points into is there already.
+    #[expect(single_use_lifetimes, reason = "`impl Trait` cannot leave it out yet")]
+    pub fn write_response<'h>(
+        &self,
         record: &mut Record,
-        code: u16,
-        outcome: Outcome,
-        head: Option<&ResponseHead<'_>>,
+        answered: Answered,
+        headers: impl Iterator<Item = Field<'h>>,
         redaction: &Redaction,
+        now: Monotonic,
     ) {
-        let http = self.http(record, HttpKind::Response, outcome);
-        let headers = head.map_or_else(Span::default, |head| {
-            write_headers(&mut record.text, head.headers(), redaction)
-        });
-        let latency_ns = Monotonic::now().nanos_since(self.began);
+        let http = self.http(record, answered.kind, answered.outcome);
+        let headers = write_headers(&mut record.text, headers, redaction);
+        let latency_ns = now.nanos_since(self.began);
         record.event = Event::Http(Http {
-            code,
+            code: answered.code,
             headers,
             latency_ns,
+            grpc: answered.grpc,
             ..http
         });
     }
@@ -113,6 +152,7 @@ impl Exchange {
             latency_ns: 0,
             outcome,
             detail: Span::default(),
+            grpc: None,
         }
     }
 }
@@ -120,15 +160,15 @@ impl Exchange {
 #[expect(single_use_lifetimes, reason = "`impl Trait` cannot leave it out yet")]
 fn write_headers<'h>(
     text: &mut Text,
-    headers: impl Iterator<Item = Header<'h>>,
+    headers: impl Iterator<Item = Field<'h>>,
     redaction: &Redaction,
 ) -> Span {
     if !redaction.keeps_headers() {
         return Span::default();
     }
     let mark = text.mark();
-    for header in headers {
-        redaction.write_header(text, header.name, header.value);
+    for (name, value) in headers {
+        redaction.write_header(text, name, value);
     }
     text.since(mark)
 }

@@ -65,7 +65,7 @@ fn note(seen: &mut Seen, event: &Event<'_>) {
                 seen.body = 0;
             }
         }
-        Event::Response(_) | Event::Opaque => seen.messages.push("?".to_owned()),
+        Event::Response(_) | Event::Opaque | Event::Lost => seen.messages.push("?".to_owned()),
     }
 }
 

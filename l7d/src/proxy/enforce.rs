@@ -294,7 +294,7 @@ impl<'w> Relay<'w> {
             // After an upgrade to HTTP/2 or TLS, whoever was allowed one request could send any.
             Event::Opaque if session.hides_requests() => return Ok(Taken::Unjudged),
             Event::Body { is_last, .. } => inbox.is_in_body = !is_last,
-            Event::Opaque | Event::Response(_) => {}
+            Event::Opaque | Event::Response(_) | Event::Lost => {}
         }
         let range = start..start + consumed;
         inbox.filled.start = range.end;

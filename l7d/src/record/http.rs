@@ -24,6 +24,30 @@ pub struct Http {
     /// More about the outcome: the strict rule, the rule that came nearest; empty where nothing is
     /// to be said.
     pub detail: Span,
+    /// What is known of the gRPC call, on its response.
+    pub grpc: Option<Grpc>,
+}
+
+/// What became of a gRPC call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Grpc {
+    /// `grpc-status`; none while the call runs, and where it ended without one.
+    pub status: Option<u32>,
+    /// `grpc-message`, decoded.
+    pub message: Span,
+    /// Messages of the client.
+    pub sent: Volume,
+    /// Messages of the server.
+    pub received: Volume,
+}
+
+/// How much of something there was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Volume {
+    /// How many.
+    pub messages: u32,
+    /// Their bytes, without framing.
+    pub bytes: u64,
 }
 
 /// Request or response.
@@ -33,6 +57,8 @@ pub enum HttpKind {
     Request,
     /// From the server, or made by the proxy for a refused request.
     Response,
+    /// A report of a call that still runs.
+    Sample,
 }
 
 /// Why an exchange did not simply succeed. The names are stable: they appear in flows (extension
@@ -56,6 +82,8 @@ pub enum Outcome {
     UpstreamReset,
     /// The connection ended, or the client left, before any response.
     NoResponse,
+    /// The capture lacks the bytes that may have held the response.
+    Unseen,
 }
 
 impl Outcome {
@@ -70,6 +98,7 @@ impl Outcome {
             Self::UpstreamRefused => "upstream_refused",
             Self::UpstreamReset => "upstream_reset",
             Self::NoResponse => "no_response",
+            Self::Unseen => "unseen",
         }
     }
 }

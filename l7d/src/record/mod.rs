@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use drop_reason::DropReason;
 pub use endpoint::{Endpoint, EndpointId, IdentityNumber, Party, Service, Workload};
-pub use http::{Http, HttpKind, Outcome};
+pub use http::{Grpc, Http, HttpKind, Outcome, Volume};
 pub use ledger::{Ledger, LedgerSnapshot, Place};
 pub use provenance::{PolicyKind, PolicyRef, none as no_policies};
 pub use text::{Span, Text};

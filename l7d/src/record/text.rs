@@ -59,6 +59,18 @@ impl Text {
             .unwrap_or_default()
     }
 
+    /// Names and values of header lines (`name: value\r\n`).
+    pub fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let lines = self.0.split(|byte| *byte == b'\n');
+        lines.filter_map(|line| {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            // A pseudo-header's name begins with a colon.
+            let colon = 1 + line.get(1..)?.iter().position(|byte| *byte == b':')?;
+            let value = line.get(colon + 1..)?;
+            Some((line.get(..colon)?, value.trim_ascii()))
+        })
+    }
+
     /// Replaces the content, keeping the capacity.
     pub fn copy_from(&mut self, other: &Self) {
         self.0.clear();

@@ -1,33 +1,37 @@
 //! One connection's L7 view: bytes of both directions in, records out.
 //!
-//! The watching relay, the enforcing relay, and later the tap and replay all use it. The bytes stay
-//! the caller's: a session copies only the part of a head that came without its end.
+//! ```text
+//!   bytes, gaps ─▶ Session ─▶ detect ─▶ http1 | http2 (grpc) | opaque
+//!                                          │
+//!                              Exchange ◀──┴──▶ Messages (if anybody wants them)
+//!                                 │
+//!                              Recorder ─▶ Sink
+//! ```
+//!
+//! The watching relay, the enforcing relay and replay all use it. The bytes stay the caller's: a
+//! session copies only the part of a message that came without its end.
 
+mod http1;
+mod http2;
+mod messages;
+mod recorder;
 mod redaction;
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use parsers::http1::{Connection, Event, Reading, RequestHead, ResponseHead, Step};
-use parsers::{Direction as Way, Limits, detect};
+use parsers::detect::{self, Protocol};
+use parsers::http1::{Connection, Reading};
+use parsers::{Direction as Way, Limits, tls};
 
+pub use messages::{Http2Kind, Message, Messages};
+pub use recorder::Recorder;
 pub use redaction::Redaction;
 
-use crate::clock::{Monotonic, Timestamp};
+use crate::clock::Monotonic;
 use crate::exchange::Exchange;
-use crate::record::{
-    self, Direction, EndpointId, L4, Outcome, Party, PolicyRef, Record, Sink, Verdict,
-};
-
-/// What the sessions of one worker share: the way out of records, and memory that is used again.
-pub struct Recorder {
-    sink: Arc<dyn Sink>,
-    redaction: Redaction,
-    scratch: RefCell<Record>,
-    spare: RefCell<Vec<Exchange>>,
-}
+use crate::record::{self, Direction, EndpointId, Outcome, Party, Verdict};
+use http2::Http2;
 
 /// Who is at both ends of a connection, and whose policy it is seen under.
 #[derive(Debug, Clone)]
@@ -56,85 +60,44 @@ pub struct Session {
     recorder: Rc<Recorder>,
     ends: Ends,
     http: Connection,
+    http2: Option<Box<Http2>>,
+    /// A request that may begin HTTP/2.
+    upgrade: Option<Box<Upgrade>>,
     state: State,
-    /// Unfinished heads, to the server and to the client.
+    /// Bytes are judged elsewhere before they get here: nothing is tried out on them.
+    is_strict: bool,
+    /// Not everything was seen: the capture began late, or has a gap.
+    is_late: bool,
+    /// Unfinished messages, to the server and to the client.
     carry: [Vec<u8>; 2],
     exchanges: VecDeque<Exchange>,
     opened: Monotonic,
     bytes: [u64; 2],
+    /// More about what is not followed.
+    detail: Option<Box<str>>,
     is_finished: bool,
+}
+
+/// What HTTP/2 would begin with after an upgrade (RFC 7540 §3.2).
+struct Upgrade {
+    settings: Box<[u8]>,
+    is_head: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing has told yet what it speaks.
-    Detecting,
+    /// Nothing has told yet what it speaks; the note is what stands there if nothing does.
+    Detecting(&'static str),
     Http1,
+    Http2,
+    /// The client's first message tells whom it asks for.
+    Tls,
     /// Bytes are counted, for the reason given.
     Opaque(&'static str),
 }
 
-impl Recorder {
-    /// Records go to `sink`, redacted.
-    pub fn new(sink: Arc<dyn Sink>, redaction: Redaction) -> Self {
-        let nobody = || Party::unnamed(([0, 0, 0, 0], 0).into(), record::IdentityNumber::UNKNOWN);
-        let event = record::Event::Drop {
-            reason: record::DropReason(0),
-        };
-        let scratch = Record::new(Timestamp::default(), nobody(), nobody(), event);
-        Self {
-            sink,
-            redaction,
-            scratch: RefCell::new(scratch),
-            spare: RefCell::new(Vec::new()),
-        }
-    }
-
-    fn exchange(&self) -> Exchange {
-        self.spare.borrow_mut().pop().unwrap_or_default()
-    }
-
-    /// Keeps an exchange's memory for the next one; a few per worker are enough.
-    fn recycle(&self, exchange: Exchange) {
-        const SPARE_MAX: usize = 64;
-        let mut spare = self.spare.borrow_mut();
-        if spare.len() < SPARE_MAX && exchange.memory() < 16 << 10 {
-            spare.push(exchange);
-        }
-    }
-}
-
 /// Most blank bytes that a client may send before a request.
 const BLANK_MAX: usize = 1024;
-
-const HTTP_UPGRADE: &str = "upgrade to http/2";
-const TLS_UPGRADE: &str = "upgrade to tls";
-const UNNAMED_UPGRADE: &str = "upgrade without a name";
-const HIDING: [&str; 3] = [HTTP_UPGRADE, TLS_UPGRADE, UNNAMED_UPGRADE];
-
-/// What a connection becomes after a response that ends its HTTP.
-fn switched_to(head: &ResponseHead<'_>) -> &'static str {
-    if head.code() != 101 {
-        return "connect";
-    }
-    let fields = head
-        .headers()
-        .filter(|header| header.name.eq_ignore_ascii_case(b"upgrade"));
-    let mut note = UNNAMED_UPGRADE;
-    for protocol in fields.flat_map(|header| header.value.split(|byte| *byte == b',')) {
-        let protocol = protocol.trim_ascii().to_ascii_lowercase();
-        if protocol.starts_with(b"h2") || protocol.starts_with(b"http/") {
-            return HTTP_UPGRADE;
-        }
-        if protocol.starts_with(b"tls") {
-            return TLS_UPGRADE;
-        }
-        if !protocol.is_empty() {
-            note = "upgrade";
-        }
-    }
-    note
-}
 
 fn index(way: Way) -> usize {
     match way {
@@ -146,21 +109,35 @@ fn index(way: Way) -> usize {
 impl Session {
     /// A connection that was just opened.
     pub fn new(recorder: Rc<Recorder>, ends: Ends, limits: Limits, reading: Reading) -> Self {
-        let state = match reading {
-            Reading::Strict => State::Http1,
-            Reading::Lenient => State::Detecting,
-        };
+        let is_strict = reading == Reading::Strict;
+        let opened = recorder.clock.monotonic();
         Self {
             recorder,
             ends,
             http: Connection::new(limits, reading),
-            state,
+            http2: None,
+            upgrade: None,
+            state: if is_strict {
+                State::Http1
+            } else {
+                State::Detecting("not http")
+            },
+            is_strict,
+            is_late: false,
             carry: [Vec::new(), Vec::new()],
             exchanges: VecDeque::new(),
-            opened: Monotonic::now(),
+            opened,
             bytes: [0, 0],
+            detail: None,
             is_finished: false,
         }
+    }
+
+    /// A connection that was open before anybody looked.
+    pub fn mid_stream(recorder: Rc<Recorder>, ends: Ends, limits: Limits) -> Self {
+        let mut session = Self::new(recorder, ends, limits, Reading::Lenient);
+        session.is_late = true;
+        session
     }
 
     /// The parser, for who forwards by its events.
@@ -176,7 +153,7 @@ impl Session {
     /// Whether the connection was upgraded to something that carries requests again, in a form that
     /// is not read here: HTTP/2, TLS, or what the server did not name.
     pub fn hides_requests(&self) -> bool {
-        matches!(self.state, State::Opaque(note) if HIDING.contains(&note))
+        matches!(self.state, State::Opaque(note) if http1::HIDING.contains(&note))
     }
 
     /// Bytes of the present body that need not be looked at.
@@ -222,6 +199,26 @@ impl Session {
         }
     }
 
+    /// Bytes of that direction were not captured.
+    pub fn observe_gap(&mut self, way: Way, missing: u64) {
+        let kept = self.carry.get_mut(index(way)).map(std::mem::take);
+        self.is_late = true;
+        match self.state {
+            State::Http1 => {
+                // What was kept is part of a head, whose rest is missing.
+                let has_lost_head = kept.is_some_and(|kept| !kept.is_empty());
+                if has_lost_head {
+                    self.http.lose(way);
+                } else {
+                    self.http.handle_gap(way, missing);
+                }
+            }
+            State::Http2 => self.handle_http2_gap(way, missing),
+            State::Tls => self.state = State::Opaque("tls"),
+            State::Detecting(_) | State::Opaque(_) => {}
+        }
+    }
+
     fn keep(&mut self, way: Way, rest: Vec<u8>) {
         if let Some(carry) = self.carry.get_mut(index(way)) {
             // An idle connection holds no memory.
@@ -231,52 +228,101 @@ impl Session {
 
     /// Reads as many events as there are and gives back the bytes that are left.
     fn read<'b>(&mut self, way: Way, mut bytes: &'b [u8]) -> &'b [u8] {
-        if self.state == State::Detecting {
-            // Blank lines before a request are no protocol, however many come.
-            let blank = bytes
-                .iter()
-                .take_while(|byte| matches!(byte, b'\r' | b'\n'));
-            let detected = match blank.take(BLANK_MAX + 1).count() {
-                0..=BLANK_MAX => detect::detect(way, bytes),
-                _ => Some(detect::Protocol::Unknown),
+        loop {
+            let state = self.state;
+            bytes = match state {
+                State::Detecting(_) => {
+                    if !self.detect(way, bytes) {
+                        return bytes;
+                    }
+                    bytes
+                }
+                State::Http1 => self.read_http1(way, bytes),
+                State::Http2 => self.read_http2(way, bytes),
+                State::Tls => {
+                    self.read_hello(way, bytes);
+                    bytes
+                }
+                State::Opaque(_) => return &[],
             };
-            match detected {
-                None => return bytes,
-                Some(detect::Protocol::Http1) => self.state = State::Http1,
-                Some(detect::Protocol::Http2) => self.state = State::Opaque("http/2"),
-                Some(detect::Protocol::Tls) => self.state = State::Opaque("tls"),
-                Some(detect::Protocol::Unknown) => self.state = State::Opaque("not http"),
+            if self.state == state {
+                return bytes;
             }
         }
-        while !self.is_opaque() {
-            match self.http.step(way, bytes) {
-                Ok(Step::NeedMore) => return bytes,
-                Ok(Step::Event { consumed, event }) => {
-                    self.note(&event);
-                    bytes = bytes.get(consumed..).unwrap_or_default();
-                }
-                Err(error) => {
-                    tracing::debug!(rule = error.rule, "no longer followed");
-                    self.give_up(error.rule);
-                }
-            }
-        }
-        &[]
     }
 
-    fn note(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Request(head) => {
-                self.begin(head);
-                self.tell_request(
-                    Verdict::Forwarded,
-                    Outcome::Passed,
-                    "",
-                    &record::no_policies(),
-                );
+    /// Whether the first bytes have told what the connection speaks.
+    fn detect(&mut self, way: Way, bytes: &[u8]) -> bool {
+        let State::Detecting(note) = self.state else {
+            return true;
+        };
+        // Blank lines before a request are no protocol, however many come.
+        let blank = bytes
+            .iter()
+            .take_while(|byte| matches!(byte, b'\r' | b'\n'));
+        let detected = match blank.take(BLANK_MAX + 1).count() {
+            0..=BLANK_MAX if self.is_late => {
+                detect::detect_mid_stream(way, bytes, self.http.limits())
             }
-            Event::Response(head) => self.handle_response(head),
-            Event::Body { .. } | Event::Opaque => {}
+            0..=BLANK_MAX => detect::detect(way, bytes),
+            _ => Some(Protocol::Unknown),
+        };
+        self.state = match detected {
+            None => return false,
+            Some(Protocol::Http1) => State::Http1,
+            Some(Protocol::Http2) => {
+                let connection = if self.is_late {
+                    parsers::http2::Connection::mid_stream(*self.http.limits())
+                } else {
+                    parsers::http2::Connection::new(*self.http.limits())
+                };
+                self.http2 = Some(Box::new(Http2::new(connection, *self.http.limits())));
+                State::Http2
+            }
+            Some(Protocol::Tls) if self.is_late => State::Opaque("tls"),
+            Some(Protocol::Tls) => State::Tls,
+            // What was missed may have been the start of a message.
+            Some(Protocol::Unknown) if self.is_late => {
+                self.look_for_http1();
+                State::Http1
+            }
+            Some(Protocol::Unknown) => State::Opaque(note),
+        };
+        true
+    }
+
+    fn look_for_http1(&mut self) {
+        self.http.lose(Way::ToServer);
+        self.http.lose(Way::ToClient);
+    }
+
+    /// A tunnel begins: what is in it is read like a connection of its own.
+    fn detect_again(&mut self, note: &'static str) {
+        self.http = Connection::new(*self.http.limits(), Reading::Lenient);
+        self.state = State::Detecting(note);
+    }
+
+    /// Whom a TLS client asks for.
+    fn read_hello(&mut self, way: Way, bytes: &[u8]) {
+        if way == Way::ToClient {
+            return;
+        }
+        match tls::read_client_hello(bytes, self.http.limits()) {
+            Ok(None) => {}
+            Ok(Some(hello)) => {
+                self.detail = hello.server_name().map(|name| {
+                    let name = String::from_utf8_lossy(name);
+                    name.into_owned().into_boxed_str()
+                });
+                self.state = State::Opaque("tls");
+            }
+            Err(_error) => self.state = State::Opaque("tls"),
+        }
+    }
+
+    fn show(&self, way: Way, message: &Message<'_>) {
+        if let Some(messages) = &self.recorder.messages {
+            messages.message(&self.ends, way, message);
         }
     }
 
@@ -286,87 +332,13 @@ impl Session {
         self.carry = [Vec::new(), Vec::new()];
     }
 
-    /// Opens the exchange of a request.
-    pub fn begin(&mut self, head: &RequestHead<'_>) {
-        let mut exchange = self.recorder.exchange();
-        exchange.open(head, &self.ends.server, &self.recorder.redaction);
-        self.exchanges.push_back(exchange);
-    }
-
-    /// Opens the exchange of a request that could not be read.
-    pub fn begin_unreadable(&mut self) {
-        let mut exchange = self.recorder.exchange();
-        exchange.open_unreadable(&self.ends.server);
-        self.exchanges.push_back(exchange);
-    }
-
-    /// Records the request that was opened last.
-    pub fn tell_request(
-        &mut self,
-        verdict: Verdict,
-        outcome: Outcome,
-        detail: &str,
-        policies: &Arc<[PolicyRef]>,
-    ) {
-        let Some(exchange) = self.exchanges.back_mut() else {
-            return;
-        };
-        let record = &mut *self.recorder.scratch.borrow_mut();
-        prepare(record, &self.ends, verdict, policies);
-        record.source = self.ends.client.clone();
-        record.destination = self.ends.server.clone();
-        record.reply = Some(false);
-        exchange.write_request(record, outcome, detail);
-        self.recorder.sink.record(record);
-    }
-
-    /// Pairs a response with the oldest request and records it.
-    pub fn handle_response(&mut self, head: &ResponseHead<'_>) {
-        if head.is_interim() {
-            return;
-        }
-        self.tell_response(head.code(), Outcome::Passed, Some(head));
-        if head.is_switching() {
-            self.state = State::Opaque(switched_to(head));
-        }
-    }
-
-    /// Records the answer to the oldest request: one that came, one that was made here (a
-    /// refusal), or none (code 0).
-    pub fn tell_response(&mut self, code: u16, outcome: Outcome, head: Option<&ResponseHead<'_>>) {
-        // A response that nobody asked for (a server's 408 on an idle connection) has no request
-        // to name.
-        let Some(mut exchange) = self.exchanges.pop_front() else {
-            return;
-        };
-        let verdict = match outcome {
-            Outcome::Passed
-            | Outcome::PolicyDenied
-            | Outcome::ParseError
-            | Outcome::Limit
-            | Outcome::NotImplemented => Verdict::Forwarded,
-            Outcome::UpstreamRefused | Outcome::UpstreamReset | Outcome::NoResponse => {
-                Verdict::Error
-            }
-        };
-        {
-            let record = &mut *self.recorder.scratch.borrow_mut();
-            prepare(record, &self.ends, verdict, &record::no_policies());
-            record.source = self.ends.server.clone();
-            record.destination = self.ends.client.clone();
-            record.reply = Some(true);
-            exchange.write_response(record, code, outcome, head, &self.recorder.redaction);
-            self.recorder.sink.record(record);
-        }
-        self.recorder.recycle(exchange);
-    }
-
     /// The connection has ended: every request without an answer is told, and so is what was not
     /// HTTP, and a response that broke off. The first call counts.
     pub fn finish(&mut self, outcome: Outcome) {
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }
+        self.read_undetected();
         let unanswered = match outcome {
             Outcome::Passed | Outcome::NotImplemented => Outcome::NoResponse,
             other => other,
@@ -376,8 +348,11 @@ impl Session {
         while !self.exchanges.is_empty() {
             self.tell_response(0, unanswered, None);
         }
+        self.finish_http2(unanswered);
         let note = match (self.state, outcome) {
             (State::Opaque(note), _) => note,
+            (State::Tls, _) => "tls",
+            (State::Detecting(note), _) if self.bytes != [0, 0] && note == "connect" => note,
             (_, Outcome::UpstreamRefused) => "upstream refused",
             (_, Outcome::UpstreamReset) if is_broken_off => "upstream reset",
             _ => return,
@@ -385,39 +360,45 @@ impl Session {
         self.tell_opaque(note, outcome);
     }
 
+    /// Little was seen of a connection that began earlier: whatever whole messages there are in it
+    /// are told.
+    fn read_undetected(&mut self) {
+        if !self.is_late || !matches!(self.state, State::Detecting(_)) {
+            return;
+        }
+        self.look_for_http1();
+        self.state = State::Http1;
+        for way in [Way::ToServer, Way::ToClient] {
+            let kept = self.carry.get_mut(index(way)).map(std::mem::take);
+            let _rest = self.read(way, &kept.unwrap_or_default());
+        }
+    }
+
     fn tell_opaque(&self, note: &str, outcome: Outcome) {
-        let record = &mut *self.recorder.scratch.borrow_mut();
         let verdict = match outcome {
             Outcome::UpstreamRefused | Outcome::UpstreamReset => Verdict::Error,
             Outcome::NotImplemented => Verdict::Dropped,
             _ => Verdict::Forwarded,
         };
-        prepare(record, &self.ends, verdict, &record::no_policies());
-        record.source = self.ends.client.clone();
-        record.destination = self.ends.server.clone();
-        record.reply = Some(false);
-        let note = record.text.push(note.as_bytes());
         let [sent, received] = self.bytes;
-        let duration_ns = Monotonic::now().nanos_since(self.opened);
-        record.event = record::Event::Opaque {
-            note,
-            sent,
-            received,
-            duration_ns,
-        };
-        self.recorder.sink.record(record);
+        let duration_ns = self.recorder.clock.monotonic().nanos_since(self.opened);
+        let policies = record::no_policies();
+        self.recorder
+            .tell_asked(&self.ends, verdict, &policies, |record| {
+                let mark = record.text.mark();
+                record.text.push(note.as_bytes());
+                if let Some(detail) = &self.detail {
+                    record.text.push(b" to ");
+                    record.text.push(detail.as_bytes());
+                }
+                record.event = record::Event::Opaque {
+                    note: record.text.since(mark),
+                    sent,
+                    received,
+                    duration_ns,
+                };
+            });
     }
-}
-
-fn prepare(record: &mut Record, ends: &Ends, verdict: Verdict, policies: &Arc<[PolicyRef]>) {
-    record.time = Timestamp::now();
-    record.direction = ends.direction;
-    record.verdict = verdict;
-    record.l4 = L4::Tcp { flags: 0 };
-    record.policies = Arc::clone(policies);
-    record.interface = 0;
-    record.connection = 0;
-    record.text.clear();
 }
 
 impl Drop for Session {

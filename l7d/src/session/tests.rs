@@ -1,7 +1,7 @@
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::record::{HttpKind, IdentityNumber};
+use crate::record::{HttpKind, IdentityNumber, Record, Sink};
 
 #[derive(Default)]
 struct Lines(Mutex<Vec<String>>);

@@ -221,7 +221,7 @@ fn connections_that_become_something_else_pass() {
             &[
                 "request CONNECT api:443 passed Forwarded",
                 "response 200 CONNECT api:443 passed Forwarded",
-                "opaque connect 53 26 Forwarded",
+                "opaque tls 53 26 Forwarded",
             ],
         ),
     ]);
@@ -229,7 +229,10 @@ fn connections_that_become_something_else_pass() {
 
 #[test]
 fn other_protocols_pass() {
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    // GET / of `web` on stream 1, by the static table (RFC 7541 appendix A), and 200.
+    let asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\
+        \0\0\x08\x01\x05\0\0\0\x01\x82\x86\x84\x41\x03web";
+    let answered = b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0\0\x01\x88";
     assert_untouched(&[
         turns(
             "TLS",
@@ -238,8 +241,11 @@ fn other_protocols_pass() {
         ),
         turns(
             "HTTP/2",
-            &[(preface, b"\0\0\0\x04\0\0\0\0\0")],
-            &["opaque http/2 33 9 Forwarded"],
+            &[(asked, answered)],
+            &[
+                "request GET http://web/ passed Forwarded",
+                "response 200 GET http://web/ passed Forwarded",
+            ],
         ),
         turns(
             "bytes",

@@ -201,6 +201,7 @@ fn line(record: &Record) -> String {
             let what = match http.kind {
                 HttpKind::Request => format!("request {method} {url}"),
                 HttpKind::Response => format!("response {} {method} {url}", http.code),
+                HttpKind::Sample => format!("sample {method} {url}"),
             };
             format!("{what} {} {verdict:?} {detail}", http.outcome.as_str())
         }

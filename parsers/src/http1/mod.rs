@@ -8,6 +8,7 @@
 
 mod body;
 mod head;
+mod resync;
 mod strict;
 
 use std::collections::VecDeque;
@@ -60,6 +61,8 @@ pub enum Event<'b> {
     },
     /// Bytes of a connection that is no longer HTTP.
     Opaque,
+    /// Bytes that belong to no message that is known, after a gap.
+    Lost,
 }
 
 /// What the end of a direction meant.
@@ -97,6 +100,8 @@ enum State {
     Chunked(Chunks),
     UntilClose,
     Opaque,
+    /// The next head is looked for.
+    Lost,
     Failed,
 }
 
@@ -114,6 +119,11 @@ impl Connection {
             responses: half,
             awaiting: VecDeque::new(),
         }
+    }
+
+    /// Its limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Reads the front of `bytes`, which are the bytes of that direction not consumed yet.
@@ -136,6 +146,7 @@ impl Connection {
                 },
             )),
             State::Opaque => Ok(whole(bytes, Event::Opaque)),
+            State::Lost => Ok(self.look_for_head(direction, bytes)),
             State::Failed => Err(Error::new(Fault::Malformed, "after-error", "RFC 9112 §2.2")),
         };
         if result.is_err() {
@@ -144,12 +155,63 @@ impl Connection {
         result
     }
 
+    /// Notes that bytes of that direction will never be seen, and that the caller has dropped what it
+    /// kept of them. `true` if the next message is not known to begin anywhere: it is looked for.
+    pub fn handle_gap(&mut self, direction: Direction, missing_bytes: u64) -> bool {
+        let half = self.half(direction);
+        match half.state {
+            State::Length(left) if missing_bytes <= left => {
+                self.skip_body(direction, missing_bytes);
+                false
+            }
+            State::UntilClose | State::Opaque | State::Failed => false,
+            State::Head | State::Length(_) | State::Chunked(_) | State::Lost => {
+                half.scanned = 0;
+                half.state = State::Lost;
+                true
+            }
+        }
+    }
+
+    /// A direction whose messages cannot be read as such is looked through for the next one, as after
+    /// a gap. For who looks on only.
+    pub fn lose(&mut self, direction: Direction) {
+        let half = self.half(direction);
+        half.scanned = 0;
+        half.state = State::Lost;
+    }
+
+    fn look_for_head<'b>(&mut self, direction: Direction, bytes: &'b [u8]) -> Step<'b> {
+        let consumed = match resync::find_head(direction, bytes) {
+            resync::Find::At(0) => {
+                self.half(direction).state = State::Head;
+                if direction == Direction::ToClient && self.awaiting.len() > 1 {
+                    // How many answers were missed is not known: it most likely is the newest
+                    // request's.
+                    self.awaiting.drain(..self.awaiting.len() - 1);
+                }
+                return Step::Event {
+                    consumed: 0,
+                    event: Event::Lost,
+                };
+            }
+            resync::Find::At(start) | resync::Find::Open(start) => start,
+        };
+        if consumed == 0 {
+            return Step::NeedMore;
+        }
+        Step::Event {
+            consumed,
+            event: Event::Lost,
+        }
+    }
+
     /// Notes the end of a direction.
     pub fn handle_close(&mut self, direction: Direction) -> Close {
         let half = self.half(direction);
         match half.state {
             State::Head if half.scanned == 0 => Close::Clean,
-            State::Opaque | State::Failed => Close::Clean,
+            State::Opaque | State::Lost | State::Failed => Close::Clean,
             State::UntilClose => {
                 half.state = State::Head;
                 Close::EndsBody
@@ -166,9 +228,12 @@ impl Connection {
         };
         match half.state {
             State::Length(left) => Some(left),
-            State::Head | State::Chunked(_) | State::UntilClose | State::Opaque | State::Failed => {
-                None
-            }
+            State::Head
+            | State::Chunked(_)
+            | State::UntilClose
+            | State::Opaque
+            | State::Lost
+            | State::Failed => None,
         }
     }
 

@@ -225,3 +225,38 @@ fn nothing_is_read_after_an_error() {
     let good = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     assert_eq!(rule(c.step(Direction::ToServer, good)), "after-error");
 }
+
+#[test]
+fn a_gap_inside_a_body_of_known_length_loses_nothing_else() {
+    let mut c = connection(Reading::Lenient);
+    let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n";
+    step(&mut c, Direction::ToServer, head);
+    step(&mut c, Direction::ToServer, b"abc");
+    assert!(!c.handle_gap(Direction::ToServer, 5));
+    let (consumed, event) = step(&mut c, Direction::ToServer, b"ijGET / HTTP/1.1\r\n\r\n");
+    assert_eq!(consumed, 2);
+    assert!(matches!(event, Event::Body { is_last: true, .. }));
+}
+
+#[test]
+fn after_a_gap_the_next_message_is_looked_for() {
+    let mut c = connection(Reading::Lenient);
+    let head = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+    step(&mut c, Direction::ToServer, head);
+    step(&mut c, Direction::ToServer, head);
+    assert!(c.handle_gap(Direction::ToClient, 300));
+    let (consumed, event) = step(
+        &mut c,
+        Direction::ToClient,
+        b"rest of a body\nHTTP/1.1 204 No\r\n\r\n",
+    );
+    assert_eq!(consumed, 15);
+    assert!(matches!(event, Event::Lost));
+    let bytes = b"HTTP/1.1 204 No\r\n\r\n";
+    let (consumed, event) = step(&mut c, Direction::ToClient, bytes);
+    assert_eq!(consumed, 0);
+    assert!(matches!(event, Event::Lost));
+    let (_, event) = step(&mut c, Direction::ToClient, bytes);
+    assert!(matches!(event, Event::Response(head) if head.code() == 204));
+    assert_eq!(c.awaiting_response(), 0);
+}

@@ -36,6 +36,7 @@ fn record() -> Record {
         latency_ns: 1,
         outcome: Outcome::Passed,
         detail: text.push(b""),
+        grpc: None,
     };
     let mut record = Record::new(
         Timestamp(5),

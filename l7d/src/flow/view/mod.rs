@@ -258,6 +258,7 @@ fn layer7(record: &Record, http: &Http) -> Layer7 {
         r#type: match http.kind {
             HttpKind::Request => L7FlowType::Request,
             HttpKind::Response => L7FlowType::Response,
+            HttpKind::Sample => L7FlowType::Sample,
         }
         .into(),
         latency_ns: http.latency_ns,
@@ -340,21 +341,12 @@ fn policy(policy: &PolicyRef) -> pb::Policy {
 fn extensions(record: &Record) -> Option<Any> {
     let mut fields: Vec<(&str, String)> = Vec::new();
     match &record.event {
-        Event::Http(http) if http.outcome != Outcome::Passed => {
-            fields.push(("outcome", http.outcome.as_str().to_owned()));
-            let detail = String::from_utf8_lossy(record.text(http.detail)).into_owned();
-            if !detail.is_empty() {
-                fields.push(("detail", detail));
-            }
-        }
+        Event::Http(http) => of_http(record, http, &mut fields),
         Event::Trace { packets, bytes, .. } => {
             fields.push(("packets", packets.to_string()));
             fields.push(("bytes", bytes.to_string()));
         }
-        Event::Http(_)
-        | Event::Drop { .. }
-        | Event::PolicyVerdict { .. }
-        | Event::Opaque { .. } => {}
+        Event::Drop { .. } | Event::PolicyVerdict { .. } | Event::Opaque { .. } => {}
     }
     if let Some(policy) = record
         .policies
@@ -377,6 +369,29 @@ fn extensions(record: &Record) -> Option<Any> {
         type_url: "type.googleapis.com/google.protobuf.Struct".to_owned(),
         value: Struct { fields }.encode_to_vec().into(),
     })
+}
+
+fn of_http(record: &Record, http: &Http, fields: &mut Vec<(&str, String)>) {
+    let text = |span| String::from_utf8_lossy(record.text(span)).into_owned();
+    if http.outcome != Outcome::Passed {
+        fields.push(("outcome", http.outcome.as_str().to_owned()));
+    }
+    let detail = text(http.detail);
+    if !detail.is_empty() {
+        fields.push(("detail", detail));
+    }
+    let Some(grpc) = &http.grpc else { return };
+    if let Some(status) = grpc.status {
+        fields.push(("grpc_status", status.to_string()));
+    }
+    let message = text(grpc.message);
+    if !message.is_empty() {
+        fields.push(("grpc_message", message));
+    }
+    for (name, volume) in [("sent", grpc.sent), ("received", grpc.received)] {
+        let told = format!("{} messages, {} bytes", volume.messages, volume.bytes);
+        fields.push((name, told));
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ fn of_http(record: &Record, http: &Http) -> String {
     let protocol = protocol(http.version);
     let millis = http.latency_ns / 1_000_000;
     match (http.kind, http.outcome) {
+        (HttpKind::Sample, _) => format!("{protocol} running for {millis}ms ({method} {url})"),
         (HttpKind::Request, Outcome::Passed | Outcome::PolicyDenied) => {
             format!("{protocol} {method} {url}")
         }

@@ -46,6 +46,7 @@ fn a_denied_request_names_its_policy_and_what_differed() {
         latency_ns: 0,
         outcome: Outcome::PolicyDenied,
         detail: text.push(b"method POST is not GET"),
+        grpc: None,
     };
     let mut record = Record::new(
         Timestamp(1_000_000_001),

@@ -1,0 +1,122 @@
+//! What sessions share: the way out of records, the clock, and memory that is used again.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::messages::Messages;
+use super::{Ends, Redaction};
+use crate::clock::{Clock, Timestamp};
+use crate::exchange::Exchange;
+use crate::record::{self, L4, Party, PolicyRef, Record, Sink, Verdict};
+
+/// What the sessions of one worker share.
+pub struct Recorder {
+    sink: Arc<dyn Sink>,
+    pub(super) redaction: Redaction,
+    pub(super) clock: Clock,
+    pub(super) messages: Option<Box<dyn Messages>>,
+    scratch: RefCell<Record>,
+    spare: RefCell<Vec<Exchange>>,
+}
+
+impl Recorder {
+    /// Records go to `sink`, redacted, with the time of the system.
+    pub fn new(sink: Arc<dyn Sink>, redaction: Redaction) -> Self {
+        let nobody = || Party::unnamed(([0, 0, 0, 0], 0).into(), record::IdentityNumber::UNKNOWN);
+        let event = record::Event::Drop {
+            reason: record::DropReason(0),
+        };
+        let scratch = Record::new(Timestamp::default(), nobody(), nobody(), event);
+        Self {
+            sink,
+            redaction,
+            clock: Clock::system(),
+            messages: None,
+            scratch: RefCell::new(scratch),
+            spare: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// The same with the time of a capture.
+    pub fn replaying(sink: Arc<dyn Sink>, redaction: Redaction) -> Self {
+        Self {
+            clock: Clock::captured(),
+            ..Self::new(sink, redaction)
+        }
+    }
+
+    /// Shows every message to `messages` as well.
+    #[must_use]
+    pub fn with_messages(mut self, messages: Box<dyn Messages>) -> Self {
+        self.messages = Some(messages);
+        self
+    }
+
+    /// The clock of all sessions.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(super) fn exchange(&self) -> Exchange {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Keeps an exchange's memory for the next one; a few per worker are enough.
+    pub(super) fn recycle(&self, exchange: Exchange) {
+        const SPARE_MAX: usize = 64;
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_MAX && exchange.memory() < 16 << 10 {
+            spare.push(exchange);
+        }
+    }
+
+    /// Records what `write` writes about what the client asked.
+    pub(super) fn tell_asked(
+        &self,
+        ends: &Ends,
+        verdict: Verdict,
+        policies: &Arc<[PolicyRef]>,
+        write: impl FnOnce(&mut Record),
+    ) {
+        let record = &mut *self.scratch.borrow_mut();
+        self.prepare(record, ends, verdict, policies);
+        record.source.clone_from(&ends.client);
+        record.destination.clone_from(&ends.server);
+        record.reply = Some(false);
+        write(record);
+        self.sink.record(record);
+    }
+
+    /// Records what `write` writes about what the server answered.
+    pub(super) fn tell_answered(
+        &self,
+        ends: &Ends,
+        verdict: Verdict,
+        write: impl FnOnce(&mut Record),
+    ) {
+        let record = &mut *self.scratch.borrow_mut();
+        self.prepare(record, ends, verdict, &record::no_policies());
+        record.source.clone_from(&ends.server);
+        record.destination.clone_from(&ends.client);
+        record.reply = Some(true);
+        write(record);
+        self.sink.record(record);
+    }
+
+    fn prepare(
+        &self,
+        record: &mut Record,
+        ends: &Ends,
+        verdict: Verdict,
+        policies: &Arc<[PolicyRef]>,
+    ) {
+        record.time = self.clock.wall();
+        record.direction = ends.direction;
+        record.verdict = verdict;
+        record.l4 = L4::Tcp { flags: 0 };
+        record.policies = Arc::clone(policies);
+        record.interface = 0;
+        record.connection = 0;
+        record.text.clear();
+    }
+}
