@@ -8,7 +8,7 @@
 //! | 4 | [`cli`], [`agent`] |
 //! | 3 | [`server`], [`mod@print`] |
 //! | 2 | [`flow`] |
-//! | 1 | [`datapath`], [`proxy`], [`session`], [`exchange`], [`identity`], [`policy`], [`host`] |
+//! | 1 | [`datapath`], [`proxy`], [`replay`], [`session`], [`exchange`], [`identity`], [`policy`], [`host`] |
 //! | 0 | [`record`], [`clock`], [`config`] |
 
 pub mod agent;
@@ -24,5 +24,6 @@ pub mod policy;
 pub mod print;
 pub mod proxy;
 pub mod record;
+pub mod replay;
 pub mod server;
 pub mod session;

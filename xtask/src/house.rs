@@ -7,7 +7,7 @@ use anyhow::bail;
 use crate::run::workspace;
 
 /// Modules of `l7d` by layer; imports point sideways or down.
-const LAYERS: [(&str, usize); 15] = [
+const LAYERS: [(&str, usize); 16] = [
     ("cli", 4),
     ("agent", 4),
     ("server", 3),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, usize); 15] = [
     ("flow", 2),
     ("datapath", 1),
     ("proxy", 1),
+    ("replay", 1),
     ("session", 1),
     ("exchange", 1),
     ("identity", 1),

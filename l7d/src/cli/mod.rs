@@ -10,6 +10,7 @@ pub mod failure;
 pub mod list;
 pub mod matcher;
 pub mod observe;
+pub mod replay;
 pub mod server;
 pub mod status;
 mod suggest;
@@ -59,6 +60,8 @@ pub struct Cli {
 pub enum Command {
     /// Watch flows: who talked to whom, how, and what became of it
     Observe(Box<observe::Observe>),
+    /// Show what is in a capture, as if it happened now
+    Replay(Box<replay::ReplayArgs>),
     /// Show whether a server is well and what it holds
     Status(Box<status::StatusArgs>),
     /// List nodes or namespaces
@@ -106,6 +109,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn execute(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Observe(args) => block_on(observe::run(args, cli.debug)),
+        Command::Replay(args) => replay::run(args),
         Command::Status(args) => block_on(status::run(args)),
         Command::List(args) => block_on(list::run(args)),
         Command::Watch(args) => block_on(watch::run(args)),

@@ -20,6 +20,7 @@ mod drops;
 pub mod events;
 pub mod json;
 pub mod list;
+mod messages;
 pub mod status;
 pub mod style;
 pub mod table;
@@ -30,6 +31,7 @@ use std::io::{self, Write};
 use proto::observer::get_flows_response::ResponseTypes;
 use proto::observer::{GetAgentEventsResponse, GetDebugEventsResponse, GetFlowsResponse};
 
+pub use messages::MessageLines;
 pub use style::{Form, Style, TimeFormat};
 
 /// Writes responses to one place in one form; node statuses of the text forms go to a second one.

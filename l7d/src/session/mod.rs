@@ -106,6 +106,23 @@ fn index(way: Way) -> usize {
     }
 }
 
+fn opposite(way: Way) -> Way {
+    match way {
+        Way::ToServer => Way::ToClient,
+        Way::ToClient => Way::ToServer,
+    }
+}
+
+/// Whether bytes begin like the first frame of an HTTP/2 server (RFC 9113 §3.4, §6.5), of at most 42
+/// settings.
+fn may_be_settings(bytes: &[u8]) -> bool {
+    const HEAD: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let fits = |(index, (byte, expected)): (usize, (&u8, &u8))| {
+        byte == expected || (index == 2 && byte % 6 == 0)
+    };
+    bytes.iter().zip(&HEAD).enumerate().all(fits)
+}
+
 impl Session {
     /// A connection that was just opened.
     pub fn new(recorder: Rc<Recorder>, ends: Ends, limits: Limits, reading: Reading) -> Self {
@@ -184,6 +201,16 @@ impl Session {
         if self.is_opaque() {
             return;
         }
+        let was_detecting = matches!(self.state, State::Detecting(_));
+        self.read_on(way, bytes);
+        if was_detecting && !matches!(self.state, State::Detecting(_)) {
+            // What the other side had said can be read now.
+            self.read_on(opposite(way), &[]);
+        }
+    }
+
+    /// Reads what was kept together with what came.
+    fn read_on(&mut self, way: Way, bytes: &[u8]) {
         let Some(carry) = self.carry.get_mut(index(way)).map(std::mem::take) else {
             return;
         };
@@ -285,6 +312,10 @@ impl Session {
             Some(Protocol::Unknown) if self.is_late => {
                 self.look_for_http1();
                 State::Http1
+            }
+            // A server may send its settings before the client has said what it speaks.
+            Some(Protocol::Unknown) if way == Way::ToClient && may_be_settings(bytes) => {
+                return false;
             }
             Some(Protocol::Unknown) => State::Opaque(note),
         };

@@ -146,6 +146,16 @@ impl<'b> ResponseHead<'b> {
         self.code
     }
 
+    /// What stands behind the code; not to be acted upon (RFC 9112 §4).
+    pub fn reason(&self) -> &'b [u8] {
+        let line = self.bytes.split(|byte| *byte == b'\n').next();
+        let line = line.unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        line.splitn(3, |byte| *byte == b' ')
+            .nth(2)
+            .unwrap_or_default()
+    }
+
     /// 10 or 11.
     pub fn version(&self) -> u8 {
         self.version

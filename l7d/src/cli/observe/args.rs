@@ -233,6 +233,8 @@ pub enum Output {
     /// Aligned columns
     #[value(alias = "tab")]
     Table,
+    /// Of captures only: every message as it was parsed, one JSON object per line
+    Messages,
 }
 
 impl Output {
@@ -241,7 +243,7 @@ impl Output {
         match self {
             Self::Compact => Form::Compact,
             Self::Dict => Form::Dict,
-            Self::Json | Self::Jsonpb => Form::Json,
+            Self::Json | Self::Jsonpb | Self::Messages => Form::Json,
             Self::Table => Form::Table,
         }
     }
@@ -254,6 +256,7 @@ impl Output {
             Self::Json => "json",
             Self::Jsonpb => "jsonpb",
             Self::Table => "table",
+            Self::Messages => "messages",
         }
     }
 }

@@ -115,7 +115,7 @@ fn parse(line: &[u8]) -> Result<GetFlowsResponse, serde_json::Error> {
 }
 
 /// What of the file is printed: everything that passes, the first, or the last of it.
-struct Selection<'r> {
+pub(in crate::cli) struct Selection<'r> {
     request: &'r GetFlowsRequest,
     matcher: &'r Matcher,
     seen: u64,
@@ -124,7 +124,7 @@ struct Selection<'r> {
 }
 
 impl<'r> Selection<'r> {
-    fn new(request: &'r GetFlowsRequest, matcher: &'r Matcher) -> Self {
+    pub(in crate::cli) fn new(request: &'r GetFlowsRequest, matcher: &'r Matcher) -> Self {
         Self {
             request,
             matcher,
@@ -134,7 +134,7 @@ impl<'r> Selection<'r> {
     }
 
     /// Takes a response; true if no further one can be selected.
-    fn take<W: Write, E: Write>(
+    pub(in crate::cli) fn take<W: Write, E: Write>(
         &mut self,
         response: GetFlowsResponse,
         printer: &mut Printer<W, E>,
@@ -179,7 +179,10 @@ impl<'r> Selection<'r> {
         }
     }
 
-    fn finish<W: Write, E: Write>(self, printer: &mut Printer<W, E>) -> Result<(), Failure> {
+    pub(in crate::cli) fn finish<W: Write, E: Write>(
+        self,
+        printer: &mut Printer<W, E>,
+    ) -> Result<(), Failure> {
         for response in &self.kept {
             printer.flows(response)?;
         }

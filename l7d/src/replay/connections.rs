@@ -1,0 +1,143 @@
+//! Open connections of a capture, bounded in number.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use parsers::Direction as Way;
+use parsers::reassembly::{Reassembly, ReassemblyLimits};
+
+use super::summary::Summary;
+use crate::clock::Timestamp;
+use crate::record::Outcome;
+use crate::session::Session;
+
+/// Most connections followed at a time; the one that was quiet longest goes first.
+const CONNECTIONS_MAX: usize = 1 << 17;
+/// A connection that has ended is remembered for its late segments.
+const GRACE_NS: u64 = 30_000_000_000;
+/// How often the table is looked through, in packets.
+const SWEEP_PACKETS: u32 = 1 << 14;
+
+/// Both ends, the same whoever sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key(SocketAddr, SocketAddr);
+
+impl Key {
+    pub(super) fn new(from: SocketAddr, to: SocketAddr) -> Self {
+        Self(from.min(to), from.max(to))
+    }
+}
+
+/// One connection.
+pub(super) struct Connection {
+    client: SocketAddr,
+    pub(super) reassembly: Reassembly,
+    pub(super) session: Session,
+    last: Timestamp,
+}
+
+impl Connection {
+    pub(super) fn new(client: SocketAddr, limits: ReassemblyLimits, session: Session) -> Self {
+        Self {
+            client,
+            reassembly: Reassembly::new(limits),
+            session,
+            last: Timestamp::default(),
+        }
+    }
+
+    /// Which way a segment from there goes.
+    pub(super) fn way(&self, from: SocketAddr) -> Way {
+        if from == self.client {
+            Way::ToServer
+        } else {
+            Way::ToClient
+        }
+    }
+
+    fn end(mut self, summary: &mut Summary) {
+        let Self {
+            reassembly,
+            session,
+            ..
+        } = &mut self;
+        reassembly.close(&mut |way, piece| super::pass_on(session, summary, way, piece));
+        session.finish(Outcome::Passed);
+    }
+}
+
+/// Open connections.
+#[derive(Default)]
+pub(super) struct Connections {
+    open: HashMap<Key, Connection, ahash::RandomState>,
+    until_sweep: u32,
+    evicted: u64,
+}
+
+impl Connections {
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.open.contains_key(key)
+    }
+
+    pub(super) fn look(&self, key: &Key) -> Option<&Connection> {
+        self.open.get(key)
+    }
+
+    pub(super) fn touch(&mut self, key: &Key, time: Timestamp) -> Option<&mut Connection> {
+        let connection = self.open.get_mut(key)?;
+        connection.last = time;
+        Some(connection)
+    }
+
+    pub(super) fn insert(&mut self, key: Key, connection: Connection, time: Timestamp) {
+        if self.open.len() >= CONNECTIONS_MAX {
+            self.until_sweep = 0;
+            self.sweep(time);
+        }
+        self.open.insert(key, connection);
+    }
+
+    pub(super) fn remove(&mut self, key: &Key, summary: &mut Summary) {
+        if let Some(connection) = self.open.remove(key) {
+            connection.end(summary);
+        }
+    }
+
+    /// Connections that were given up since there were too many.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Now and then, forgets connections that are over, and where there are too many, the eighth that
+    /// was quiet longest.
+    pub(super) fn sweep(&mut self, now: Timestamp) {
+        if self.until_sweep > 0 {
+            self.until_sweep -= 1;
+            return;
+        }
+        self.until_sweep = SWEEP_PACKETS;
+        self.open.retain(|_, connection| {
+            let is_quiet = now.0.saturating_sub(connection.last.0) > GRACE_NS;
+            !(is_quiet && connection.reassembly.is_over())
+        });
+        if self.open.len() < CONNECTIONS_MAX {
+            return;
+        }
+        let mut times: Vec<u64> = self.open.values().map(|open| open.last.0).collect();
+        let eighth = times.len() / 8;
+        let (_, limit, _) = times.select_nth_unstable(eighth);
+        let limit = *limit;
+        let before = self.open.len();
+        self.open.retain(|_, connection| connection.last.0 > limit);
+        self.evicted += u64::try_from(before - self.open.len()).unwrap_or_default();
+    }
+
+    /// Ends all, in an order that does not depend on chance.
+    pub(super) fn end_all(&mut self, summary: &mut Summary) {
+        let mut open: Vec<(Key, Connection)> = self.open.drain().collect();
+        open.sort_by_key(|(key, connection)| (connection.last, key.0, key.1));
+        for (_, connection) in open {
+            connection.end(summary);
+        }
+    }
+}

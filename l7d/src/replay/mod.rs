@@ -1,0 +1,250 @@
+//! A capture → records, by the same sessions that read live connections.
+//!
+//! ```text
+//!   packets ─▶ frames ─▶ connection (key, direction, reassembly) ─▶ Session ─▶ records
+//!                 └────▶ what the packets themselves tell (trace)  ───────────▶ records
+//! ```
+//!
+//! Time is the capture's. Nothing is guessed: what was not captured is told as a gap, and a message
+//! whose start is missing is not made up.
+
+mod connections;
+mod orientation;
+mod summary;
+mod trace;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use parsers::packet::{FragmentLimits, Frames, Packet, Tcp, TcpFlags, Transport};
+use parsers::reassembly::{Piece, ReassemblyLimits};
+use parsers::{Direction as Way, Limits};
+
+pub use summary::Summary;
+
+use crate::clock::Timestamp;
+use crate::identity::Identities;
+use crate::record::{Direction, EndpointId, Outcome, Party, Sink};
+use crate::session::{Ends, Recorder, Session};
+use connections::{Connection, Connections, Key};
+use trace::Tracer;
+
+/// Bounds of a replay.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// Of parsers.
+    pub parsers: Limits,
+    /// Of each connection's segments.
+    pub reassembly: ReassemblyLimits,
+    /// Of fragments.
+    pub fragments: FragmentLimits,
+}
+
+/// A capture being replayed.
+pub struct Replay {
+    frames: Frames,
+    streams: Streams,
+}
+
+/// Everything behind the frames.
+struct Streams {
+    settings: Settings,
+    connections: Connections,
+    tracer: Tracer,
+    recorder: Rc<Recorder>,
+    identities: Identities,
+    summary: Summary,
+}
+
+/// A packet of a capture.
+#[derive(Debug, Clone, Copy)]
+pub struct Captured<'b> {
+    /// When it was captured.
+    pub time: Timestamp,
+    /// What its bytes begin with.
+    pub link_type: u32,
+    /// Its bytes.
+    pub data: &'b [u8],
+}
+
+impl Replay {
+    /// Nothing seen yet. Records of messages go the recorder's way, those of packets to `sink`.
+    pub fn new(
+        settings: Settings,
+        recorder: Rc<Recorder>,
+        sink: Arc<dyn Sink>,
+        identities: Identities,
+    ) -> Self {
+        Self {
+            frames: Frames::new(settings.fragments),
+            streams: Streams {
+                settings,
+                connections: Connections::default(),
+                tracer: Tracer::new(sink),
+                recorder,
+                identities,
+                summary: Summary::default(),
+            },
+        }
+    }
+
+    /// Takes the next packet.
+    pub fn handle_packet(&mut self, captured: &Captured<'_>) {
+        let Self { frames, streams } = self;
+        streams.summary.count_packet(captured);
+        streams.recorder.clock().set(captured.time);
+        match frames.read(captured.link_type, captured.data, captured.time.0) {
+            Ok(Some(packet)) => streams.take(&packet, captured),
+            Ok(None) => streams.summary.count_without_ip(captured.link_type),
+            Err(error) => streams.summary.count_unreadable(error.rule),
+        }
+    }
+
+    /// No more packets come: what waits is handed out, and every connection ends.
+    pub fn finish(&mut self) {
+        let Self { frames, streams } = self;
+        streams.connections.end_all(&mut streams.summary);
+        streams.summary.lost_datagrams = frames.lost_datagrams();
+    }
+
+    /// What was seen so far.
+    pub fn summary(&self) -> &Summary {
+        &self.streams.summary
+    }
+}
+
+impl Streams {
+    fn take(&mut self, packet: &Packet<'_>, captured: &Captured<'_>) {
+        if let Transport::Tcp(tcp) = &packet.transport {
+            self.take_segment(packet, tcp, captured.time);
+        }
+        let ends = self.ends(packet);
+        self.tracer.handle(captured, packet, &ends);
+        let before = self.connections.evicted();
+        self.connections.sweep(captured.time);
+        self.summary.evicted += self.connections.evicted() - before;
+    }
+
+    /// Both ends as the packet has them: who sent it, and who is to get it.
+    fn ends(&self, packet: &Packet<'_>) -> (Party, Party) {
+        let (from, to) = match &packet.transport {
+            Transport::Tcp(tcp) => (tcp.source_port, tcp.destination_port),
+            Transport::Udp(udp) => (udp.source_port, udp.destination_port),
+            Transport::Sctp(sctp) => (sctp.source_port, sctp.destination_port),
+            Transport::Icmp { .. } | Transport::IcmpV6 { .. } | Transport::Other(_) => (0, 0),
+        };
+        let party = |ip, port| self.identities.party(SocketAddr::new(ip, port));
+        (party(packet.source, from), party(packet.destination, to))
+    }
+
+    fn take_segment(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>, time: Timestamp) {
+        let from = SocketAddr::new(packet.source, tcp.source_port);
+        let to = SocketAddr::new(packet.destination, tcp.destination_port);
+        let key = Key::new(from, to);
+        self.end_former(&key, from, tcp);
+        if !self.connections.has(&key) {
+            let Some(connection) = self.open(from, to, tcp) else {
+                return;
+            };
+            self.summary.connections += 1;
+            self.connections.insert(key, connection, time);
+        }
+        let Some(connection) = self.connections.touch(&key, time) else {
+            return;
+        };
+        let way = connection.way(from);
+        let Connection {
+            reassembly,
+            session,
+            ..
+        } = connection;
+        let summary = &mut self.summary;
+        let conflicts = reassembly.conflicts();
+        reassembly.handle_segment(way, tcp, &mut |way, piece| {
+            pass_on(session, summary, way, piece);
+        });
+        summary.conflicts += reassembly.conflicts() - conflicts;
+        if tcp.flags.has(TcpFlags::RST) {
+            let outcome = match way {
+                Way::ToClient => Outcome::UpstreamReset,
+                Way::ToServer => Outcome::NoResponse,
+            };
+            session.finish(outcome);
+        } else if reassembly.is_over() {
+            session.finish(Outcome::Passed);
+        }
+    }
+
+    /// A new connection between the same ends ends the former one.
+    fn end_former(&mut self, key: &Key, from: SocketAddr, tcp: &Tcp<'_>) {
+        let is_first = tcp.flags.has(TcpFlags::SYN) && !tcp.flags.has(TcpFlags::ACK);
+        if !is_first {
+            return;
+        }
+        let is_another = self.connections.look(key).is_some_and(|connection| {
+            let way = connection.way(from);
+            way == Way::ToClient || connection.reassembly.is_another(way, tcp)
+        });
+        if is_another {
+            self.connections.remove(key, &mut self.summary);
+        }
+    }
+
+    /// A connection begins with its first segment, or, where that was not captured, with its first
+    /// bytes: nothing can be told of acknowledgements alone.
+    fn open(&self, from: SocketAddr, to: SocketAddr, tcp: &Tcp<'_>) -> Option<Connection> {
+        let is_first = tcp.flags.has(TcpFlags::SYN);
+        if !is_first && tcp.payload.is_empty() && tcp.missing == 0 {
+            return None;
+        }
+        let is_from_client = orientation::is_from_client(tcp);
+        let (client, server) = if is_from_client {
+            (from, to)
+        } else {
+            (to, from)
+        };
+        let ends = self.ends_of(client, server);
+        let recorder = Rc::clone(&self.recorder);
+        let limits = self.settings.parsers;
+        let session = if is_first {
+            let reading = parsers::http1::Reading::Lenient;
+            Session::new(recorder, ends, limits, reading)
+        } else {
+            Session::mid_stream(recorder, ends, limits)
+        };
+        let reassembly = self.settings.reassembly;
+        Some(Connection::new(client, reassembly, session))
+    }
+
+    fn ends_of(&self, client: SocketAddr, server: SocketAddr) -> Ends {
+        let client = self.identities.party(client);
+        let server = self.identities.party(server);
+        let is_local = |party: &Party| {
+            let endpoint = party.endpoint.as_ref();
+            endpoint.is_some_and(|endpoint| endpoint.id != EndpointId(0))
+        };
+        let direction = match (is_local(&client), is_local(&server)) {
+            (_, true) => Direction::Ingress,
+            (true, false) => Direction::Egress,
+            (false, false) => Direction::Unknown,
+        };
+        Ends {
+            client,
+            server,
+            direction,
+        }
+    }
+}
+
+/// Shows reassembled bytes to their session.
+fn pass_on(session: &mut Session, summary: &mut Summary, way: Way, piece: Piece<'_>) {
+    match piece {
+        Piece::Bytes(bytes) => session.observe(way, bytes),
+        Piece::Gap(missing) => {
+            summary.count_gap(missing);
+            session.observe_gap(way, missing);
+        }
+        Piece::End => {}
+    }
+}

@@ -1,0 +1,133 @@
+//! What packets tell by themselves: connections that begin, answer and end.
+//!
+//! One record for the first packet of each direction, and for each TCP flag that is seen for the
+//! first time, as Cilium's medium aggregation has it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parsers::packet::{Packet, TcpFlags, Transport};
+
+use super::Captured;
+use super::connections::Key;
+use crate::record::{ConnState, Event, L4, Party, Record, Sink, TracePoint};
+
+/// Flows remembered; beyond, the table starts anew, and a running connection is told once more.
+const FLOWS_MAX: usize = 1 << 18;
+/// Flags whose first sight is told.
+const TELLING: u8 = TcpFlags::FIN.0 | TcpFlags::SYN.0 | TcpFlags::RST.0;
+
+/// Remembers what was told.
+pub(super) struct Tracer {
+    sink: Arc<dyn Sink>,
+    flows: HashMap<(Key, u8), Flow, ahash::RandomState>,
+    scratch: Option<Record>,
+}
+
+struct Flow {
+    /// Who sent its first packet.
+    first: SocketAddr,
+    /// Flags told, of the first sender and of the other.
+    told: [Option<u8>; 2],
+    packets: [u64; 2],
+    bytes: [u64; 2],
+}
+
+impl Tracer {
+    pub(super) fn new(sink: Arc<dyn Sink>) -> Self {
+        Self {
+            sink,
+            flows: HashMap::default(),
+            scratch: None,
+        }
+    }
+
+    /// Takes a packet between these two.
+    pub(super) fn handle(
+        &mut self,
+        captured: &Captured<'_>,
+        packet: &Packet<'_>,
+        (source, destination): &(Party, Party),
+    ) {
+        let l4 = l4(&packet.transport);
+        let key = (Key::new(source.addr, destination.addr), l4.protocol());
+        if self.flows.len() >= FLOWS_MAX && !self.flows.contains_key(&key) {
+            self.flows.clear();
+        }
+        let flow = self.flows.entry(key).or_insert_with(|| Flow {
+            first: source.addr,
+            told: [None, None],
+            packets: [0, 0],
+            bytes: [0, 0],
+        });
+        let is_reply = flow.first != source.addr;
+        let Some((packets, bytes)) = flow.take(is_reply, captured.data.len(), l4) else {
+            return;
+        };
+        let state = match (is_reply, packets) {
+            (true, _) => ConnState::Reply,
+            (false, 1) => ConnState::New,
+            (false, _) => ConnState::Established,
+        };
+        let event = Event::Trace {
+            point: TracePoint::FromNetwork,
+            state,
+            packets,
+            bytes,
+        };
+        let record = self.scratch.get_or_insert_with(|| {
+            Record::new(
+                captured.time,
+                source.clone(),
+                destination.clone(),
+                event.clone(),
+            )
+        });
+        record.time = captured.time;
+        record.source.clone_from(source);
+        record.destination.clone_from(destination);
+        record.event = event;
+        record.l4 = l4;
+        record.reply = Some(is_reply);
+        self.sink.record(record);
+    }
+}
+
+impl Flow {
+    /// Counts a packet; gives the counters when it is to be told.
+    fn take(&mut self, is_reply: bool, bytes: usize, l4: L4) -> Option<(u64, u64)> {
+        let side = usize::from(is_reply);
+        let (told, packets, total) = (
+            self.told.get_mut(side)?,
+            self.packets.get_mut(side)?,
+            self.bytes.get_mut(side)?,
+        );
+        *packets += 1;
+        *total += bytes as u64;
+        let flags = match l4 {
+            L4::Tcp { flags } => flags & TELLING,
+            _ => 0,
+        };
+        let is_news = told.is_none_or(|told| flags & !told != 0);
+        *told = Some(told.unwrap_or(0) | flags);
+        is_news.then_some((*packets, *total))
+    }
+}
+
+fn l4(transport: &Transport<'_>) -> L4 {
+    match transport {
+        Transport::Tcp(tcp) => L4::Tcp { flags: tcp.flags.0 },
+        Transport::Udp(_) => L4::Udp,
+        Transport::Sctp(_) => L4::Sctp,
+        Transport::Icmp { kind, code } => L4::Icmp4 {
+            kind: *kind,
+            code: *code,
+        },
+        Transport::IcmpV6 { kind, code } => L4::Icmp6 {
+            kind: *kind,
+            code: *code,
+        },
+        Transport::Other(protocol) => L4::Other(*protocol),
+    }
+}
