@@ -55,6 +55,7 @@ fn explains_itself() {
         (vec!["--help"], "help.txt"),
         (vec!["observe", "-h"], "help-observe-short.txt"),
         (vec!["observe", "--help"], "help-observe.txt"),
+        (vec!["replay", "--help"], "help-replay.txt"),
         (vec!["status", "--help"], "help-status.txt"),
         (vec!["list", "nodes", "--help"], "help-list-nodes.txt"),
         (vec!["agent", "--help"], "help-agent.txt"),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use capture::{Merge, Reader};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp as Now;
 use parking_lot::Mutex;
 use proto::observer::GetFlowsResponse;
@@ -14,14 +14,14 @@ use proto::observer::get_flows_response::ResponseTypes;
 
 use super::failure::Failure;
 use super::matcher::Matcher;
-use super::observe::args::{Color, FlowsArgs, Formatting, Output, Selectors};
+use super::observe::args::{Color, FlowsArgs, Formatting, Output, Selectors, time_format};
 use super::observe::flags::FilterFlags;
 use super::observe::input::Selection;
 use super::observe::request;
 use crate::clock::Timestamp;
 use crate::flow::view::NodeView;
 use crate::identity::Identities;
-use crate::print::{MessageLines, Printer};
+use crate::print::{MessageLines, Printer, TimeFormat};
 use crate::record::{Record, Sink};
 use crate::replay::{Captured, Replay, Settings, Summary};
 use crate::session::{Recorder, Redaction};
@@ -57,9 +57,23 @@ pub struct ReplayArgs {
     /// Which flows.
     #[command(flatten)]
     pub filters: FilterFlags,
-    /// How flows look.
-    #[command(flatten)]
-    pub formatting: Formatting,
+    /// Form of the output
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORM",
+        default_value = "compact"
+    )]
+    #[arg(help_heading = "Formatting")]
+    pub output: Form,
+    /// Show the policies that allowed or denied a flow
+    #[arg(long, help_heading = "Formatting")]
+    pub print_policy_names: bool,
+    /// Form of timestamps, in UTC; not for JSON; names as for `l7d observe`
+    #[arg(long, value_name = "FORM", default_value = "StampMilli", value_parser = time_format)]
+    #[arg(help_heading = "Formatting")]
+    pub time_format: TimeFormat,
     /// Colours in compact and dict output
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     #[arg(help_heading = "Formatting")]
@@ -67,6 +81,38 @@ pub struct ReplayArgs {
     /// Leave out the closing lines
     #[arg(short, long, help_heading = "Other")]
     pub quiet: bool,
+}
+
+/// Forms of output, by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// One line each
+    Compact,
+    /// One `KEY: value` block each
+    Dict,
+    /// One JSON object per line
+    Json,
+    /// The same as json
+    Jsonpb,
+    /// Aligned columns
+    #[value(alias = "tab")]
+    Table,
+    /// Every message as it was parsed instead of flows, one JSON object per line
+    Messages,
+}
+
+impl Form {
+    /// The form that flows have; messages are none.
+    fn of_flows(self) -> Option<Output> {
+        match self {
+            Self::Compact => Some(Output::Compact),
+            Self::Dict => Some(Output::Dict),
+            Self::Json => Some(Output::Json),
+            Self::Jsonpb => Some(Output::Jsonpb),
+            Self::Table => Some(Output::Table),
+            Self::Messages => None,
+        }
+    }
 }
 
 /// Runs the command.
@@ -78,10 +124,9 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Failure::failed("cannot read the capture", error))?;
     let merge = Merge::new(readers);
-    let end = if args.formatting.output == Output::Messages {
-        messages(args, merge)?
-    } else {
-        flows(args, merge)?
+    let end = match args.output.of_flows() {
+        None => messages(merge)?,
+        Some(output) => flows(&as_observed(args, output), merge)?,
     };
     if !args.quiet {
         tell(&end)?;
@@ -107,7 +152,7 @@ fn redaction() -> Redaction {
     Redaction::new(&crate::config::Redact::default())
 }
 
-fn messages(_args: &ReplayArgs, mut merge: Merge) -> Result<End, Failure> {
+fn messages(mut merge: Merge) -> Result<End, Failure> {
     let lines = Rc::new(MessageLines::new(BufWriter::with_capacity(
         1 << 16,
         io::stdout().lock(),
@@ -134,9 +179,8 @@ fn messages(_args: &ReplayArgs, mut merge: Merge) -> Result<End, Failure> {
     })
 }
 
-fn flows(args: &ReplayArgs, mut merge: Merge) -> Result<End, Failure> {
-    let args = as_observed(args);
-    let request = request::flows(&args, Now::now())?;
+fn flows(args: &FlowsArgs, mut merge: Merge) -> Result<End, Failure> {
+    let request = request::flows(args, Now::now())?;
     if request.follow {
         return Err(Failure::usage("cannot use --follow with captures")
             .advise("a capture ends; standard input (-) is shown as it comes"));
@@ -188,13 +232,18 @@ fn flows(args: &ReplayArgs, mut merge: Merge) -> Result<End, Failure> {
 }
 
 /// The arguments that `l7d observe` would have: everything is shown unless some part is asked for.
-fn as_observed(args: &ReplayArgs) -> FlowsArgs {
+fn as_observed(args: &ReplayArgs, output: Output) -> FlowsArgs {
     let mut selectors = args.selectors.clone();
     selectors.all |= selectors.first.is_none() && selectors.last.is_none();
     FlowsArgs {
         selectors,
         filters: args.filters.clone(),
-        formatting: args.formatting.clone(),
+        formatting: Formatting {
+            output,
+            print_node_name: false,
+            print_policy_names: args.print_policy_names,
+            time_format: args.time_format,
+        },
         color: args.color,
         ip_translation: true,
         use_default_field_masks: true,

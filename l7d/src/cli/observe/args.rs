@@ -196,7 +196,8 @@ pub struct Formatting {
     pub time_format: TimeFormat,
 }
 
-fn time_format(text: &str) -> Result<TimeFormat, String> {
+/// Reads the name of a time format.
+pub(in crate::cli) fn time_format(text: &str) -> Result<TimeFormat, String> {
     let mut formats = TimeFormat::ALL.iter();
     let found = formats.find(|(name, _)| name.eq_ignore_ascii_case(text));
     found.map(|(_, format)| *format).ok_or_else(|| {
@@ -233,8 +234,6 @@ pub enum Output {
     /// Aligned columns
     #[value(alias = "tab")]
     Table,
-    /// Of captures only: every message as it was parsed, one JSON object per line
-    Messages,
 }
 
 impl Output {
@@ -243,7 +242,7 @@ impl Output {
         match self {
             Self::Compact => Form::Compact,
             Self::Dict => Form::Dict,
-            Self::Json | Self::Jsonpb | Self::Messages => Form::Json,
+            Self::Json | Self::Jsonpb => Form::Json,
             Self::Table => Form::Table,
         }
     }
@@ -256,7 +255,6 @@ impl Output {
             Self::Json => "json",
             Self::Jsonpb => "jsonpb",
             Self::Table => "table",
-            Self::Messages => "messages",
         }
     }
 }
