@@ -7,10 +7,14 @@
 //! An allowed request comes back as a [`Permit`]: it has private fields, cannot be cloned, and is
 //! the only thing the enforcing relay accepts as a reason to move a request's bytes.
 
+mod connection;
 mod judge;
 mod live;
+mod readings;
 mod store;
 
+pub use connection::ConnectionJudged;
 pub use judge::{Denial, Door, Judge, Permit};
 pub use live::{Live, State};
+pub use readings::Request;
 pub use store::{LoadReport, PolicyStore};

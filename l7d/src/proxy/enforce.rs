@@ -10,8 +10,8 @@ use std::pin::pin;
 
 use parsers::Direction as Way;
 use parsers::http1::{BodyKind, Connection, Event, RequestHead, Step};
-use parsers::{Error as ParseError, Fault, target};
-use policy_l7::{Headers, HttpRequest};
+use parsers::{Error as ParseError, Fault};
+use policy_l7::Headers;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -22,7 +22,7 @@ use super::Worker;
 use super::forward::{self, Broken, Received, receive, send};
 use super::refuse::Refusal;
 use super::splice::WORTHWHILE_BYTES;
-use crate::policy::{Denial, Judge, Permit};
+use crate::policy::{Denial, Judge, Permit, Request};
 use crate::record::{Outcome, Verdict, no_policies};
 use crate::session::Session;
 
@@ -328,29 +328,19 @@ impl<'w> Relay<'w> {
         }
     }
 
-    /// Asks the policy of this moment about every reading of the path.
+    /// Asks the policy of this moment.
     fn ask(&self, head: &RequestHead<'_>) -> Result<Permit, Denial> {
         let path = if head.is_connect() {
             head.target()
         } else {
             head.path()
         };
-        let normal = target::normalise(path);
-        let fields = Fields(head);
-        let mut request = HttpRequest {
+        self.judge.judge_readings(&Request {
             method: head.method(),
-            paths: &[path],
+            path,
             host: head.authority().unwrap_or_default(),
-            headers: &fields,
-        };
-        if *normal.path == *path && !normal.is_ambiguous {
-            return self.judge.judge(&request);
-        }
-        let decoded = decode_separators(&normal.path);
-        let decoded = target::normalise(&decoded);
-        let readings: [&[u8]; 3] = [path, &normal.path, &decoded.path];
-        request.paths = &readings;
-        self.judge.judge(&request)
+            headers: &Fields(head),
+        })
     }
 
     /// A refusal stands in the order of the answers: it waits until it is its turn. Where that can no
@@ -564,24 +554,6 @@ fn closes_after(head: &RequestHead<'_>) -> bool {
     wants_close
         || head.version() == 10
         || (head.expects_continue() && head.body() != BodyKind::None)
-}
-
-/// The reading of a server that decodes separators before it splits the path.
-fn decode_separators(path: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((first, tail)) = rest.split_first() {
-        let (byte, after) = match rest {
-            [b'%', b'2', b'F' | b'f', after @ ..] | [b'%', b'5', b'C' | b'c', after @ ..] => {
-                (b'/', after)
-            }
-            [b'\\', after @ ..] => (b'/', after),
-            _ => (*first, tail),
-        };
-        decoded.push(byte);
-        rest = after;
-    }
-    decoded
 }
 
 struct Fields<'h, 'b>(&'h RequestHead<'b>);

@@ -12,6 +12,7 @@ mod connections;
 mod orientation;
 mod summary;
 mod trace;
+mod verdicts;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -22,9 +23,11 @@ use parsers::reassembly::{Piece, ReassemblyLimits};
 use parsers::{Direction as Way, Limits};
 
 pub use summary::Summary;
+pub use verdicts::PolicyVerdicts;
 
 use crate::clock::Timestamp;
 use crate::identity::Identities;
+use crate::policy::Live;
 use crate::record::{Direction, EndpointId, Outcome, Party, Sink};
 use crate::session::{Ends, Recorder, Session};
 use connections::{Connection, Connections, Key};
@@ -75,13 +78,14 @@ impl Replay {
         recorder: Rc<Recorder>,
         sink: Arc<dyn Sink>,
         identities: Identities,
+        policy: Option<Arc<Live>>,
     ) -> Self {
         Self {
             frames: Frames::new(settings.fragments),
             streams: Streams {
                 settings,
                 connections: Connections::default(),
-                tracer: Tracer::new(sink),
+                tracer: Tracer::new(sink, policy),
                 recorder,
                 identities,
                 summary: Summary::default(),

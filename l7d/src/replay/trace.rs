@@ -11,7 +11,11 @@ use parsers::packet::{Packet, TcpFlags, Transport};
 
 use super::Captured;
 use super::connections::Key;
-use crate::record::{ConnState, Event, L4, Party, Record, Sink, TracePoint};
+use crate::policy::Live;
+use crate::record::{
+    ConnState, Direction, DropReason, Event, L4, Party, Record, Sink, TracePoint, Verdict,
+    no_policies,
+};
 
 /// Flows remembered; beyond, the table starts anew, and a running connection is told once more.
 const FLOWS_MAX: usize = 1 << 18;
@@ -21,6 +25,7 @@ const TELLING: u8 = TcpFlags::FIN.0 | TcpFlags::SYN.0 | TcpFlags::RST.0;
 /// Remembers what was told.
 pub(super) struct Tracer {
     sink: Arc<dyn Sink>,
+    policy: Option<Arc<Live>>,
     flows: HashMap<(Key, u8), Flow, ahash::RandomState>,
     scratch: Option<Record>,
 }
@@ -35,9 +40,10 @@ struct Flow {
 }
 
 impl Tracer {
-    pub(super) fn new(sink: Arc<dyn Sink>) -> Self {
+    pub(super) fn new(sink: Arc<dyn Sink>, policy: Option<Arc<Live>>) -> Self {
         Self {
             sink,
+            policy,
             flows: HashMap::default(),
             scratch: None,
         }
@@ -90,7 +96,28 @@ impl Tracer {
         record.event = event;
         record.l4 = l4;
         record.reply = Some(is_reply);
+        record.verdict = Verdict::Forwarded;
+        record.policies = no_policies();
+        record.direction = Direction::Unknown;
         self.sink.record(record);
+        let judged = match (&self.policy, state) {
+            (Some(policy), ConnState::New) => {
+                policy.judge_connection(source, destination, l4.protocol())
+            }
+            (Some(_) | None, _) => None,
+        };
+        if let Some(judged) = judged {
+            let is_denied = judged.verdict == Verdict::Dropped;
+            record.direction = judged.direction;
+            record.verdict = judged.verdict;
+            record.policies = judged.policies;
+            record.reply = None;
+            record.event = Event::PolicyVerdict {
+                match_type: 0,
+                reason: is_denied.then_some(DropReason::POLICY_DENIED),
+            };
+            self.sink.record(record);
+        }
     }
 }
 

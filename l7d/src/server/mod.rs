@@ -18,7 +18,7 @@ use tonic::transport::{Certificate, Identity, Server as Transport, ServerTlsConf
 
 pub use status::AgentStatus;
 
-use crate::config::{Api, Tls};
+use crate::config::{Api, Tcp, Tls};
 use crate::flow::FlowRing;
 use crate::flow::view::NodeView;
 
@@ -81,13 +81,25 @@ pub async fn start(
     sources: &Sources,
     stop: &watch::Receiver<bool>,
 ) -> Result<(), Error> {
-    let socket = bind_socket(&api.socket)?;
-    let service = Transport::builder()
-        .max_concurrent_streams(STREAMS_MAX)
-        .add_routes(routes(sources).await?)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(socket), stopped(stop.clone()));
-    tokio::spawn(report("socket", service));
-    if let Some(tcp) = &api.tcp {
+    start_on(Some(&api.socket), api.tcp.as_ref(), sources, stop).await
+}
+
+/// The same on what is given of a socket and a port.
+pub async fn start_on(
+    socket: Option<&PathBuf>,
+    tcp: Option<&Tcp>,
+    sources: &Sources,
+    stop: &watch::Receiver<bool>,
+) -> Result<(), Error> {
+    if let Some(path) = socket {
+        let socket = bind_socket(path)?;
+        let service = Transport::builder()
+            .max_concurrent_streams(STREAMS_MAX)
+            .add_routes(routes(sources).await?)
+            .serve_with_incoming_shutdown(UnixListenerStream::new(socket), stopped(stop.clone()));
+        tokio::spawn(report("socket", service));
+    }
+    if let Some(tcp) = tcp {
         let fault = |cause| Error::Listen {
             address: tcp.listen,
             cause,

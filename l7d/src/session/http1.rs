@@ -9,7 +9,7 @@ use super::http2::Http2;
 use super::messages::Message;
 use super::{Session, State, Upgrade};
 use crate::exchange::{Answered, Asked, Exchange};
-use crate::record::{self, HttpKind, Outcome, PolicyRef, Verdict};
+use crate::record::{HttpKind, Outcome, PolicyRef, Verdict};
 
 const HTTP_UPGRADE: &str = "upgrade to http/2";
 const TLS_UPGRADE: &str = "upgrade to tls";
@@ -57,6 +57,16 @@ fn asked<'h>(head: &RequestHead<'h>) -> Asked<'h> {
     }
 }
 
+struct Fields<'h, 'b>(&'h RequestHead<'b>);
+
+impl policy_l7::Headers for Fields<'_, '_> {
+    fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8])) {
+        for header in self.0.headers() {
+            visit(header.name, header.value);
+        }
+    }
+}
+
 impl Session {
     /// Reads as many events as there are and gives back the bytes that are left.
     pub(super) fn read_http1<'b>(&mut self, way: Way, mut bytes: &'b [u8]) -> &'b [u8] {
@@ -88,8 +98,15 @@ impl Session {
             Event::Request(head) => {
                 self.show(Way::ToServer, &Message::Http1Request(head));
                 self.begin(head);
-                let policies = record::no_policies();
-                self.tell_request(Verdict::Forwarded, Outcome::Passed, "", &policies);
+                let judged = self
+                    .recorder
+                    .verdict(&self.ends, &asked(head), &Fields(head));
+                self.tell_request(
+                    judged.verdict,
+                    judged.outcome,
+                    &judged.detail,
+                    &judged.policies,
+                );
                 self.keep_settings(head);
             }
             Event::Response(head) => {

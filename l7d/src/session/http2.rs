@@ -11,7 +11,7 @@ use super::recorder::Recorder;
 use super::{Ends, Session, State};
 use crate::clock::Monotonic;
 use crate::exchange::{Answered, Asked, Exchange};
-use crate::record::{self, Grpc, HttpKind, Outcome, Record, Text, Verdict, Volume};
+use crate::record::{Grpc, HttpKind, Outcome, Record, Text, Verdict, Volume};
 
 /// A call that runs is reported this often.
 const SAMPLE_NS: u64 = 10_000_000_000;
@@ -222,9 +222,14 @@ impl Calls {
             &recorder.redaction,
             now,
         );
-        let policies = record::no_policies();
-        recorder.tell_asked(out.ends, Verdict::Forwarded, &policies, |record| {
-            exchange.write_request(record, Outcome::Passed, detail);
+        let judged = recorder.verdict(out.ends, &asked(head), &Fields(head));
+        let detail = if judged.detail.is_empty() {
+            detail
+        } else {
+            &judged.detail
+        };
+        recorder.tell_asked(out.ends, judged.verdict, &judged.policies, |record| {
+            exchange.write_request(record, judged.outcome, detail);
         });
         let is_grpc = head.header(b"content-type").is_some_and(grpc::is_grpc);
         let rpc = is_grpc.then(|| Box::new(Rpc::new(&self.limits, now)));
@@ -381,6 +386,16 @@ fn asked<'h>(head: &Head<'h>) -> Asked<'h> {
         authority,
         path: head.path().unwrap_or(b"/unknown"),
         version: 20,
+    }
+}
+
+struct Fields<'h, 'c>(&'h Head<'c>);
+
+impl policy_l7::Headers for Fields<'_, '_> {
+    fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8])) {
+        for (name, value) in fields(self.0) {
+            visit(name, value);
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod http2;
 mod messages;
 mod recorder;
 mod redaction;
+mod verdicts;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -27,6 +28,7 @@ use parsers::{Direction as Way, Limits, tls};
 pub use messages::{Http2Kind, Message, Messages};
 pub use recorder::Recorder;
 pub use redaction::Redaction;
+pub use verdicts::{RequestVerdict, Verdicts};
 
 use crate::clock::Monotonic;
 use crate::exchange::Exchange;

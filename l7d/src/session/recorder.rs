@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::messages::Messages;
+use super::verdicts::{RequestVerdict, Verdicts};
 use super::{Ends, Redaction};
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::Exchange;
-use crate::record::{self, L4, Party, PolicyRef, Record, Sink, Verdict};
+use crate::exchange::{Asked, Exchange};
+use crate::record::{self, L4, Outcome, Party, PolicyRef, Record, Sink, Verdict};
 
 /// What the sessions of one worker share.
 pub struct Recorder {
@@ -15,6 +16,7 @@ pub struct Recorder {
     pub(super) redaction: Redaction,
     pub(super) clock: Clock,
     pub(super) messages: Option<Box<dyn Messages>>,
+    verdicts: Option<Box<dyn Verdicts>>,
     scratch: RefCell<Record>,
     spare: RefCell<Vec<Exchange>>,
 }
@@ -32,6 +34,7 @@ impl Recorder {
             redaction,
             clock: Clock::system(),
             messages: None,
+            verdicts: None,
             scratch: RefCell::new(scratch),
             spare: RefCell::new(Vec::new()),
         }
@@ -50,6 +53,32 @@ impl Recorder {
     pub fn with_messages(mut self, messages: Box<dyn Messages>) -> Self {
         self.messages = Some(messages);
         self
+    }
+
+    /// Tells the verdicts that a policy would have given.
+    #[must_use]
+    pub fn with_verdicts(mut self, verdicts: Box<dyn Verdicts>) -> Self {
+        self.verdicts = Some(verdicts);
+        self
+    }
+
+    /// What is to be told of a request that has gone on.
+    pub(super) fn verdict(
+        &self,
+        ends: &Ends,
+        asked: &Asked<'_>,
+        headers: &dyn policy_l7::Headers,
+    ) -> RequestVerdict {
+        let judged = self
+            .verdicts
+            .as_ref()
+            .and_then(|verdicts| verdicts.of_request(ends, asked, headers));
+        judged.unwrap_or_else(|| RequestVerdict {
+            verdict: Verdict::Forwarded,
+            outcome: Outcome::Passed,
+            detail: String::new(),
+            policies: record::no_policies(),
+        })
     }
 
     /// The clock of all sessions.

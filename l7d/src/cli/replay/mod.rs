@@ -1,5 +1,8 @@
 //! `l7d replay`: captures, as if they happened now.
 
+mod names;
+mod serve;
+
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -19,12 +22,15 @@ use super::observe::flags::FilterFlags;
 use super::observe::input::Selection;
 use super::observe::request;
 use crate::clock::Timestamp;
+use crate::flow::FlowRing;
 use crate::flow::view::NodeView;
 use crate::identity::Identities;
 use crate::print::{MessageLines, Printer, TimeFormat};
-use crate::record::{Record, Sink};
-use crate::replay::{Captured, Replay, Settings, Summary};
+use crate::record::{Ledger, Record, Sink};
+use crate::replay::{Captured, PolicyVerdicts, Replay, Settings, Summary};
 use crate::session::{Recorder, Redaction};
+use names::Names;
+use serve::Address;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,6 +40,8 @@ Examples:
     ssh node tcpdump -i any -U -w - port 80 | l7d replay -
   Several captures of one moment, errors only, as JSON:
     l7d replay --http-status 5+ -o json node1.pcapng node2.pcap.gz
+  What would this policy have refused?
+    l7d replay --endpoints pods.yaml --policy candidate.yaml --verdict DROPPED trace.pcap
   Every message as parsed, to compare with another tool:
     l7d replay -o messages trace.pcap
 
@@ -78,6 +86,19 @@ pub struct ReplayArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     #[arg(help_heading = "Formatting")]
     pub color: Color,
+    /// Names and labels of addresses: a file with `endpoints` and `services`, as the agent has it
+    #[arg(long, value_name = "FILE", help_heading = "Names and policies")]
+    pub endpoints: Option<PathBuf>,
+    /// Show the verdicts that these policies would give; a file or folder, several may be given
+    #[arg(long, value_name = "PATH", help_heading = "Names and policies")]
+    pub policy: Vec<PathBuf>,
+    /// Offer the flows on the Hubble API until Ctrl-C instead of printing them: a socket, as `unix:///tmp/l7d.sock`, or a
+    /// loopback address and port
+    #[arg(long, value_name = "ADDR", help_heading = "Other")]
+    pub serve: Option<String>,
+    /// Most flows that --serve keeps
+    #[arg(long, value_name = "N", default_value_t = 1 << 17, help_heading = "Other")]
+    pub serve_flows: usize,
     /// Leave out the closing lines
     #[arg(short, long, help_heading = "Other")]
     pub quiet: bool,
@@ -124,12 +145,20 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Failure::failed("cannot read the capture", error))?;
     let merge = Merge::new(readers);
-    let end = match args.output.of_flows() {
-        None => messages(merge)?,
-        Some(output) => flows(&as_observed(args, output), merge)?,
+    let names = Names::read(args.endpoints.as_ref(), &args.policy)?;
+    let address = args.serve.as_deref().map(Address::parse).transpose()?;
+    let end = match (address, args.output.of_flows()) {
+        (Some(address), _) => return served(args, &address, &names, merge),
+        (None, None) => messages(names.identities, merge)?,
+        (None, Some(output)) => flows(&as_observed(args, output), &names, merge)?,
     };
+    conclude(args, &end)
+}
+
+/// Says what was read, and fails where something could not be.
+fn conclude(args: &ReplayArgs, end: &End) -> Result<(), Failure> {
     if !args.quiet {
-        tell(&end)?;
+        tell(end)?;
     }
     if end.damage.is_empty() {
         return Ok(());
@@ -152,7 +181,7 @@ fn redaction() -> Redaction {
     Redaction::new(&crate::config::Redact::default())
 }
 
-fn messages(mut merge: Merge) -> Result<End, Failure> {
+fn messages(identities: Identities, mut merge: Merge) -> Result<End, Failure> {
     let lines = Rc::new(MessageLines::new(BufWriter::with_capacity(
         1 << 16,
         io::stdout().lock(),
@@ -160,8 +189,8 @@ fn messages(mut merge: Merge) -> Result<End, Failure> {
     let sink: Arc<dyn Sink> = Arc::new(Nowhere);
     let recorder = Recorder::replaying(Arc::clone(&sink), redaction())
         .with_messages(Box::new(Rc::clone(&lines)));
-    let identities = Identities::default();
-    let mut replay = Replay::new(Settings::default(), Rc::new(recorder), sink, identities);
+    let settings = Settings::default();
+    let mut replay = Replay::new(settings, Rc::new(recorder), sink, identities, None);
     let mut progress = Progress::new();
     while merge.advance() {
         progress.show(&merge)?;
@@ -179,7 +208,7 @@ fn messages(mut merge: Merge) -> Result<End, Failure> {
     })
 }
 
-fn flows(args: &FlowsArgs, mut merge: Merge) -> Result<End, Failure> {
+fn flows(args: &FlowsArgs, names: &Names, mut merge: Merge) -> Result<End, Failure> {
     let request = request::flows(args, Now::now())?;
     if request.follow {
         return Err(Failure::usage("cannot use --follow with captures")
@@ -192,14 +221,8 @@ fn flows(args: &FlowsArgs, mut merge: Merge) -> Result<End, Failure> {
     let mut selection = Selection::new(&request, &matcher);
     let batch = Arc::new(Batch::default());
     let sink: Arc<dyn Sink> = Arc::clone(&batch) as Arc<dyn Sink>;
-    let recorder = Rc::new(Recorder::replaying(Arc::clone(&sink), redaction()));
-    let identities = Identities::default();
-    let mut replay = Replay::new(Settings::default(), recorder, sink, identities);
-    let node = NodeView {
-        name: "replay".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        seed: 0,
-    };
+    let mut replay = replay_into(sink, names);
+    let node = node();
     let mut shown = 0;
     let mut is_full = false;
     let mut show = |record: &Record| -> Result<bool, Failure> {
@@ -229,6 +252,57 @@ fn flows(args: &FlowsArgs, mut merge: Merge) -> Result<End, Failure> {
         shown: vec![("flows".to_owned(), shown)],
         damage: merge.errors().iter().map(ToString::to_string).collect(),
     })
+}
+
+fn node() -> NodeView {
+    NodeView {
+        name: "replay".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        seed: 0,
+    }
+}
+
+/// A replay whose records go there, with the verdicts of the given policies.
+fn replay_into(sink: Arc<dyn Sink>, names: &Names) -> Replay {
+    let mut recorder = Recorder::replaying(Arc::clone(&sink), redaction());
+    if let Some(policy) = &names.policy {
+        recorder = recorder.with_verdicts(Box::new(PolicyVerdicts(Arc::clone(policy))));
+    }
+    let identities = names.identities.clone();
+    let policy = names.policy.clone();
+    Replay::new(
+        Settings::default(),
+        Rc::new(recorder),
+        sink,
+        identities,
+        policy,
+    )
+}
+
+fn served(
+    args: &ReplayArgs,
+    address: &Address,
+    names: &Names,
+    mut merge: Merge,
+) -> Result<(), Failure> {
+    let ring = Arc::new(FlowRing::new(args.serve_flows, Arc::new(Ledger::default())));
+    let sink: Arc<dyn Sink> = Arc::clone(&ring) as Arc<dyn Sink>;
+    let mut replay = replay_into(sink, names);
+    let mut progress = Progress::new();
+    while merge.advance() {
+        progress.show(&merge)?;
+        handle(&mut replay, &merge);
+    }
+    replay.finish();
+    drop(progress);
+    let end = End {
+        summary: replay.summary().clone(),
+        shown: vec![("flows".to_owned(), ring.end())],
+        damage: merge.errors().iter().map(ToString::to_string).collect(),
+    };
+    let result = conclude(args, &end);
+    super::block_on(serve::until_interrupted(address, ring, node()))?;
+    result
 }
 
 /// The arguments that `l7d observe` would have: everything is shown unless some part is asked for.

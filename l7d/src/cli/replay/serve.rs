@@ -1,0 +1,107 @@
+//! A capture's flows on the Hubble API, for clients that know nothing of captures.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::cli::failure::Failure;
+use crate::cli::observe::stream::interrupts;
+use crate::config::Tcp;
+use crate::flow::FlowRing;
+use crate::flow::view::NodeView;
+use crate::server::{self, AgentStatus, Sources};
+
+/// Where flows are offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Address {
+    Socket(PathBuf),
+    Loopback(SocketAddr),
+}
+
+impl Address {
+    /// Reads `unix://PATH` or `host:port`; a capture is nothing for the network.
+    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+        if let Some(path) = text.strip_prefix("unix://") {
+            return Ok(Self::Socket(path.into()));
+        }
+        let host = text.strip_prefix("localhost:");
+        let numeric = host.map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+        match numeric.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(Self::Loopback(address)),
+            Ok(address) => Err(Failure::usage(format!(
+                "--serve {address}: only loopback is served without TLS"
+            ))
+            .advise("use 127.0.0.1, or a unix:// socket and whatever tunnel you trust")),
+            Err(error) => Err(Failure::usage(format!("--serve {text}: {error}"))
+                .advise("unix:///tmp/l7d.sock or 127.0.0.1:4245")),
+        }
+    }
+}
+
+/// Offers the flows of `ring` until interrupted.
+pub(super) async fn until_interrupted(
+    address: &Address,
+    ring: Arc<FlowRing>,
+    node: NodeView,
+) -> Result<(), Failure> {
+    let (stop, stopped) = watch::channel(false);
+    let count = ring.len();
+    let sources = Sources {
+        ring,
+        node: Arc::new(node),
+        status: Arc::new(AgentStatus::default),
+        address: String::new(),
+    };
+    let (socket, tcp) = match address {
+        Address::Socket(path) => (Some(path), None),
+        Address::Loopback(listen) => {
+            let tcp = Tcp {
+                listen: *listen,
+                tls: None,
+                insecure: true,
+            };
+            (None, Some(tcp))
+        }
+    };
+    server::start_on(socket, tcp.as_ref(), &sources, &stopped)
+        .await
+        .map_err(|error| Failure::failed("the flows cannot be served", error))?;
+    let shown = match address {
+        Address::Socket(path) => format!("unix://{}", path.display()),
+        Address::Loopback(address) => address.to_string(),
+    };
+    let mut interrupts = interrupts()?;
+    writeln!(
+        io::stderr().lock(),
+        "l7d: serving {count} flows at {shown} until Ctrl-C: hubble observe --server {shown} --last {count}"
+    )?;
+    interrupts.recv().await;
+    stop.send_replace(true);
+    if let Address::Socket(path) = address {
+        // A socket that somebody took away already is away.
+        let _gone = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_served() {
+        assert!(matches!(
+            Address::parse("unix:///tmp/x.sock"),
+            Ok(Address::Socket(_))
+        ));
+        assert!(matches!(
+            Address::parse("localhost:4245"),
+            Ok(Address::Loopback(_))
+        ));
+        assert!(Address::parse("0.0.0.0:4245").is_err());
+        assert!(Address::parse("somewhere").is_err());
+    }
+}

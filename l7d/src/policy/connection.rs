@@ -1,0 +1,78 @@
+//! What policy says of a connection as a whole: the same as the kernel programs say, for captures.
+
+use std::sync::Arc;
+
+use policy_l7::{ConnectionVerdict, Direction as Side};
+
+use super::live::{Live, State};
+use crate::record::{Direction, EndpointId, Party, PolicyRef, Verdict};
+
+/// What policy says of a connection.
+#[derive(Debug, Clone)]
+pub struct ConnectionJudged {
+    /// From the view of the endpoint whose policy decided.
+    pub direction: Direction,
+    /// Forwarded, dropped, or redirected to have its requests judged.
+    pub verdict: Verdict,
+    /// The policies that decided.
+    pub policies: Arc<[PolicyRef]>,
+}
+
+impl Live {
+    /// Judges a connection by the policy of this moment; none where no policy is about its ends.
+    pub fn judge_connection(
+        &self,
+        source: &Party,
+        destination: &Party,
+        protocol: u8,
+    ) -> Option<ConnectionJudged> {
+        self.with(|state| {
+            let port = destination.addr.port();
+            let egress = judged(state, Side::Egress, source, destination, protocol, port);
+            let ingress = judged(state, Side::Ingress, destination, source, protocol, port);
+            // Who denies decides, then who wants to look closer, then the receiver.
+            let rank = |judged: &ConnectionJudged| match judged.verdict {
+                Verdict::Dropped => 0,
+                Verdict::Redirected => 1,
+                _ => 2,
+            };
+            [ingress, egress].into_iter().flatten().min_by_key(rank)
+        })
+    }
+}
+
+fn judged(
+    state: &State,
+    side: Side,
+    party: &Party,
+    other: &Party,
+    protocol: u8,
+    port: u16,
+) -> Option<ConnectionJudged> {
+    let endpoint = party.endpoint.as_deref()?.id;
+    if endpoint == EndpointId(0) {
+        return None;
+    }
+    let remote = other.identity.0;
+    let compiled = &state.compiled;
+    let answer = compiled.judge_connection(endpoint.0, side, remote, protocol, port);
+    let (verdict, policies) = match answer {
+        ConnectionVerdict::Allow { rule: None } => return None,
+        ConnectionVerdict::Allow { rule: Some(rule) } => (Verdict::Forwarded, state.refs(rule)),
+        ConnectionVerdict::Redirect { rule } => (Verdict::Redirected, state.refs(rule)),
+        ConnectionVerdict::Deny { rule: Some(rule) } => (Verdict::Dropped, state.refs(rule)),
+        ConnectionVerdict::Deny { rule: None } => {
+            let defaults = compiled.defaults(endpoint.0, side);
+            (Verdict::Dropped, state.refs_of(&defaults))
+        }
+    };
+    let direction = match side {
+        Side::Egress => Direction::Egress,
+        Side::Ingress => Direction::Ingress,
+    };
+    Some(ConnectionJudged {
+        direction,
+        verdict,
+        policies,
+    })
+}
