@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod detect;
+pub mod dns;
 mod error;
 pub mod grpc;
 pub mod hpack;
