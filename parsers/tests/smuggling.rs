@@ -93,22 +93,22 @@ const TRICKS: &[Trick] = &[
     trick(
         "GET / HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n",
         "bad-header-value",
-        false,
+        true,
     ),
     trick(
         "GET / HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n",
         "bad-header-name",
-        false,
+        true,
     ),
     trick(
         "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
         "bad-header-name",
-        false,
+        true,
     ),
     trick(
         "GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n",
         "bad-header-value",
-        false,
+        true,
     ),
     trick(
         "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",

@@ -73,6 +73,9 @@ impl<W: Write> Messages for std::rc::Rc<MessageLines<W>> {
     }
 }
 
+/// Stands for what was defined before the capture began.
+const UNKNOWN: &[u8] = b"<unknown>";
+
 fn kind(message: &Message<'_>) -> &'static str {
     match message {
         Message::Http1Request(_) => "http1.request",
@@ -170,7 +173,13 @@ fn http2(object: &mut Object<'_>, head: &Head<'_>) {
             .is_some_and(parsers::grpc::is_grpc);
     object.flag("grpc", is_grpc);
     object.flag("end_stream", head.is_last());
-    object.pairs(head.list().iter().map(|field| (field.name, field.value)));
+    object.pairs(head.list().iter().map(|field| {
+        let known = |text: &'static [u8], of| {
+            let is_missing = field.is_unknown && <[u8]>::is_empty(of);
+            if is_missing { text } else { of }
+        };
+        (known(UNKNOWN, field.name), known(UNKNOWN, field.value))
+    }));
 }
 
 fn error(object: &mut Object<'_>, code: ErrorCode) {

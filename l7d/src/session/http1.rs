@@ -79,10 +79,15 @@ impl Session {
                 }
                 Err(error) if self.is_late => {
                     tracing::debug!(rule = error.rule, "looked through for the next message");
-                    self.http.lose(way);
-                    // What could not be read is no start of a message either.
-                    let line = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
-                    bytes = bytes.get(line..).unwrap_or_default();
+                    // Its first byte is left behind, so that the same head is not found again.
+                    self.http.lose(way, bytes.first().copied());
+                    bytes = bytes.get(1..).unwrap_or_default();
+                }
+                // What the client said is not known any more; the server may still answer it.
+                Err(error) if way == Way::ToServer && !self.is_strict => {
+                    tracing::debug!(rule = error.rule, "the client is no longer followed");
+                    self.unread = Some(error.rule);
+                    self.state = State::Detecting(error.rule);
                 }
                 Err(error) => {
                     tracing::debug!(rule = error.rule, "no longer followed");

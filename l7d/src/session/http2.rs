@@ -8,7 +8,7 @@ use parsers::{Direction as Way, Limits, grpc};
 use super::http1::verdict_of;
 use super::messages::{Http2Kind, Message};
 use super::recorder::Recorder;
-use super::{Ends, Session, State};
+use super::{Ends, Session};
 use crate::clock::Monotonic;
 use crate::exchange::{Answered, Asked, Exchange};
 use crate::record::{Grpc, HttpKind, Outcome, Record, Text, Verdict, Volume};
@@ -103,10 +103,10 @@ impl Session {
                     http2.calls.note(out, way, &event);
                     bytes = bytes.get(consumed..).unwrap_or_default();
                 }
+                // The other side goes on: it may say why it ends the connection.
                 Err(error) => {
-                    tracing::debug!(rule = error.rule, "no longer followed");
-                    http2.calls.end_all(out, Outcome::Unseen);
-                    self.state = State::Opaque(error.rule);
+                    tracing::debug!(rule = error.rule, ?way, "no longer followed");
+                    self.unread.get_or_insert(error.rule);
                     return &[];
                 }
             }

@@ -70,6 +70,8 @@ pub struct Session {
     is_strict: bool,
     /// Not everything was seen: the capture began late, or has a gap.
     is_late: bool,
+    /// Why bytes of one side are no longer read; what the other says may still be.
+    unread: Option<&'static str>,
     /// Unfinished messages, to the server and to the client.
     carry: [Vec<u8>; 2],
     exchanges: VecDeque<Exchange>,
@@ -143,6 +145,7 @@ impl Session {
             },
             is_strict,
             is_late: false,
+            unread: None,
             carry: [Vec::new(), Vec::new()],
             exchanges: VecDeque::new(),
             opened,
@@ -237,7 +240,7 @@ impl Session {
                 // What was kept is part of a head, whose rest is missing.
                 let has_lost_head = kept.is_some_and(|kept| !kept.is_empty());
                 if has_lost_head {
-                    self.http.lose(way);
+                    self.http.lose(way, None);
                 } else {
                     self.http.handle_gap(way, missing);
                 }
@@ -260,11 +263,21 @@ impl Session {
         loop {
             let state = self.state;
             bytes = match state {
+                State::Detecting(_) if self.unread.is_some() && way == Way::ToServer => {
+                    return &[];
+                }
                 State::Detecting(_) => {
                     if !self.detect(way, bytes) {
                         return bytes;
                     }
+                    if self.state == state {
+                        return &[];
+                    }
                     bytes
+                }
+                State::Http1 if self.is_hopeless() => {
+                    self.give_up(self.unread.unwrap_or("not http"));
+                    return &[];
                 }
                 State::Http1 => self.read_http1(way, bytes),
                 State::Http2 => self.read_http2(way, bytes),
@@ -298,6 +311,17 @@ impl Session {
         };
         self.state = match detected {
             None => return false,
+            // What was missed may have been the start of a message.
+            Some(Protocol::Http1 | Protocol::Unknown) if self.is_late => {
+                self.look_for_http1();
+                State::Http1
+            }
+            Some(Protocol::Http1) if self.unread.is_some() => {
+                // It answers what it could not read.
+                self.is_late = true;
+                self.http.lose(Way::ToServer, None);
+                State::Http1
+            }
             Some(Protocol::Http1) => State::Http1,
             Some(Protocol::Http2) => {
                 let connection = if self.is_late {
@@ -310,23 +334,34 @@ impl Session {
             }
             Some(Protocol::Tls) if self.is_late => State::Opaque("tls"),
             Some(Protocol::Tls) => State::Tls,
-            // What was missed may have been the start of a message.
-            Some(Protocol::Unknown) if self.is_late => {
-                self.look_for_http1();
-                State::Http1
-            }
             // A server may send its settings before the client has said what it speaks.
             Some(Protocol::Unknown) if way == Way::ToClient && may_be_settings(bytes) => {
                 return false;
             }
-            Some(Protocol::Unknown) => State::Opaque(note),
+            // A handshake of another protocol may come before it (SOCKS, PROXY…).
+            Some(Protocol::Unknown) => {
+                self.unread = Some(note);
+                self.is_late = true;
+                self.look_for_http1();
+                State::Http1
+            }
         };
         true
     }
 
+    /// Whether nothing that is known was found where a connection began with something else.
+    fn is_hopeless(&self) -> bool {
+        const PATIENCE_BYTES: u64 = 4096;
+        let [sent, received] = self.bytes;
+        self.unread.is_some()
+            && self.http.awaiting_response() == 0
+            && self.http.is_looking()
+            && sent + received > PATIENCE_BYTES
+    }
+
     fn look_for_http1(&mut self) {
-        self.http.lose(Way::ToServer);
-        self.http.lose(Way::ToClient);
+        self.http.lose(Way::ToServer, None);
+        self.http.lose(Way::ToClient, None);
     }
 
     /// A tunnel begins: what is in it is read like a connection of its own.
@@ -385,6 +420,8 @@ impl Session {
         let note = match (self.state, outcome) {
             (State::Opaque(note), _) => note,
             (State::Tls, _) => "tls",
+            (State::Detecting(note), _) if self.unread.is_some() => note,
+            (State::Http1 | State::Http2, Outcome::Passed) if let Some(note) = self.unread => note,
             (State::Detecting(note), _) if self.bytes != [0, 0] && note == "connect" => note,
             (_, Outcome::UpstreamRefused) => "upstream refused",
             (_, Outcome::UpstreamReset) if is_broken_off => "upstream reset",

@@ -100,8 +100,8 @@ enum State {
     Chunked(Chunks),
     UntilClose,
     Opaque,
-    /// The next head is looked for.
-    Lost,
+    /// The next head is looked for; the byte before, if there was one.
+    Lost(Option<u8>),
     Failed,
 }
 
@@ -146,7 +146,7 @@ impl Connection {
                 },
             )),
             State::Opaque => Ok(whole(bytes, Event::Opaque)),
-            State::Lost => Ok(self.look_for_head(direction, bytes)),
+            State::Lost(before) => Ok(self.look_for_head(direction, before, bytes)),
             State::Failed => Err(Error::new(Fault::Malformed, "after-error", "RFC 9112 §2.2")),
         };
         if result.is_err() {
@@ -165,24 +165,35 @@ impl Connection {
                 false
             }
             State::UntilClose | State::Opaque | State::Failed => false,
-            State::Head | State::Length(_) | State::Chunked(_) | State::Lost => {
+            State::Head | State::Length(_) | State::Chunked(_) | State::Lost(_) => {
                 half.scanned = 0;
-                half.state = State::Lost;
+                half.state = State::Lost(None);
                 true
             }
         }
     }
 
-    /// A direction whose messages cannot be read as such is looked through for the next one, as after
-    /// a gap. For who looks on only.
-    pub fn lose(&mut self, direction: Direction) {
+    /// A direction whose messages cannot be read as such is looked through for the next one, behind
+    /// `before` where the caller drops that byte. For who looks on only.
+    pub fn lose(&mut self, direction: Direction, before: Option<u8>) {
         let half = self.half(direction);
         half.scanned = 0;
-        half.state = State::Lost;
+        half.state = State::Lost(before);
     }
 
-    fn look_for_head<'b>(&mut self, direction: Direction, bytes: &'b [u8]) -> Step<'b> {
-        let consumed = match resync::find_head(direction, bytes) {
+    /// Whether the next message is looked for in both directions.
+    pub fn is_looking(&self) -> bool {
+        matches!(self.requests.state, State::Lost(_))
+            && matches!(self.responses.state, State::Lost(_))
+    }
+
+    fn look_for_head<'b>(
+        &mut self,
+        direction: Direction,
+        before: Option<u8>,
+        bytes: &'b [u8],
+    ) -> Step<'b> {
+        let consumed = match resync::find_head(direction, before, bytes) {
             resync::Find::At(0) => {
                 self.half(direction).state = State::Head;
                 if direction == Direction::ToClient && self.awaiting.len() > 1 {
@@ -200,6 +211,7 @@ impl Connection {
         if consumed == 0 {
             return Step::NeedMore;
         }
+        self.half(direction).state = State::Lost(bytes.get(consumed - 1).copied());
         Step::Event {
             consumed,
             event: Event::Lost,
@@ -211,7 +223,7 @@ impl Connection {
         let half = self.half(direction);
         match half.state {
             State::Head if half.scanned == 0 => Close::Clean,
-            State::Opaque | State::Lost | State::Failed => Close::Clean,
+            State::Opaque | State::Lost(_) | State::Failed => Close::Clean,
             State::UntilClose => {
                 half.state = State::Head;
                 Close::EndsBody
@@ -232,7 +244,7 @@ impl Connection {
             | State::Chunked(_)
             | State::UntilClose
             | State::Opaque
-            | State::Lost
+            | State::Lost(_)
             | State::Failed => None,
         }
     }

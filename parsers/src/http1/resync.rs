@@ -1,7 +1,6 @@
 //! Finding the next message where bytes are missing: after a gap, or in a capture that began late.
 
 use crate::Direction;
-use crate::detect::is_token;
 
 /// What looking through bytes found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +19,21 @@ enum Verdict {
 
 /// Request lines longer than this are not waited for.
 const LINE_MAX: usize = 8 << 10;
-const METHOD_MAX: usize = 24;
 
-/// Looks for a start line, at the front and behind each line end.
-pub(super) fn find_head(direction: Direction, bytes: &[u8]) -> Find {
-    let ends = memchr::memchr_iter(b'\n', bytes).map(|at| at + 1);
-    for start in std::iter::once(0).chain(ends) {
+/// Looks for a start line behind a line end or a byte that stands in no text; `before` is the byte in
+/// front of `bytes`, if it is known. Where a segment began plays no part: any cut finds the same.
+pub(super) fn find_head(direction: Direction, before: Option<u8>, bytes: &[u8]) -> Find {
+    let first = match direction {
+        Direction::ToServer => u8::is_ascii_uppercase,
+        Direction::ToClient => |byte: &u8| *byte == b'H',
+    };
+    let mut previous = before.unwrap_or(b'\n');
+    for (start, byte) in bytes.iter().enumerate() {
+        let is_boundary = !matches!(previous, b' '..=b'~' | b'\t');
+        previous = *byte;
+        if !is_boundary || !first(byte) {
+            continue;
+        }
         let rest = bytes.get(start..).unwrap_or_default();
         let verdict = match direction {
             Direction::ToServer => request_line(rest),
@@ -60,16 +68,46 @@ fn status_line(bytes: &[u8]) -> Verdict {
     Verdict::Head
 }
 
-/// A method in capitals, a target, and the version before the end of the line.
+/// Methods of the registry that clients use (RFC 9110 §9, RFC 4918, RFC 3253, RFC 5789). Only these: the
+/// end of a method is a method by its form, too.
+const METHODS: [&[u8]; 22] = [
+    b"GET",
+    b"POST",
+    b"PUT",
+    b"HEAD",
+    b"DELETE",
+    b"OPTIONS",
+    b"PATCH",
+    b"CONNECT",
+    b"TRACE",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
+    b"REPORT",
+    b"SEARCH",
+    b"CHECKOUT",
+    b"MERGE",
+    b"MKACTIVITY",
+    b"QUERY",
+];
+
+/// A known method, a target, and the version before the end of the line.
 fn request_line(bytes: &[u8]) -> Verdict {
-    let method = bytes
-        .iter()
-        .take_while(|byte| is_token(**byte) && !byte.is_ascii_lowercase())
-        .count();
-    match bytes.get(method) {
-        None if method <= METHOD_MAX => return Verdict::Open,
-        Some(b' ') if (1..=METHOD_MAX).contains(&method) => {}
-        Some(_) | None => return Verdict::Other,
+    let method = memchr::memchr(b' ', bytes).map(|end| bytes.get(..end).unwrap_or_default());
+    let Some(method) = method else {
+        let may_become_one = METHODS.iter().any(|known| known.starts_with(bytes));
+        return if may_become_one {
+            Verdict::Open
+        } else {
+            Verdict::Other
+        };
+    };
+    if !METHODS.contains(&method) {
+        return Verdict::Other;
     }
     let Some(end) = memchr::memchr(b'\n', bytes) else {
         return if bytes.len() <= LINE_MAX {
@@ -102,8 +140,11 @@ mod tests {
             (ToServer, b"a=b&c=d\r\nGET /x HTTP/1.1\r\n", Find::At(9)),
             (ToServer, b"GET /x of the shelf\nPOST ", Find::Open(20)),
             (ToServer, b"get /x HTTP/1.1\r\n", Find::Open(17)),
+            (ToServer, b"\x04\0GET /x HTTP/1.1\r\n", Find::At(2)),
+            (ToServer, b"forGET /x HTTP/1.1\r\n", Find::Open(20)),
+            (ToClient, b"< HTTP/1.1 200 OK\r\n", Find::Open(19)),
         ] {
-            assert_eq!(find_head(direction, bytes), expected, "{bytes:?}");
+            assert_eq!(find_head(direction, None, bytes), expected, "{bytes:?}");
         }
     }
 }

@@ -106,6 +106,8 @@ pub(super) fn ether_type(kind: u16, rest: &[u8], way: Way) -> Result<Look<'_>, E
         }
         0x880b => ppp(rest, way),
         0x6558 => ethernet(rest, way),
+        // Frames of an access point, as Aruba's tunnel carries them.
+        0x8200..=0x82ff => wifi(rest, way),
         0x88be | 0x22eb => tunnel::erspan(kind, rest, way),
         // VN-Tag (IEEE 802.1BR's ancestor): four bytes and the next type.
         0x8926 => ether_type(

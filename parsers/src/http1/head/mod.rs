@@ -1,5 +1,7 @@
 //! Request and status lines and their fields, read by httparse and then borrowed.
 
+mod lenient;
+
 use std::mem::MaybeUninit;
 
 use super::body::BodyKind;
@@ -188,6 +190,19 @@ pub(super) fn read_request<'b>(
     limits: &Limits,
     reading: Reading,
 ) -> Result<RequestHead<'b>, Error> {
+    match parse_request(bytes, limits, reading) {
+        Err(error) if reading == Reading::Lenient && error.fault != Fault::TooLarge => {
+            lenient::request(bytes).ok_or(error)
+        }
+        read => read,
+    }
+}
+
+fn parse_request<'b>(
+    bytes: &'b [u8],
+    limits: &Limits,
+    reading: Reading,
+) -> Result<RequestHead<'b>, Error> {
     let mut room = [const { MaybeUninit::uninit() }; Limits::HEADERS_MAX];
     let room = room
         .get_mut(..limits.headers.min(Limits::HEADERS_MAX))
@@ -239,6 +254,19 @@ pub(super) struct Asked {
 
 /// Reads a complete response head that answers `asked`.
 pub(super) fn read_response<'b>(
+    bytes: &'b [u8],
+    limits: &Limits,
+    asked: Option<Asked>,
+) -> Result<ResponseHead<'b>, Error> {
+    match parse_response(bytes, limits, asked) {
+        Err(error) if error.fault != Fault::TooLarge => {
+            lenient::response(bytes, asked).ok_or(error)
+        }
+        read => read,
+    }
+}
+
+fn parse_response<'b>(
     bytes: &'b [u8],
     limits: &Limits,
     asked: Option<Asked>,
