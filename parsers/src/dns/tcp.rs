@@ -107,7 +107,7 @@ impl Connection {
                     event: Event::Skipped,
                 })
             }
-            State::Lost => Ok(self.look_for_message(direction, bytes)),
+            State::Lost => self.look_for_message(direction, bytes),
             State::Failed => Err(AFTER_ERROR),
         }
     }
@@ -186,23 +186,29 @@ impl Connection {
     }
 
     /// Everything before the first place where a message may begin is lost.
-    fn look_for_message<'b>(&mut self, direction: Direction, bytes: &'b [u8]) -> Step<'b> {
+    fn look_for_message<'b>(
+        &mut self,
+        direction: Direction,
+        bytes: &'b [u8],
+    ) -> Result<Step<'b>, Error> {
+        let mut place = None;
         for at in 0..bytes.len() {
             let rest = bytes.get(at..).unwrap_or_default();
-            match looks_like_stream(direction, rest) {
-                Some(false) => continue,
-                Some(true) => *self.state(direction) = State::Length { is_begun: false },
-                None if at == 0 => return Step::NeedMore,
-                None => {}
+            let verdict = looks_like_stream(direction, rest);
+            if verdict != Some(false) {
+                place = Some((at, verdict));
+                break;
             }
-            return Step::Event {
-                consumed: at,
-                event: Event::Lost,
-            };
         }
-        Step::Event {
-            consumed: bytes.len(),
+        let consumed = match place {
+            Some((0, None)) => return Ok(Step::NeedMore),
+            Some((0, Some(_))) => return self.read_message(direction, bytes),
+            Some((at, _)) => at,
+            None => bytes.len(),
+        };
+        Ok(Step::Event {
+            consumed,
             event: Event::Lost,
-        }
+        })
     }
 }
