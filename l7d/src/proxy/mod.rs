@@ -405,7 +405,7 @@ mod tests {
         let relay = size_of::<enforce::Relay<'_>>();
         let session = size_of::<Session>();
         assert!(
-            watch <= 1280 && enforce <= 2048 && serve <= 1024 && relay <= 640 && session <= 512,
+            watch <= 1280 && enforce <= 2048 && serve <= 1024 && relay <= 640 && session <= 528,
             "watch {watch} enforce {enforce} serve {serve} relay {relay} session {session}"
         );
     }

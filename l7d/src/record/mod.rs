@@ -6,6 +6,7 @@
 //! capacity when the record is reused, so that recording a request allocates nothing in steady
 //! state: `clone_from` is the way into the flow ring.
 
+mod dns;
 mod drop_reason;
 mod endpoint;
 mod http;
@@ -16,6 +17,7 @@ mod text;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+pub use dns::Dns;
 pub use drop_reason::DropReason;
 pub use endpoint::{Endpoint, EndpointId, IdentityNumber, Party, Service, Workload};
 pub use http::{Grpc, Http, HttpKind, Outcome, Volume};
@@ -143,6 +145,8 @@ pub enum Event {
         /// Set when the verdict was a denial.
         reason: Option<DropReason>,
     },
+    /// A DNS query or answer.
+    Dns(Dns),
     /// An HTTP request or response.
     Http(Http),
     /// A proxied connection whose bytes are not (or no longer) messages ended: upgraded,
@@ -221,7 +225,20 @@ impl Record {
         match &self.event {
             Event::Http(http) => Some(http),
             Event::Trace { .. }
+            | Event::Dns(_)
             | Event::Drop { .. }
+            | Event::PolicyVerdict { .. }
+            | Event::Opaque { .. } => None,
+        }
+    }
+
+    /// The DNS message, if this is one.
+    pub fn dns(&self) -> Option<&Dns> {
+        match &self.event {
+            Event::Dns(dns) => Some(dns),
+            Event::Trace { .. }
+            | Event::Drop { .. }
+            | Event::Http(_)
             | Event::PolicyVerdict { .. }
             | Event::Opaque { .. } => None,
         }

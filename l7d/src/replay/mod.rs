@@ -9,6 +9,7 @@
 //! whose start is missing is not made up.
 
 mod connections;
+mod datagrams;
 mod orientation;
 mod summary;
 mod trace;
@@ -31,6 +32,7 @@ use crate::policy::Live;
 use crate::record::{Direction, EndpointId, Outcome, Party, Sink};
 use crate::session::{Ends, Recorder, Session};
 use connections::{Connection, Connections, Key};
+use datagrams::Datagrams;
 use trace::Tracer;
 
 /// Bounds of a replay.
@@ -54,6 +56,7 @@ pub struct Replay {
 struct Streams {
     settings: Settings,
     connections: Connections,
+    datagrams: Datagrams,
     tracer: Tracer,
     recorder: Rc<Recorder>,
     identities: Identities,
@@ -85,6 +88,7 @@ impl Replay {
             streams: Streams {
                 settings,
                 connections: Connections::default(),
+                datagrams: Datagrams::new(),
                 tracer: Tracer::new(sink, policy),
                 recorder,
                 identities,
@@ -109,6 +113,7 @@ impl Replay {
     pub fn finish(&mut self) {
         let Self { frames, streams } = self;
         streams.connections.end_all(&mut streams.summary);
+        streams.datagrams.end(&streams.recorder);
         streams.summary.lost_datagrams = frames.lost_datagrams();
     }
 
@@ -120,8 +125,19 @@ impl Replay {
 
 impl Streams {
     fn take(&mut self, packet: &Packet<'_>, captured: &Captured<'_>) {
-        if let Transport::Tcp(tcp) = &packet.transport {
-            self.take_segment(packet, tcp, captured.time);
+        match &packet.transport {
+            Transport::Tcp(tcp) => self.take_segment(packet, tcp, captured.time),
+            Transport::Udp(udp) => {
+                let identities = &self.identities;
+                self.datagrams
+                    .handle(&self.recorder, packet, udp, |client, server| {
+                        ends_of(identities, client, server)
+                    });
+            }
+            Transport::Sctp(_)
+            | Transport::Icmp { .. }
+            | Transport::IcmpV6 { .. }
+            | Transport::Other(_) => {}
         }
         let ends = self.ends(packet);
         self.tracer.handle(captured, packet, &ends);
@@ -208,7 +224,7 @@ impl Streams {
         } else {
             (to, from)
         };
-        let ends = self.ends_of(client, server);
+        let ends = ends_of(&self.identities, client, server);
         let recorder = Rc::clone(&self.recorder);
         let limits = self.settings.parsers;
         let session = if is_first {
@@ -220,24 +236,25 @@ impl Streams {
         let reassembly = self.settings.reassembly;
         Some(Connection::new(client, reassembly, session))
     }
+}
 
-    fn ends_of(&self, client: SocketAddr, server: SocketAddr) -> Ends {
-        let client = self.identities.party(client);
-        let server = self.identities.party(server);
-        let is_local = |party: &Party| {
-            let endpoint = party.endpoint.as_ref();
-            endpoint.is_some_and(|endpoint| endpoint.id != EndpointId(0))
-        };
-        let direction = match (is_local(&client), is_local(&server)) {
-            (_, true) => Direction::Ingress,
-            (true, false) => Direction::Egress,
-            (false, false) => Direction::Unknown,
-        };
-        Ends {
-            client,
-            server,
-            direction,
-        }
+/// Who is at both ends, and from whose view.
+fn ends_of(identities: &Identities, client: SocketAddr, server: SocketAddr) -> Ends {
+    let client = identities.party(client);
+    let server = identities.party(server);
+    let is_local = |party: &Party| {
+        let endpoint = party.endpoint.as_ref();
+        endpoint.is_some_and(|endpoint| endpoint.id != EndpointId(0))
+    };
+    let direction = match (is_local(&client), is_local(&server)) {
+        (_, true) => Direction::Ingress,
+        (true, false) => Direction::Egress,
+        (false, false) => Direction::Unknown,
+    };
+    Ends {
+        client,
+        server,
+        direction,
     }
 }
 

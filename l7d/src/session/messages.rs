@@ -43,6 +43,13 @@ pub enum Message<'m> {
         /// Why.
         code: ErrorCode,
     },
+    /// A DNS message.
+    Dns {
+        /// The message.
+        message: &'m parsers::dns::Message<'m>,
+        /// Whether it came by UDP.
+        is_datagram: bool,
+    },
     /// A message of a gRPC call.
     Grpc {
         /// Its stream.

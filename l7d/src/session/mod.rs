@@ -1,7 +1,7 @@
 //! One connection's L7 view: bytes of both directions in, records out.
 //!
 //! ```text
-//!   bytes, gaps ─▶ Session ─▶ detect ─▶ http1 | http2 (grpc) | opaque
+//!   bytes, gaps ─▶ Session ─▶ detect ─▶ http1 | http2 (grpc) | dns | opaque
 //!                                          │
 //!                              Exchange ◀──┴──▶ Messages (if anybody wants them)
 //!                                 │
@@ -11,6 +11,7 @@
 //! The watching relay, the enforcing relay and replay all use it. The bytes stay the caller's: a
 //! session copies only the part of a message that came without its end.
 
+mod dns;
 mod http1;
 mod http2;
 mod messages;
@@ -22,9 +23,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use parsers::detect::{self, Protocol};
+use parsers::dns::looks_like_stream;
 use parsers::http1::{Connection, Reading};
 use parsers::{Direction as Way, Limits, tls};
 
+pub use dns::Lookups;
 pub use messages::{Http2Kind, Message, Messages};
 pub use recorder::Recorder;
 pub use redaction::Redaction;
@@ -63,6 +66,7 @@ pub struct Session {
     ends: Ends,
     http: Connection,
     http2: Option<Box<Http2>>,
+    dns: Option<Box<dns::Stream>>,
     /// A request that may begin HTTP/2.
     upgrade: Option<Box<Upgrade>>,
     state: State,
@@ -94,6 +98,7 @@ enum State {
     Detecting(&'static str),
     Http1,
     Http2,
+    Dns,
     /// The client's first message tells whom it asks for.
     Tls,
     /// Bytes are counted, for the reason given.
@@ -137,6 +142,7 @@ impl Session {
             ends,
             http: Connection::new(limits, reading),
             http2: None,
+            dns: None,
             upgrade: None,
             state: if is_strict {
                 State::Http1
@@ -246,6 +252,11 @@ impl Session {
                 }
             }
             State::Http2 => self.handle_http2_gap(way, missing),
+            State::Dns => {
+                if let Some(dns) = &mut self.dns {
+                    dns.handle_gap(way, missing);
+                }
+            }
             State::Tls => self.state = State::Opaque("tls"),
             State::Detecting(_) | State::Opaque(_) => {}
         }
@@ -281,6 +292,7 @@ impl Session {
                 }
                 State::Http1 => self.read_http1(way, bytes),
                 State::Http2 => self.read_http2(way, bytes),
+                State::Dns => self.read_dns(way, bytes),
                 State::Tls => {
                     self.read_hello(way, bytes);
                     bytes
@@ -309,6 +321,20 @@ impl Session {
             0..=BLANK_MAX => detect::detect(way, bytes),
             _ => Some(Protocol::Unknown),
         };
+        let is_unknown = matches!(detected, Some(Protocol::Unknown));
+        // Letters would be the length of a message that no resolver sends; other protocols begin so.
+        let may_be_dns = self.ends.server.addr.port() == 53 || bytes.first() < Some(&0x10);
+        if is_unknown && may_be_dns && self.unread.is_none() {
+            match looks_like_stream(way, bytes) {
+                None => return false,
+                Some(true) => {
+                    self.dns = Some(Box::new(dns::Stream::new()));
+                    self.state = State::Dns;
+                    return true;
+                }
+                Some(false) => {}
+            }
+        }
         self.state = match detected {
             None => return false,
             // What was missed may have been the start of a message.
@@ -417,12 +443,22 @@ impl Session {
             self.tell_response(0, unanswered, None);
         }
         self.finish_http2(unanswered);
+        if let Some(dns) = &mut self.dns {
+            dns.end(&self.recorder);
+        }
         let note = match (self.state, outcome) {
             (State::Opaque(note), _) => note,
             (State::Tls, _) => "tls",
-            (State::Detecting(note), _) if self.unread.is_some() => note,
-            (State::Http1 | State::Http2, Outcome::Passed) if let Some(note) = self.unread => note,
-            (State::Detecting(note), _) if self.bytes != [0, 0] && note == "connect" => note,
+            (State::Http1 | State::Http2 | State::Dns, Outcome::Passed)
+                if let Some(note) = self.unread =>
+            {
+                note
+            }
+            (State::Detecting(note), Outcome::Passed | Outcome::NoResponse)
+                if self.bytes != [0, 0] =>
+            {
+                note
+            }
             (_, Outcome::UpstreamRefused) => "upstream refused",
             (_, Outcome::UpstreamReset) if is_broken_off => "upstream reset",
             _ => return,

@@ -44,7 +44,10 @@ pub(super) fn add(filter: &FlowFilter, checks: &mut Vec<Check>) -> Result<(), Fi
             .is_some_and(|http| headers(record, http).contains(wanted))
     });
     let queries = regexes("dns_query", &filter.dns_query)?;
-    never(checks, &queries);
+    any(checks, queries, |regex, record| {
+        let query = record.dns().map(|dns| record.text(dns.query));
+        query.is_some_and(|query| regex.is_match(&String::from_utf8_lossy(query)))
+    });
     never(checks, &filter.trace_id);
     Ok(())
 }

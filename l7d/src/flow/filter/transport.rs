@@ -91,6 +91,7 @@ fn add_protocols(checks: &mut Vec<Check>, values: &[String]) -> Result<(), Filte
         });
     }
     any(checks, values, |protocol, record| match protocol.as_str() {
+        "dns" => record.dns().is_some(),
         "http" => record.http().is_some(),
         "icmp" => matches!(record.l4, L4::Icmp4 { .. } | L4::Icmp6 { .. }),
         "icmpv4" => matches!(record.l4, L4::Icmp4 { .. }),
@@ -114,6 +115,7 @@ fn drop_reason(record: &Record) -> i32 {
         } => i32::from(reason.0),
         Event::PolicyVerdict { reason: None, .. }
         | Event::Trace { .. }
+        | Event::Dns(_)
         | Event::Http(_)
         | Event::Opaque { .. } => 0,
     }

@@ -3,6 +3,7 @@
 //! What Hubble has no field for goes into `extensions` as a Struct: `outcome`, `detail` and `rule`
 //! of an L7 flow, packets and bytes of a trace.
 
+mod dns;
 mod summary;
 
 use pbjson_types::{Any, Struct, Value, value::Kind};
@@ -113,7 +114,7 @@ pub(crate) fn event_type(event: &Event) -> CiliumEventType {
         // A connection that is not followed is a trace of what went to the proxy: the stock CLI
         // then prints `to-proxy` and the summary.
         Event::Opaque { .. } => (EVENT_TRACE, TracePoint::ToProxy as i32),
-        Event::Http(_) => (EVENT_L7, 0),
+        Event::Dns(_) | Event::Http(_) => (EVENT_L7, 0),
     };
     CiliumEventType {
         r#type: kind,
@@ -244,6 +245,10 @@ fn fill_event(flow: &mut Flow, record: &Record) {
             flow.r#type = FlowType::L7.into();
             flow.l7 = Some(layer7(record, http));
         }
+        Event::Dns(dns) => {
+            flow.r#type = FlowType::L7.into();
+            flow.l7 = Some(dns::layer7(record, dns));
+        }
     }
 }
 
@@ -342,6 +347,12 @@ fn extensions(record: &Record) -> Option<Any> {
     let mut fields: Vec<(&str, String)> = Vec::new();
     match &record.event {
         Event::Http(http) => of_http(record, http, &mut fields),
+        Event::Dns(dns) => {
+            let detail = record.text(dns.detail);
+            if !detail.is_empty() {
+                fields.push(("detail", String::from_utf8_lossy(detail).into_owned()));
+            }
+        }
         Event::Trace { packets, bytes, .. } => {
             fields.push(("packets", packets.to_string()));
             fields.push(("bytes", bytes.to_string()));

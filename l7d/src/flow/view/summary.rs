@@ -7,6 +7,7 @@ use crate::record::{Event, Http, HttpKind, L4, Outcome, Record};
 pub(super) fn of(record: &Record) -> String {
     match &record.event {
         Event::Http(http) => of_http(record, http),
+        Event::Dns(dns) => super::dns::summary(record, dns),
         Event::Opaque {
             note,
             sent,

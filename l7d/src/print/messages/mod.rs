@@ -1,9 +1,12 @@
 //! Parsed messages, one JSON object per line, so that l7d can be compared with other dissectors.
 //!
 //! `k` is the kind (`http1.request`, `http1.response`, `http2.request`, `http2.response`,
-//! `http2.trailers`, `http2.push`, `http2.rst`, `http2.goaway`, `grpc.message`), `src`, `dst` and `l4`
+//! `http2.trailers`, `http2.push`, `http2.rst`, `http2.goaway`, `grpc.message`, `dns.query`,
+//! `dns.response`), `src`, `dst` and `l4`
 //! say between whom; the other keys are those of the kind. Bytes that are no UTF-8 are written as
 //! Latin-1, what a late capture cannot know as `<unknown>`.
+
+mod dns;
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
@@ -63,7 +66,18 @@ impl<W: Write> Messages for std::rc::Rc<MessageLines<W>> {
         let mut object = Object::begin(line, kind);
         object.address("src", from.addr);
         object.address("dst", to.addr);
-        object.text("l4", b"tcp");
+        let is_datagram = matches!(
+            message,
+            Message::Dns {
+                is_datagram: true,
+                ..
+            }
+        );
+        object.text("l4", if is_datagram { b"udp" } else { b"tcp" });
+        let ports = [from.addr.port(), to.addr.port()];
+        if let Some(variant) = variant(ports).filter(|_| is_datagram) {
+            object.text("proto", variant);
+        }
         write(&mut object, message);
         object.end();
         *self.written.borrow_mut().entry(kind).or_default() += 1;
@@ -89,6 +103,8 @@ fn kind(message: &Message<'_>) -> &'static str {
         Message::Http2Reset { .. } => "http2.rst",
         Message::Http2GoAway { .. } => "http2.goaway",
         Message::Grpc { .. } => "grpc.message",
+        Message::Dns { message, .. } if message.header().is_response() => "dns.response",
+        Message::Dns { .. } => "dns.query",
     }
 }
 
@@ -120,6 +136,18 @@ fn write(object: &mut Object<'_>, message: &Message<'_>) {
             object.number("len", (*length).into());
             object.flag("compressed", *is_compressed);
         }
+        Message::Dns { message, .. } => dns::write(object, message),
+    }
+}
+
+/// Ports whose messages are told apart from those of unicast DNS.
+fn variant(ports: [u16; 2]) -> Option<&'static [u8]> {
+    if ports.contains(&5353) {
+        Some(b"mdns")
+    } else if ports.contains(&5355) {
+        Some(b"llmnr")
+    } else {
+        None
     }
 }
 
@@ -242,6 +270,23 @@ impl<'l> Object<'l> {
             self.line.push(b',');
             string(self.line, value);
             self.line.push(b']');
+        }
+        self.line.push(b']');
+    }
+
+    fn list<T>(
+        &mut self,
+        key: &str,
+        items: impl Iterator<Item = T>,
+        write: impl Fn(&mut Vec<u8>, T),
+    ) {
+        self.key(key);
+        self.line.push(b'[');
+        for (number, item) in items.enumerate() {
+            if number > 0 {
+                self.line.push(b',');
+            }
+            write(self.line, item);
         }
         self.line.push(b']');
     }

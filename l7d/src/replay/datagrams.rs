@@ -1,0 +1,60 @@
+//! UDP datagrams of a capture: those that are DNS.
+
+use std::net::SocketAddr;
+
+use parsers::dns::{Message, PairingLimits, looks_like};
+use parsers::packet::{Packet, Udp};
+
+use crate::record::L4;
+use crate::session::{Ends, Lookups, Recorder};
+
+/// DNS, multicast DNS (RFC 6762), and link-local names (RFC 4795).
+const PORTS: [u16; 3] = [53, 5353, 5355];
+
+/// Both ends of a look-up.
+type Key = (SocketAddr, SocketAddr);
+
+/// Look-ups by datagram.
+pub(super) struct Datagrams {
+    lookups: Lookups<Key>,
+}
+
+impl Datagrams {
+    pub(super) fn new() -> Self {
+        Self {
+            lookups: Lookups::new(PairingLimits::default(), L4::Udp),
+        }
+    }
+
+    /// Takes a datagram; `ends_of` names a client and a server.
+    pub(super) fn handle(
+        &mut self,
+        recorder: &Recorder,
+        packet: &Packet<'_>,
+        udp: &Udp<'_>,
+        ends_of: impl FnOnce(SocketAddr, SocketAddr) -> Ends,
+    ) {
+        self.lookups.expire(recorder);
+        let is_known = PORTS.contains(&udp.source_port) || PORTS.contains(&udp.destination_port);
+        if !is_known && !looks_like(udp.payload) {
+            return;
+        }
+        let Ok(message) = Message::read(udp.payload) else {
+            return;
+        };
+        let from = SocketAddr::new(packet.source, udp.source_port);
+        let to = SocketAddr::new(packet.destination, udp.destination_port);
+        let (client, server) = if message.header().is_response() {
+            (to, from)
+        } else {
+            (from, to)
+        };
+        let ends = ends_of(client, server);
+        let key = (client, server);
+        self.lookups.handle(recorder, key, &ends, &message);
+    }
+
+    pub(super) fn end(&mut self, recorder: &Recorder) {
+        self.lookups.end(recorder);
+    }
+}

@@ -1,0 +1,286 @@
+//! DNS messages → queries and their answers.
+
+use std::fmt::Write as _;
+use std::hash::Hash;
+
+use parsers::Direction as Way;
+use parsers::dns::tcp::{Connection, Event, Step};
+use parsers::dns::{Message, Name, Pairing, PairingLimits, Query, RecordType, Section, Unanswered};
+
+use super::messages::Message as Shown;
+use super::recorder::Recorder;
+use super::{Ends, Session};
+use crate::clock::Monotonic;
+use crate::record::{self, Dns, L4, Record, Span, Text, Verdict};
+
+/// Queries that wait for their answers: of one stream, or of all datagrams.
+pub struct Lookups<K> {
+    pairing: Pairing<K, Waiting>,
+    l4: L4,
+}
+
+/// What is told of a query that nobody answers.
+struct Waiting {
+    ends: Ends,
+    query: Text,
+    spans: (Span, Span),
+}
+
+/// DNS over a stream (RFC 7766).
+pub(super) struct Stream {
+    connection: Connection,
+    lookups: Lookups<()>,
+}
+
+/// Queries of one stream without an answer.
+const STREAM_QUERIES: usize = 64;
+
+impl<K: Copy + Eq + Hash> Lookups<K> {
+    /// Nothing asked yet; messages come over `l4`.
+    pub fn new(limits: PairingLimits, l4: L4) -> Self {
+        Self {
+            pairing: Pairing::new(limits),
+            l4,
+        }
+    }
+
+    /// Takes a message between these ends; `key` tells flows apart.
+    pub fn handle(&mut self, recorder: &Recorder, key: K, ends: &Ends, message: &Message<'_>) {
+        let is_response = message.header().is_response();
+        if let Some(messages) = &recorder.messages {
+            let way = if is_response {
+                Way::ToClient
+            } else {
+                Way::ToServer
+            };
+            let is_datagram = self.l4 == L4::Udp;
+            messages.message(
+                ends,
+                way,
+                &Shown::Dns {
+                    message,
+                    is_datagram,
+                },
+            );
+        }
+        let now = recorder.clock.monotonic();
+        if is_response {
+            self.answered(recorder, key, ends, message, now);
+        } else {
+            self.asked(recorder, key, ends, message, now);
+        }
+    }
+
+    fn asked(
+        &mut self,
+        recorder: &Recorder,
+        key: K,
+        ends: &Ends,
+        message: &Message<'_>,
+        now: Monotonic,
+    ) {
+        let mut query = Text::default();
+        let spans = write_question(&mut query, message);
+        let waiting = Waiting {
+            ends: ends.clone(),
+            query,
+            spans,
+        };
+        let l4 = self.l4;
+        let repeats = match self.pairing.handle_query(key, message, now.0, waiting) {
+            Query::Repeated(repeats) => repeats,
+            Query::New { evicted } => {
+                if let Some(evicted) = evicted {
+                    tell_unanswered(recorder, l4, &evicted, now);
+                }
+                0
+            }
+        };
+        let policies = record::no_policies();
+        recorder.tell_asked(ends, Verdict::Forwarded, &policies, |record| {
+            record.l4 = l4;
+            let (query, query_types) = write_question(&mut record.text, message);
+            let mark = record.text.mark();
+            if repeats > 0 {
+                record.text.push(b"asked again");
+            }
+            let detail = record.text.since(mark);
+            record.event = record::Event::Dns(Dns {
+                query,
+                query_types,
+                detail,
+                ttl: u32::MAX,
+                ..Dns::default()
+            });
+        });
+    }
+
+    fn answered(
+        &mut self,
+        recorder: &Recorder,
+        key: K,
+        ends: &Ends,
+        message: &Message<'_>,
+        now: Monotonic,
+    ) {
+        let matched = self.pairing.handle_response(key, message, now.0);
+        let latency_ns = matched.map_or(0, |matched| matched.latency_ns);
+        let l4 = self.l4;
+        recorder.tell_answered(ends, Verdict::Forwarded, |record| {
+            record.l4 = l4;
+            let answer = write_answer(&mut record.text, message);
+            record.event = record::Event::Dns(Dns {
+                latency_ns,
+                ..answer
+            });
+        });
+    }
+
+    /// Tells of queries that have waited too long by now.
+    pub fn expire(&mut self, recorder: &Recorder) {
+        let now = recorder.clock.monotonic();
+        while let Some(query) = self.pairing.expire(now.0) {
+            tell_unanswered(recorder, self.l4, &query, now);
+        }
+    }
+
+    /// Tells of all queries that wait: no answers come any more.
+    pub fn end(&mut self, recorder: &Recorder) {
+        let now = recorder.clock.monotonic();
+        while let Some(query) = self.pairing.take() {
+            tell_unanswered(recorder, self.l4, &query, now);
+        }
+    }
+}
+
+fn tell_unanswered<K>(
+    recorder: &Recorder,
+    l4: L4,
+    unanswered: &Unanswered<K, Waiting>,
+    now: Monotonic,
+) {
+    let Waiting { ends, query, spans } = &unanswered.value;
+    recorder.tell_answered(ends, Verdict::Error, |record: &mut Record| {
+        record.l4 = l4;
+        let name = record.text.push(query.slice(spans.0));
+        let query_types = record.text.push(query.slice(spans.1));
+        let detail = record.text.push(b"no answer");
+        record.event = record::Event::Dns(Dns {
+            is_response: true,
+            query: name,
+            query_types,
+            ttl: u32::MAX,
+            latency_ns: now.0.saturating_sub(unanswered.first_ns),
+            detail,
+            is_unanswered: true,
+            ..Dns::default()
+        });
+    });
+}
+
+/// Name and types asked for.
+fn write_question(text: &mut Text, message: &Message<'_>) -> (Span, Span) {
+    let mut room = [0; Name::TEXT_MAX];
+    let name = message.question().map(|question| question.name());
+    let query = match name.as_ref().and_then(|name| name.to_lower(&mut room)) {
+        Some(name) => text.push(name.as_bytes()),
+        None => Span::default(),
+    };
+    let mark = text.mark();
+    for question in message.questions() {
+        push_line(text, &question.kind());
+    }
+    (query, text.since(mark))
+}
+
+fn write_answer(text: &mut Text, message: &Message<'_>) -> Dns {
+    let (query, query_types) = write_question(text, message);
+    let answers = || message.records(Section::Answer);
+    let list = |text: &mut Text, write: &dyn Fn(&mut Text)| {
+        let mark = text.mark();
+        write(text);
+        text.since(mark)
+    };
+    let addresses = list(text, &|text| {
+        for address in answers().filter_map(|record| record.address()) {
+            push_line(text, &address);
+        }
+    });
+    let is_name = |kind| kind == RecordType::CNAME;
+    let canonical_names = list(text, &|text| {
+        for record in answers().filter(|record| is_name(record.kind())) {
+            if let Some(target) = record.target() {
+                push_line(text, &target);
+            }
+        }
+    });
+    let record_types = list(text, &|text| {
+        for record in answers() {
+            push_line(text, &record.kind());
+        }
+    });
+    let counted = answers().filter(|record| record.address().is_some() || is_name(record.kind()));
+    Dns {
+        is_response: true,
+        query,
+        query_types,
+        rcode: message.rcode().0,
+        addresses,
+        canonical_names,
+        record_types,
+        ttl: counted.map(|record| record.ttl()).min().unwrap_or(u32::MAX),
+        ..Dns::default()
+    }
+}
+
+fn push_line(text: &mut Text, value: &dyn std::fmt::Display) {
+    // Writing to memory does not fail.
+    let _infallible = writeln!(text, "{value}");
+}
+
+impl Stream {
+    pub(super) fn new() -> Self {
+        let limits = PairingLimits {
+            queries: STREAM_QUERIES,
+            ..PairingLimits::default()
+        };
+        Self {
+            connection: Connection::new(Message::BYTES_MAX),
+            lookups: Lookups::new(limits, L4::Tcp { flags: 0 }),
+        }
+    }
+
+    pub(super) fn handle_gap(&mut self, way: Way, missing: u64) {
+        // Whether the next message is looked for is the parser's business.
+        let _is_lost = self.connection.handle_gap(way, missing);
+    }
+
+    pub(super) fn end(&mut self, recorder: &Recorder) {
+        self.lookups.end(recorder);
+    }
+}
+
+impl Session {
+    /// Reads as many messages as there are and gives back the bytes that are left.
+    pub(super) fn read_dns<'b>(&mut self, way: Way, mut bytes: &'b [u8]) -> &'b [u8] {
+        let Some(dns) = &mut self.dns else {
+            return bytes;
+        };
+        loop {
+            match dns.connection.step(way, bytes) {
+                Ok(Step::NeedMore) => return bytes,
+                Ok(Step::Event { consumed, event }) => {
+                    if let Event::Message(message) = event {
+                        dns.lookups.handle(&self.recorder, (), &self.ends, &message);
+                    }
+                    bytes = bytes.get(consumed..).unwrap_or_default();
+                }
+                Err(error) => {
+                    tracing::debug!(rule = error.rule, ?way, "no longer followed");
+                    self.unread.get_or_insert(error.rule);
+                    return &[];
+                }
+            }
+        }
+    }
+}
