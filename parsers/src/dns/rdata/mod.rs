@@ -7,14 +7,14 @@
 
 mod form;
 mod svcb;
-mod types;
+mod type_bitmap;
 mod write;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use form::Kind;
 pub use svcb::{Param, Params};
-pub use types::Types;
+pub use type_bitmap::Types;
 pub(super) use write::write;
 
 use super::codes::RecordType;
