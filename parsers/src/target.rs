@@ -7,8 +7,8 @@ use std::borrow::Cow;
 pub struct Normalised<'t> {
     /// Path after RFC 3986 §6.2.2 normalisation and merging of slashes, with the query as sent.
     pub path: Cow<'t, [u8]>,
-    /// Holds an encoded slash or backslash, a NUL, or a raw backslash: some servers read another
-    /// path than the normalised one, and none can be foreseen.
+    /// Holds an encoded slash or backslash, a NUL, a raw backslash, or a percent sign that begins no
+    /// escape: some servers read another path than the normalised one, and none can be foreseen.
     pub is_ambiguous: bool,
 }
 
@@ -37,6 +37,7 @@ pub fn normalise(target: &[u8]) -> Normalised<'_> {
 
 fn has_ambiguity(path: &[u8]) -> bool {
     path.iter().any(|byte| matches!(byte, b'\\' | 0))
+        || has_broken_escape(path)
         || path.windows(3).any(|window| match window {
             [b'%', high, low] => matches!(
                 (high, low.to_ascii_lowercase()),
@@ -44,6 +45,15 @@ fn has_ambiguity(path: &[u8]) -> bool {
             ),
             _ => false,
         })
+}
+
+/// Such a percent sign may become an escape once what follows it is decoded: `%%341` is `%41`, which
+/// is `A` to whoever decodes again.
+fn has_broken_escape(path: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', path).any(|at| {
+        let digits = path.get(at.saturating_add(1)..at.saturating_add(3));
+        !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
 }
 
 fn needs_work(path: &[u8]) -> bool {
@@ -109,6 +119,14 @@ fn remove_dots(path: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percent_sign_that_begins_no_escape_is_ambiguous() {
+        for target in ["/%%341", "/%", "/a%4", "/%zz", "/%4/1"] {
+            assert!(normalise(target.as_bytes()).is_ambiguous, "{target}");
+        }
+        assert!(!normalise(b"/%41%7e?%%341").is_ambiguous);
+    }
 
     fn path(target: &str) -> String {
         String::from_utf8(normalise(target.as_bytes()).path.into_owned()).expect("text")
