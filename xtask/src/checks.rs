@@ -10,10 +10,11 @@ use crate::run::{cargo, run as succeed, say, workspace};
 use crate::{ebpf, house, setup};
 
 /// Members that are linted and documented; kernel programs are built by their own toolchain.
-const MEMBERS: [&str; 7] = [
+const MEMBERS: [&str; 8] = [
     "capture",
     "parsers",
     "policy-l7",
+    "properties",
     "testbed",
     "xtask",
     "l7d",

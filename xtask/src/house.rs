@@ -50,6 +50,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "l7d-ebpf",
         "parsers",
         "policy-l7",
+        "properties",
         "proto",
         "testbed",
         "xtask",

@@ -7,6 +7,7 @@ mod checks;
 mod demo;
 mod ebpf;
 mod fixtures;
+mod fuzz;
 mod house;
 mod run;
 mod setup;
@@ -44,6 +45,14 @@ enum Command {
         #[arg(long, conflicts_with = "names")]
         check: bool,
     },
+    /// Look for inputs that break a property of a reader; a folder of first inputs is made of testdata
+    Fuzz {
+        /// Which ones; all without names
+        targets: Vec<String>,
+        /// How long each one runs
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Print the map of the code with its figures, and check the import rules
     House,
     /// Install what is missing, and say why
@@ -62,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Fixtures { check: true, .. } => fixtures::check(),
         Command::Fixtures { names, .. } => fixtures::record(&names),
+        Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Command::House => house::run(),
         Command::Setup => setup::everything(),
         Command::Test => checks::run(),

@@ -94,6 +94,12 @@ const BENCH: [Package; 4] = [
     Package("haproxy", "/usr/sbin/haproxy", "a proxy to compare with"),
 ];
 
+const FUZZ: [Package; 1] = [Package(
+    "g++",
+    "/usr/bin/g++",
+    "compiles the fuzzer's engine",
+)];
+
 const DISSECTOR: [Package; 1] = [Package(
     "tshark",
     "/usr/bin/tshark",
@@ -166,6 +172,11 @@ pub(crate) fn fixtures() -> anyhow::Result<()> {
 /// The Python that has grpcio.
 pub(crate) fn grpcio() -> PathBuf {
     tools().join("grpcio/bin/python")
+}
+
+/// What fuzzing needs beyond the compiler.
+pub(crate) fn fuzz() -> anyhow::Result<()> {
+    install(&FUZZ)
 }
 
 /// What reads captures.

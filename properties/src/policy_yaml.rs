@@ -1,0 +1,69 @@
+//! Policies: a file is refused with places that exist, or it compiles and judges.
+
+use policy_l7::{
+    ConnectionVerdict, Direction, Endpoint, Identity, Inputs, compile, identity, lint,
+    read_policies,
+};
+
+fn endpoint() -> Endpoint {
+    let labels = ["app=web", "io.kubernetes.pod.namespace=default"];
+    Endpoint {
+        id: 16,
+        identity: 300,
+        labels: labels
+            .iter()
+            .filter_map(|label| label.parse().ok())
+            .collect(),
+        named_ports: vec![("http".to_owned(), 80)],
+    }
+}
+
+fn verdicts(text: &str, identities: &[Identity]) -> Option<Vec<String>> {
+    let policies = match read_policies("input.yaml", text) {
+        Ok(policies) => policies,
+        Err(errors) => {
+            assert!(!errors.is_empty(), "refused without a reason");
+            let lines = text
+                .split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
+                .count();
+            for error in errors {
+                assert!(error.line <= lines + 1, "line {} of {lines}", error.line);
+            }
+            return None;
+        }
+    };
+    let findings = lint(&policies, identities).len();
+    let compiled = compile(&Inputs {
+        policies: &policies,
+        identities,
+        endpoints: &[endpoint()],
+        revision: 7,
+    });
+    assert_eq!(compiled.revision(), 7);
+    let mut told = vec![format!("{findings}")];
+    for direction in [Direction::Ingress, Direction::Egress] {
+        for identity in identities {
+            for port in [53, 80, 443, 8080] {
+                let verdict = compiled.judge_connection(16, direction, identity.number, 6, port);
+                if let ConnectionVerdict::Allow { rule: Some(rule) } = &verdict {
+                    assert!(compiled.rule(*rule).is_some(), "a rule without provenance");
+                }
+                told.push(format!("{verdict:?}"));
+            }
+        }
+    }
+    Some(told)
+}
+
+pub(crate) fn holds(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let identities = identity::reserved();
+    let once = verdicts(text, &identities);
+    assert_eq!(
+        once,
+        verdicts(text, &identities),
+        "the same file, another verdict"
+    );
+}
