@@ -13,6 +13,8 @@ use crate::cuts::{self, Outcome};
 struct Seen {
     messages: Vec<String>,
     payload: BTreeMap<u32, Vec<u8>>,
+    /// Faults of payloads, told with the piece that shows them.
+    faults: BTreeMap<u32, &'static str>,
     lost: usize,
     error: Option<&'static str>,
 }
@@ -31,7 +33,11 @@ impl Seen {
                     let payload = self.payload.entry(*stream).or_default();
                     payload.extend_from_slice(bytes);
                 }
+                if let Some(fault) = fault {
+                    self.faults.entry(*stream).or_insert(fault.rule);
+                }
                 if *is_last {
+                    let fault = self.faults.remove(stream);
                     let payload = self.payload.remove(stream).unwrap_or_default();
                     self.messages
                         .push(format!("data {stream} {payload:x?} {fault:?}"));
@@ -99,6 +105,7 @@ fn feed(
                 seen.error = Some(error.rule);
                 // Payload in front of a fault is told or not, as the cuts fall.
                 seen.payload.clear();
+                seen.faults.clear();
                 Outcome::Failed
             }
         };
