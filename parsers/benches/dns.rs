@@ -111,6 +111,31 @@ fn pair(messages: &[Vec<u8>], table: &mut Pairing<u64, ()>, flow: u64) -> usize 
     matched
 }
 
+/// The worst that 64 KiB can ask of their reader: the longest names there are, different only in their
+/// last label, a chain as long as is followed, and addresses of a name that is not in it.
+fn hostile() -> Vec<u8> {
+    let long = |last: u8| [&b"\x01a".repeat(125)[..], &[1, b'b' + last, 0]].concat();
+    let mut bytes = vec![0, 1, 0x81, 0x80, 0, 1, 0xff, 0xff, 0, 0, 0, 0];
+    bytes.extend(long(0));
+    bytes.extend([0, 1, 0, 1]);
+    let mut owner = 12;
+    for next in 1..18 {
+        let name = long(next);
+        bytes.extend(u16::to_be_bytes(0xc000 | owner));
+        // The last is told by an NS record: nothing leads to it.
+        let kind = if next == 17 { 2 } else { 5 };
+        bytes.extend([0, kind, 0, 1, 0, 0, 0, 9, 0]);
+        bytes.push(u8::try_from(name.len()).expect("short"));
+        owner = u16::try_from(bytes.len()).expect("small");
+        bytes.extend(name);
+    }
+    while bytes.len() < Message::BYTES_MAX - 16 {
+        bytes.extend(u16::to_be_bytes(0xc000 | owner));
+        bytes.extend([0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 1, 2, 3, 4]);
+    }
+    bytes
+}
+
 fn benches(criterion: &mut Criterion) {
     let messages = mix();
     let mut group = criterion.benchmark_group("dns");
@@ -133,6 +158,13 @@ fn benches(criterion: &mut Criterion) {
         });
     });
     group.finish();
+    let message = [hostile()];
+    criterion.bench_function("dns/hostile/read", |bencher| {
+        bencher.iter(|| read(black_box(&message)));
+    });
+    criterion.bench_function("dns/hostile/record", |bencher| {
+        bencher.iter(|| record(black_box(&message)));
+    });
 }
 
 criterion_group!(dns, benches);

@@ -24,6 +24,8 @@ pub struct Chain<'b> {
 #[derive(Debug, Clone, Copy)]
 struct Link<'b> {
     name: Name<'b>,
+    /// Of the name: long names that differ at their ends only are not compared for each record.
+    digest: u64,
     /// The least lifetime of the CNAMEs that lead here.
     ttl: u32,
 }
@@ -43,6 +45,8 @@ pub struct Answer<'b> {
 impl<'b> Chain<'b> {
     /// Most names of a chain; resolvers give up at about as many CNAMEs.
     pub const NAMES_MAX: usize = 17;
+    /// Most CNAMEs of a response that are looked at: each is, for each name of the chain.
+    const ALIASES_MAX: usize = 64;
 
     /// The chain of a response with one question. `None` of queries, updates, and where there are
     /// several questions or none.
@@ -64,6 +68,7 @@ impl<'b> Chain<'b> {
     fn follow(&mut self, name: Name<'b>) {
         let mut next = Some(Link {
             name,
+            digest: name.digest(),
             ttl: u32::MAX,
         });
         for place in 0..Self::NAMES_MAX {
@@ -87,18 +92,26 @@ impl<'b> Chain<'b> {
         self.records
             .clone()
             .filter(|record| record.kind() == RecordType::CNAME && record.class() == self.class)
+            .take(Self::ALIASES_MAX)
             .filter(|record| record.name() == link.name)
             .find_map(|record| {
+                let name = record.target()?;
                 Some(Link {
-                    name: record.target()?,
+                    name,
+                    digest: name.digest(),
                     ttl: link.ttl.min(lifetime(record.ttl())),
                 })
             })
     }
 
     fn find(&self, name: Name<'b>) -> Option<&Link<'b>> {
-        let mut links = self.links.iter().flatten();
-        links.find(|link| link.name == name)
+        let links = || self.links.iter().map_while(Option::as_ref);
+        links()
+            .find(|link| link.name.is_same_place(&name))
+            .or_else(|| {
+                let digest = name.digest();
+                links().find(|link| link.digest == digest && link.name == name)
+            })
     }
 
     /// The names, the one asked about first.

@@ -122,6 +122,30 @@ impl<'b> Name<'b> {
         }
     }
 
+    /// Whether both lie at the same place of the same message, pointers followed: then they are equal.
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        let (mut ours, mut theirs) = (self.labels(), other.labels());
+        let is_name = ours.settle().is_some() && theirs.settle().is_some();
+        is_name && ours.at == theirs.at && std::ptr::eq(self.message, other.message)
+    }
+
+    /// The same for equal names. No secret goes in: who wants two names to have the same can make them.
+    pub(super) fn digest(&self) -> u64 {
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        // One bit tells the cases of a letter apart; names that differ in it elsewhere may be equal here.
+        const NO_CASE: u64 = 0x2020_2020_2020_2020;
+        let mut digest: u64 = 0;
+        for label in self.labels() {
+            for chunk in label.chunks(8) {
+                let word = chunk
+                    .iter()
+                    .fold(0, |word, byte| word << 8 | u64::from(*byte));
+                digest = (digest.rotate_left(5) ^ (word | NO_CASE)).wrapping_mul(SPREAD);
+            }
+        }
+        digest
+    }
+
     /// Whether it is the root, the name without labels.
     pub fn is_root(&self) -> bool {
         self.labels().next().is_none()
@@ -132,13 +156,12 @@ impl<'b> Name<'b> {
     pub fn to_lower<'t>(&self, room: &'t mut [u8]) -> Option<&'t str> {
         let mut text = text::Room::new(room);
         for label in self.labels() {
-            text::write_label(&mut text, label, true).ok()?;
-            text.push(b'.').ok()?;
+            text.label(label).ok()?;
         }
         if text.is_empty() {
             text.push(b'.').ok()?;
         }
-        text.into_str()
+        text.into_lower()
     }
 
     /// The name in lower case as canonical bytes (RFC 4034 §6.2): labels without pointers. The slice
@@ -242,7 +265,7 @@ impl fmt::Display for Name<'_> {
                 f.write_str(".")?;
             }
             is_first = false;
-            text::write_label(f, label, false)?;
+            text::write_label(f, label)?;
         }
         if is_first || !f.alternate() {
             f.write_str(".")?;

@@ -26,9 +26,26 @@ impl<'t> Room<'t> {
         Ok(())
     }
 
-    pub(super) fn into_str(self) -> Option<&'t str> {
-        let room: &'t [u8] = self.room;
-        std::str::from_utf8(room.get(..self.length)?).ok()
+    /// A label and a dot.
+    pub(super) fn label(&mut self, label: &[u8]) -> fmt::Result {
+        if !is_plain(label) {
+            write_label(self, label)?;
+            return self.push(b'.');
+        }
+        let end = self.length.saturating_add(label.len());
+        let place = self.room.get_mut(self.length..=end).ok_or(fmt::Error)?;
+        let (dot, text) = place.split_last_mut().ok_or(fmt::Error)?;
+        text.copy_from_slice(label);
+        *dot = b'.';
+        self.length = end.saturating_add(1);
+        Ok(())
+    }
+
+    /// The text in lower case.
+    pub(super) fn into_lower(self) -> Option<&'t str> {
+        let text = self.room.get_mut(..self.length)?;
+        text.make_ascii_lowercase();
+        std::str::from_utf8(text).ok()
     }
 }
 
@@ -42,15 +59,21 @@ impl Write for Room<'_> {
     }
 }
 
+/// Whether a label can be written as it is, as those of hosts can.
+fn is_plain(label: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    label.iter().all(is_plain)
+}
+
 /// A label: what separates, quotes or comments in a master file gets a backslash, what cannot be
 /// seen its number (RFC 1035 §5.1).
-pub(super) fn write_label(out: &mut impl Write, label: &[u8], is_lower: bool) -> fmt::Result {
+pub(super) fn write_label(out: &mut impl Write, label: &[u8]) -> fmt::Result {
+    if is_plain(label)
+        && let Ok(text) = std::str::from_utf8(label)
+    {
+        return out.write_str(text);
+    }
     for &byte in label {
-        let byte = if is_lower {
-            byte.to_ascii_lowercase()
-        } else {
-            byte
-        };
         match byte {
             b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => {
                 out.write_char('\\')?;

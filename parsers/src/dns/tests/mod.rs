@@ -116,6 +116,54 @@ fn addresses_of_other_names_are_none_of_the_answers() {
 }
 
 #[test]
+fn a_chain_holds_whatever_the_case_and_compression_of_names() {
+    let raw = Raw::new(RESPONSE, [1, 3, 0, 0])
+        .question("wwW.Example.test", RecordType::A)
+        .name("edge-server.example.TEST")
+        .words(&[1, 1, 0, 9, 4])
+        .bytes(&[1, 1, 1, 1])
+        .name("edge-server.example.tes")
+        .words(&[1, 1, 0, 9, 4])
+        .bytes(&[2, 2, 2, 2])
+        .name("WWW.example.TEST")
+        .words(&[5, 1, 0, 5, 26])
+        .name("EDGE-SERVER.example.test");
+    assert_eq!(raw.read().fault(), None);
+    let chain = Chain::of(&raw.read()).unwrap();
+    let answers: Vec<_> = chain
+        .addresses()
+        .map(|answer| (answer.address.to_string(), answer.ttl))
+        .collect();
+    assert_eq!(answers, [("1.1.1.1".to_owned(), 5)]);
+}
+
+#[test]
+fn a_chain_longer_than_is_followed_has_no_addresses() {
+    let name = |nth: u8| format!("n{nth}.test");
+    for (links, is_cut) in [(16, false), (17, true)] {
+        let mut raw =
+            Raw::new(RESPONSE, [1, u16::from(links) + 1, 0, 0]).question(&name(0), RecordType::A);
+        for nth in (0..links).rev() {
+            let target = Raw(Vec::new()).name(&name(nth + 1)).0;
+            let length = u16::try_from(target.len()).unwrap();
+            raw = raw
+                .name(&name(nth))
+                .words(&[5, 1, 0, 9, length])
+                .bytes(&target);
+        }
+        raw = raw
+            .name(&name(links))
+            .words(&[1, 1, 0, 9, 4])
+            .bytes(&[1, 2, 3, 4]);
+        assert_eq!(raw.read().fault(), None);
+        let chain = Chain::of(&raw.read()).unwrap();
+        assert_eq!(chain.is_cut(), is_cut, "{links}");
+        assert_eq!(chain.names().count(), 17);
+        assert_eq!(chain.addresses().count(), usize::from(!is_cut));
+    }
+}
+
+#[test]
 fn a_chain_in_a_circle_has_no_addresses() {
     let raw = Raw::new(RESPONSE, [1, 3, 0, 0])
         .question("a.test", RecordType::A)
