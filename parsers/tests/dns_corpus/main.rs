@@ -8,19 +8,20 @@
     reason = "it fails where the corpus is not as known"
 )]
 
+mod captures;
+mod truth;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use captures::{Capture, captures, end, files, streams};
 use parsers::Direction;
 use parsers::dns::tcp::{Connection, Event, Step};
-use parsers::dns::{
-    Chain, Field, Message, Name, Opcode, Record, RecordType, Section, looks_like, looks_like_stream,
-};
-use parsers::packet::{FragmentLimits, Frames, Transport};
-use parsers::reassembly::{Piece, Reassembly, ReassemblyLimits};
-use serde_json::{Value, json};
+use parsers::dns::{Chain, Message, Section, looks_like, looks_like_stream};
+use parsers::packet::Transport;
+use serde_json::Value;
+use truth::{COMPARED, told, truth};
 
 fn corpora() -> Option<PathBuf> {
     let folder = std::env::var_os("L7D_CORPORA").map(PathBuf::from);
@@ -28,173 +29,6 @@ fn corpora() -> Option<PathBuf> {
         eprintln!("not run: L7D_CORPORA does not name the folder of the corpora");
     }
     folder
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("a folder");
-    let mut found: Vec<_> = entries.map(|e| e.expect("an entry").path()).collect();
-    found.sort();
-    found
-}
-
-fn plain(name: &Name<'_>) -> String {
-    if name.is_root() {
-        return ".".to_owned();
-    }
-    let labels = name
-        .labels()
-        .map(|l| l.iter().map(|b| char::from(*b)).collect::<String>());
-    labels.collect::<Vec<_>>().join(".")
-}
-
-/// The types that the truth gives by name.
-const NAMED: &str = "A NS CNAME SOA PTR HINFO MX TXT SIG KEY AAAA SRV NAPTR CERT DNAME OPT DS SSHFP \
-    RRSIG NSEC DNSKEY NSEC3 NSEC3PARAM TLSA CDS CDNSKEY SVCB HTTPS SPF TKEY TSIG IXFR AXFR ANY CAA";
-
-fn kind(kind: RecordType) -> Value {
-    match kind.name() {
-        Some(name) if NAMED.split(' ').any(|known| known == name) => name.into(),
-        Some(_) | None => kind.0.into(),
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| char::from(*byte)).collect()
-}
-
-/// The fields that the truth keeps of a record's data, as it writes them.
-fn data(record: &Record<'_>) -> Value {
-    use RecordType as T;
-    let kept: Vec<_> = record
-        .fields()
-        .map_while(Result::ok)
-        .filter_map(|field| match (field, record.kind()) {
-            (Field::Address(address), T::A | T::AAAA) => Some(address.to_string()),
-            (Field::Name(_), T::NSEC | T::RRSIG | T::SIG | T::RP) => None,
-            (Field::Name(name), _) => Some(plain(&name)),
-            (Field::Text(bytes) | Field::Word(bytes), T::TXT | T::SPF | T::HINFO | T::CAA) => {
-                Some(text(bytes))
-            }
-            (Field::Number(number), T::MX | T::SRV | T::SOA | T::SVCB | T::HTTPS) => {
-                Some(number.to_string())
-            }
-            _ => None,
-        })
-        .collect();
-    if kept.is_empty() {
-        Value::Null
-    } else {
-        kept.join(" ").into()
-    }
-}
-
-/// The message as the truth writes it.
-fn told(message: &Message<'_>) -> Value {
-    let header = message.header();
-    let flags = [
-        (header.is_authoritative(), "aa"),
-        (header.is_truncated(), "tc"),
-        (header.is_recursion_desired(), "rd"),
-        (header.is_recursion_available(), "ra"),
-    ];
-    let flags: Vec<_> = flags
-        .iter()
-        .filter(|(is_set, _)| *is_set)
-        .map(|(_, name)| *name)
-        .collect();
-    // The truth has these flags of responses only, and of updates no prerequisites.
-    let flags = flags
-        .into_iter()
-        .filter(|flag| header.is_response() || !["aa", "ra"].contains(flag))
-        .collect::<Vec<_>>();
-    let section = if message.opcode() == Opcode::UPDATE {
-        Section::Question
-    } else {
-        Section::Answer
-    };
-    let questions: Vec<_> = message
-        .questions()
-        .map(|q| json!({"name": plain(&q.name()), "type": kind(q.kind()), "class": q.class().0}))
-        .collect();
-    let answers: Vec<_> = message
-        .records(section)
-        .map(|r| {
-            json!({"name": plain(&r.name()), "type": kind(r.kind()), "ttl": r.ttl(), "data": data(&r)})
-        })
-        .collect();
-    let mut told = json!({
-        "k": if header.is_response() { "dns.response" } else { "dns.query" },
-        "id": header.id(),
-        "opcode": message.opcode().0,
-        "flags": flags,
-        "counts": Section::ALL.map(|section| header.count(section)),
-        "qd": questions,
-        "an": answers,
-    });
-    if header.is_response() {
-        told["rcode"] = header.rcode().0.into();
-    }
-    told
-}
-
-const COMPARED: [&str; 8] = ["k", "id", "opcode", "flags", "counts", "qd", "an", "rcode"];
-
-/// What the truth says of DNS over one transport, by frame.
-fn truth(file: &Path, transport: &str) -> BTreeMap<u64, Vec<Value>> {
-    let lines = std::fs::read_to_string(file).expect("text");
-    let mut found: BTreeMap<u64, Vec<Value>> = BTreeMap::new();
-    for line in lines.lines() {
-        let message: Value = serde_json::from_str(line).expect("JSON");
-        let is_dns = message["k"].as_str().is_some_and(|k| k.starts_with("dns."));
-        if is_dns && message["l4"] == transport {
-            let frame = message["n"].as_u64().expect("a frame");
-            found.entry(frame).or_default().push(message);
-        }
-    }
-    found
-}
-
-struct Capture {
-    reader: capture::Reader,
-    frames: Frames,
-}
-
-impl Capture {
-    fn open(path: &Path) -> Option<Self> {
-        Some(Self {
-            reader: capture::Reader::open(path).ok()?,
-            frames: Frames::new(FragmentLimits::default()),
-        })
-    }
-
-    /// The rest of the packets, as far as the file can be read.
-    fn for_each(mut self, mut look: impl FnMut(u64, IpAddr, IpAddr, Transport<'_>)) {
-        while let Ok(true) = self.reader.advance() {
-            let Some(packet) = self.reader.packet() else {
-                return;
-            };
-            let seen = self
-                .frames
-                .read(packet.link_type, packet.data, packet.time_ns);
-            if let Ok(Some(seen)) = seen {
-                look(packet.number, seen.source, seen.destination, seen.transport);
-            }
-        }
-    }
-}
-
-fn captures(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
-    files(&folder.join("pcap"))
-        .into_iter()
-        .map(|capture| {
-            let name = capture
-                .file_name()
-                .expect("a name")
-                .to_string_lossy()
-                .into_owned();
-            (capture, folder.join("truth").join(format!("{name}.jsonl")))
-        })
-        .collect()
 }
 
 /// Messages that are broken or cut off, and two that the other dissector reads in another way: it goes
@@ -267,57 +101,6 @@ fn every_datagram_says_what_another_dissector_read() {
         differences.join("\n")
     );
     assert!(compared > 1500, "the corpus has more");
-}
-
-type Flow = (IpAddr, u16, IpAddr, u16);
-
-/// One connection's messages, by direction.
-struct Stream {
-    reassembly: Reassembly,
-    bytes: [Vec<u8>; 2],
-    has_gap: bool,
-}
-
-fn streams(file: &Path) -> BTreeMap<Flow, Stream> {
-    let mut found: BTreeMap<Flow, Stream> = BTreeMap::new();
-    let Some(capture) = Capture::open(file) else {
-        return found;
-    };
-    let limits = ReassemblyLimits::default();
-    capture.for_each(|_, source, destination, transport| {
-        let Transport::Tcp(tcp) = transport else {
-            return;
-        };
-        let there = (source, tcp.source_port, destination, tcp.destination_port);
-        let back = (destination, tcp.destination_port, source, tcp.source_port);
-        let (flow, direction) = if tcp.source_port > tcp.destination_port {
-            (there, Direction::ToServer)
-        } else {
-            (back, Direction::ToClient)
-        };
-        let stream = found.entry(flow).or_insert_with(|| Stream {
-            reassembly: Reassembly::new(limits),
-            bytes: [Vec::new(), Vec::new()],
-            has_gap: false,
-        });
-        let (bytes, has_gap) = (&mut stream.bytes, &mut stream.has_gap);
-        stream
-            .reassembly
-            .handle_segment(direction, &tcp, &mut |way, piece| match piece {
-                Piece::Bytes(more) => bytes[usize::from(way == Direction::ToClient)].extend(more),
-                Piece::Gap(_) => *has_gap = true,
-                Piece::End => {}
-            });
-    });
-    for stream in found.values_mut() {
-        let (bytes, has_gap) = (&mut stream.bytes, &mut stream.has_gap);
-        stream.reassembly.close(&mut |way, piece| match piece {
-            Piece::Bytes(more) => bytes[usize::from(way == Direction::ToClient)].extend(more),
-            Piece::Gap(_) => *has_gap = true,
-            Piece::End => {}
-        });
-    }
-    found
 }
 
 fn read_stream(direction: Direction, mut bytes: &[u8]) -> Vec<Value> {
@@ -400,13 +183,6 @@ fn every_stream_says_what_another_dissector_read() {
         differences.len(),
         differences.join("\n")
     );
-}
-
-fn end(address: IpAddr, port: u16) -> String {
-    match address {
-        IpAddr::V4(address) => format!("{address}:{port}"),
-        IpAddr::V6(address) => format!("[{address}]:{port}"),
-    }
 }
 
 /// Multicast and link-local DNS, and the port of `NetBIOS` names: the caller's to know.
