@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 
 use crate::run::{cargo, run as succeed, say, workspace};
-use crate::{ebpf, house, setup};
+use crate::{ebpf, house, setup, truth};
 
 /// Members that are linted and documented; kernel programs are built by their own toolchain.
 const MEMBERS: [&str; 8] = [
@@ -43,6 +43,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     })?;
     stage("lints", lints)?;
     stage("documentation", documentation)?;
+    if let Some(folder) = truth::folder() {
+        stage("truth", || truth::run(Some(folder), 20))?;
+    }
     let mut count = Count::default();
     let result = stage("tests", || tests(&mut count));
     println!("{} passed, {} failed", count.passed, count.failed);

@@ -11,6 +11,7 @@ mod fuzz;
 mod house;
 mod run;
 mod setup;
+mod truth;
 
 use clap::{Parser, Subcommand};
 
@@ -59,6 +60,14 @@ enum Command {
     Setup,
     /// Everything that CI checks: house, format, lints, documentation, all tests
     Test,
+    /// Compare what replay sees in captures of others with what another dissector saw in them
+    Truth {
+        /// Folder with manifest.tsv, truth/ and the captures [default: $`L7D_CORPORA`]
+        folder: Option<std::path::PathBuf>,
+        /// So many captures that differ are shown
+        #[arg(long, default_value_t = 20)]
+        show: usize,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -75,5 +84,6 @@ fn main() -> anyhow::Result<()> {
         Command::House => house::run(),
         Command::Setup => setup::everything(),
         Command::Test => checks::run(),
+        Command::Truth { folder, show } => truth::run(folder, show),
     }
 }

@@ -196,15 +196,17 @@ impl Streams {
         }
     }
 
-    /// A new connection between the same ends ends the former one.
+    /// A new connection between the same ends ends the former one; so does one that goes on behind a
+    /// reset that its other side did not accept.
     fn end_former(&mut self, key: &Key, from: SocketAddr, tcp: &Tcp<'_>) {
         let is_first = tcp.flags.has(TcpFlags::SYN) && !tcp.flags.has(TcpFlags::ACK);
-        if !is_first {
-            return;
-        }
         let is_another = self.connections.look(key).is_some_and(|connection| {
             let way = connection.way(from);
-            way == Way::ToClient || connection.reassembly.is_another(way, tcp)
+            if is_first {
+                way == Way::ToClient || connection.reassembly.is_another(way, tcp)
+            } else {
+                connection.reassembly.goes_on(way, tcp)
+            }
         });
         if is_another {
             self.connections.remove(key, &mut self.summary);

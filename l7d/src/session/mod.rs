@@ -108,6 +108,8 @@ enum State {
 /// Most blank bytes that a client may send before a request.
 const BLANK_MAX: usize = 1024;
 
+const DNS_PORT: u16 = 53;
+
 fn index(way: Way) -> usize {
     match way {
         Way::ToServer => 0,
@@ -310,6 +312,9 @@ impl Session {
         let State::Detecting(note) = self.state else {
             return true;
         };
+        if self.ends.server.addr.port() == DNS_PORT && !bytes.is_empty() {
+            return self.detect_dns(way, bytes);
+        }
         // Blank lines before a request are no protocol, however many come.
         let blank = bytes
             .iter()
@@ -323,7 +328,7 @@ impl Session {
         };
         let is_unknown = matches!(detected, Some(Protocol::Unknown));
         // Letters would be the length of a message that no resolver sends; other protocols begin so.
-        let may_be_dns = self.ends.server.addr.port() == 53 || bytes.first() < Some(&0x10);
+        let may_be_dns = bytes.first() < Some(&0x10);
         if is_unknown && may_be_dns && self.unread.is_none() {
             match looks_like_stream(way, bytes) {
                 None => return false,
@@ -372,6 +377,22 @@ impl Session {
                 State::Http1
             }
         };
+        true
+    }
+
+    /// At the port of DNS everything is DNS, broken messages too; but where a connection was joined
+    /// late, its first bytes may be the middle of one.
+    fn detect_dns(&mut self, way: Way, bytes: &[u8]) -> bool {
+        let looks_like_it = looks_like_stream(way, bytes);
+        if self.is_late && looks_like_it.is_none() {
+            return false;
+        }
+        let mut stream = Box::new(dns::Stream::new());
+        if self.is_late && looks_like_it == Some(false) {
+            stream.handle_gap(way, 1);
+        }
+        self.dns = Some(stream);
+        self.state = State::Dns;
         true
     }
 

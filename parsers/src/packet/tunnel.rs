@@ -131,6 +131,8 @@ pub(super) fn look_in_udp<'b>(header: &Header, udp: &Udp<'b>) -> Option<Look<'b>
         4790 => vxlan_gpe(header, udp.payload),
         6081 => geneve(header, udp.payload),
         2152 => gtp_u(header, udp.payload),
+        // GRE in UDP (RFC 8086).
+        4754 => gre(header, udp.payload).map(Some),
         _ if udp.source_port == 2152 => gtp_u(header, udp.payload),
         _ => return None,
     };

@@ -161,6 +161,18 @@ impl Reassembly {
             .is_some_and(|base| base != first.sequence.wrapping_add(1))
     }
 
+    /// Whether a segment brings bytes beyond the end: the reset or the end that was seen did not count
+    /// for the other side, and the connection goes on.
+    pub fn goes_on(&self, direction: Direction, segment: &Tcp<'_>) -> bool {
+        let half = self.halves.get(index(direction));
+        half.is_some_and(|half| {
+            let is_beyond = half
+                .base
+                .is_some_and(|base| half.offset(base, segment.sequence) >= half.next);
+            half.is_over && !segment.payload.is_empty() && is_beyond
+        })
+    }
+
     /// Bytes that wait in both directions.
     pub fn waiting_bytes(&self) -> usize {
         self.halves.iter().map(|half| half.waiting_bytes).sum()

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use parsers::dns::{Field, Message, Name, Record, RecordType, Section};
+use parsers::dns::{Field, Message, Name, Opcode, Record, RecordType, Section};
 
 use super::{Object, string};
 
@@ -37,7 +37,10 @@ pub(super) fn write(object: &mut Object<'_>, message: &Message<'_>) {
         let class = question.class().0;
         line.extend_from_slice(format!(",\"class\":{class}}}").as_bytes());
     });
-    object.list("an", message.records(Section::Answer), |line, record| {
+    // What an update has in that place are prerequisites (RFC 2136 §2.4).
+    let is_update = header.opcode() == Opcode::UPDATE;
+    let answers = message.records(Section::Answer).filter(|_| !is_update);
+    object.list("an", answers, |line, record| {
         named(line, record.name(), record.kind());
         let ttl = record.ttl();
         line.extend_from_slice(format!(",\"ttl\":{ttl},\"data\":").as_bytes());
@@ -59,13 +62,15 @@ fn named(line: &mut Vec<u8>, name: Name<'_>, kind: RecordType) {
     }
 }
 
-/// The root is a dot; other names have none at their end.
+/// Labels as they are, with dots between them; the root is a dot.
 fn without_dot(name: Name<'_>) -> String {
-    let mut text = name.to_string();
-    if text.len() > 1 && text.ends_with('.') {
-        text.pop();
+    let labels = name.labels().map(|label| String::from_utf8_lossy(label));
+    let text = labels.collect::<Vec<_>>().join(".");
+    if text.is_empty() {
+        ".".to_owned()
+    } else {
+        text
     }
-    text
 }
 
 /// The fields of common types, with blanks between them.
