@@ -297,6 +297,9 @@ impl Session {
                 State::Dns => self.read_dns(way, bytes),
                 State::Tls => {
                     self.read_hello(way, bytes);
+                    if self.state == state && self.is_enough_of_tls(way, bytes) {
+                        return &[];
+                    }
                     bytes
                 }
                 State::Opaque(_) => return &[],
@@ -417,22 +420,35 @@ impl Session {
         self.state = State::Detecting(note);
     }
 
-    /// Whom a TLS client asks for.
+    /// Whom a TLS client asks for, and whether the server speaks TLS at all.
     fn read_hello(&mut self, way: Way, bytes: &[u8]) {
         if way == Way::ToClient {
-            return;
-        }
-        match tls::read_client_hello(bytes, self.http.limits()) {
-            Ok(None) => {}
-            Ok(Some(hello)) => {
-                self.detail = hello.server_name().map(|name| {
-                    let name = String::from_utf8_lossy(name);
-                    name.into_owned().into_boxed_str()
-                });
-                self.state = State::Opaque("tls");
+            match detect::detect(way, bytes) {
+                None => {}
+                Some(Protocol::Http1) => {
+                    self.unread = Some("tls to a server that speaks http");
+                    self.is_late = true;
+                    self.http.lose(Way::ToServer, None);
+                    self.state = State::Http1;
+                }
+                Some(Protocol::Http2 | Protocol::Tls | Protocol::Unknown) => {
+                    self.state = State::Opaque("tls");
+                }
             }
-            Err(_error) => self.state = State::Opaque("tls"),
+        } else if self.detail.is_none()
+            && let Ok(Some(hello)) = tls::read_client_hello(bytes, self.http.limits())
+        {
+            self.detail = hello.server_name().map(|name| {
+                let name = String::from_utf8_lossy(name);
+                name.into_owned().into_boxed_str()
+            });
         }
+    }
+
+    /// Whether nothing more is to be learnt from the client's bytes.
+    fn is_enough_of_tls(&self, way: Way, bytes: &[u8]) -> bool {
+        let most = self.http.limits().client_hello_bytes;
+        way == Way::ToServer && (self.detail.is_some() || bytes.len() > most)
     }
 
     fn show(&self, way: Way, message: &Message<'_>) {
