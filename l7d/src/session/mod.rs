@@ -315,7 +315,9 @@ impl Session {
         let State::Detecting(note) = self.state else {
             return true;
         };
-        if self.ends.server.addr.port() == DNS_PORT && !bytes.is_empty() {
+        // No message there is as long as letters would say: who begins with some speaks something else.
+        let begins_with_text = bytes.first().is_none_or(u8::is_ascii_graphic);
+        if self.ends.server.addr.port() == DNS_PORT && !begins_with_text {
             return self.detect_dns(way, bytes);
         }
         // Blank lines before a request are no protocol, however many come.

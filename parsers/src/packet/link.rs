@@ -13,6 +13,10 @@ pub(super) fn look(link_type: u32, frame: &[u8]) -> Result<Look<'_>, Error> {
     let skip = |count| frame.get(count..).ok_or(SHORT);
     match link_type {
         1 => ethernet(frame, way),
+        // Cisco's HDLC, as some captures of loopbacks have it.
+        0 if matches!(frame, [0x0f | 0x8f, 0, ..]) => {
+            ether_type(u16_at(frame, 2).ok_or(SHORT)?, skip(4)?, way)
+        }
         0 | 108 => family(u32_at(frame, 0).ok_or(SHORT)?, skip(4)?, way),
         109 => family(u32_at(frame, 0).ok_or(SHORT)?, skip(12)?, way),
         9 | 50 => ppp(frame, way),

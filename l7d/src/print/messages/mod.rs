@@ -142,12 +142,11 @@ fn write(object: &mut Object<'_>, message: &Message<'_>) {
 
 /// Ports whose messages are told apart from those of unicast DNS.
 fn variant(ports: [u16; 2]) -> Option<&'static [u8]> {
-    if ports.contains(&5353) {
-        Some(b"mdns")
-    } else if ports.contains(&5355) {
-        Some(b"llmnr")
-    } else {
-        None
+    match ports {
+        // Responders ask and answer from there, and are asked from anywhere.
+        [_, 5353] | [5353, 1024..] => Some(b"mdns"),
+        [_, 5355] | [5355, _] => Some(b"llmnr"),
+        _ => None,
     }
 }
 
