@@ -144,7 +144,7 @@ fn write(object: &mut Object<'_>, message: &Message<'_>) {
 fn variant(ports: [u16; 2]) -> Option<&'static [u8]> {
     match ports {
         // Responders ask and answer from there, and are asked from anywhere.
-        [_, 5353] | [5353, 1024..] => Some(b"mdns"),
+        [_, 5353] | [5353, (1024..)] => Some(b"mdns"),
         [_, 5355] | [5355, _] => Some(b"llmnr"),
         _ => None,
     }
