@@ -27,7 +27,7 @@ enum Command {
     /// Measure against other proxies, in the same run on the same work
     Bench {
         /// What to measure
-        #[arg(value_parser = ["http1"])]
+        #[arg(value_parser = ["http1", "replay"])]
         what: String,
     },
     /// Build everything and show it on real traffic in network namespaces
@@ -72,6 +72,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Bench { what } if what == "replay" => bench::replay::run(),
         Command::Bench { .. } => bench::http1(),
         Command::Demo { keep } => demo::run(keep),
         Command::Ebpf => {

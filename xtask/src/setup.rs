@@ -184,6 +184,15 @@ pub(crate) fn dissector() -> anyhow::Result<()> {
     install(&DISSECTOR)
 }
 
+/// GNU time, which tells of one program's CPU time and memory.
+pub(crate) fn stopwatch() -> anyhow::Result<()> {
+    install(&[Package(
+        "time",
+        "/usr/bin/time",
+        "CPU time and memory of a program",
+    )])
+}
+
 /// What benches need beyond tests.
 pub(crate) fn bench() -> anyhow::Result<()> {
     install(&BENCH)?;

@@ -7,6 +7,7 @@
 mod figures;
 mod idle;
 mod load;
+pub(crate) mod replay;
 mod subject;
 mod table;
 
