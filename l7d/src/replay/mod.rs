@@ -57,7 +57,8 @@ struct Streams {
     settings: Settings,
     connections: Connections,
     datagrams: Datagrams,
-    tracer: Tracer,
+    /// None where nobody wants to know of packets.
+    tracer: Option<Tracer>,
     recorder: Rc<Recorder>,
     identities: Identities,
     summary: Summary,
@@ -89,12 +90,19 @@ impl Replay {
                 settings,
                 connections: Connections::default(),
                 datagrams: Datagrams::new(),
-                tracer: Tracer::new(sink, policy),
+                tracer: Some(Tracer::new(sink, policy)),
                 recorder,
                 identities,
                 summary: Summary::default(),
             },
         }
+    }
+
+    /// The same without records of packets: messages only.
+    #[must_use]
+    pub fn without_packets(mut self) -> Self {
+        self.streams.tracer = None;
+        self
     }
 
     /// Takes the next packet.
@@ -139,8 +147,12 @@ impl Streams {
             | Transport::IcmpV6 { .. }
             | Transport::Other(_) => {}
         }
-        let ends = self.ends(packet);
-        self.tracer.handle(captured, packet, &ends);
+        if self.tracer.is_some() {
+            let ends = self.ends(packet);
+            if let Some(tracer) = &mut self.tracer {
+                tracer.handle(captured, packet, &ends);
+            }
+        }
         let before = self.connections.evicted();
         self.connections.sweep(captured.time);
         self.summary.evicted += self.connections.evicted() - before;

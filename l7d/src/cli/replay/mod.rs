@@ -190,7 +190,8 @@ fn messages(identities: Identities, mut merge: Merge) -> Result<End, Failure> {
     let recorder = Recorder::replaying(Arc::clone(&sink), redaction())
         .with_messages(Box::new(Rc::clone(&lines)));
     let settings = Settings::default();
-    let mut replay = Replay::new(settings, Rc::new(recorder), sink, identities, None);
+    let replay = Replay::new(settings, Rc::new(recorder), sink, identities, None);
+    let mut replay = replay.without_packets();
     let mut progress = Progress::new();
     while merge.advance() {
         progress.show(&merge)?;

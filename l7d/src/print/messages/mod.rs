@@ -298,13 +298,28 @@ impl<'l> Object<'l> {
 /// A JSON string of bytes: UTF-8, or else Latin-1.
 fn string(line: &mut Vec<u8>, bytes: &[u8]) {
     line.push(b'"');
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.chars().for_each(|c| character(line, c)),
-        Err(_) => bytes
-            .iter()
-            .for_each(|byte| character(line, char::from(*byte))),
+    if std::str::from_utf8(bytes).is_ok() {
+        // Runs without anything to escape go as they are; nearly all text is one.
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|byte| needs_escape(*byte)) {
+            let (run, tail) = rest.split_at(end);
+            line.extend_from_slice(run);
+            if let Some((byte, after)) = tail.split_first() {
+                character(line, char::from(*byte));
+                rest = after;
+            }
+        }
+        line.extend_from_slice(rest);
+    } else {
+        for byte in bytes {
+            character(line, char::from(*byte));
+        }
     }
     line.push(b'"');
+}
+
+fn needs_escape(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..=0x1f)
 }
 
 fn character(line: &mut Vec<u8>, c: char) {
