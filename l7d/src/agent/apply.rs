@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use policy_l7::identity::Numbering;
 use policy_l7::{Action, Compiled, Direction, Inputs, SideMode, compile, lint};
 
-use super::{Agent, Error};
+use super::reload::Stamp;
+use super::{Agent, Error, File};
 use crate::config::Config;
 use crate::datapath::{
     Identified, PolicyAction, PolicyDirection, PolicyEntry, PolicyForEndpoint, host_network,
@@ -24,6 +25,8 @@ use crate::record::Place;
 pub(super) struct World {
     /// Where the configuration comes from, to read it again.
     pub(super) file: Option<PathBuf>,
+    /// Its state when it was last looked at; taken before it was first read.
+    pub(super) stamp: Option<Stamp>,
     pub(super) config: Config,
     pub(super) inventory: Inventory,
     pub(super) numbers: EndpointNumbers,
@@ -58,7 +61,7 @@ pub(super) fn host_addresses() -> Vec<IpAddr> {
 
 impl World {
     /// Reads endpoints and policies.
-    pub(super) fn read(file: Option<PathBuf>, config: Config) -> Result<(Self, LoadReport), Error> {
+    pub(super) fn read((file, stamp): File, config: Config) -> Result<(Self, LoadReport), Error> {
         let mut numbers = EndpointNumbers::default();
         let mut numbering = Numbering::default();
         let addresses = host_addresses();
@@ -69,6 +72,7 @@ impl World {
         );
         let report = store.reload();
         let mut world = Self {
+            stamp,
             file,
             config,
             inventory,

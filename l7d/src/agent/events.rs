@@ -1,7 +1,6 @@
 //! The agent's loop: kernel records, heartbeat, policy files, interfaces, signals.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -47,7 +46,7 @@ pub(super) async fn run(agent: &mut Agent, mut ring: Ring, mut files: Files) -> 
                 while files.changes.try_recv().is_ok() {}
                 agent.reload()?;
             }
-            _ = housekeeping.tick() => agent.keep_house(&mut ring),
+            _ = housekeeping.tick() => agent.keep_house(&mut ring)?,
             read = ring.read(BATCH, |bytes| handle(&agent.namer, &agent.ring, &agent.ledger, bytes)) => {
                 read.map_err(Error::Runtime)?;
             }
@@ -70,26 +69,18 @@ fn handle(
     }
 }
 
-/// Watches the folders of policies and of the configuration file. What changed between their first
-/// reading and this moment is found by reading once more.
+/// Watches the folders of policies. What changed between their first reading and this moment is found
+/// by reading once more.
 pub(super) fn watch_files(agent: &Agent) -> Result<Files, Error> {
     let (teller, changes) = mpsc::channel(1);
     let look_again = teller.clone();
-    let config = agent.world.file.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let is_change = event.is_ok_and(|event| {
-            let concerns = |path: &PathBuf| is_read(path, config.as_deref());
-            !event.kind.is_access() && event.paths.iter().any(concerns)
-        });
         // A full queue means that somebody will look anyway.
-        if is_change && teller.try_send(()).is_err() {
+        if event.is_ok_and(|event| !event.kind.is_access()) && teller.try_send(()).is_err() {
             tracing::trace!("another change of files");
         }
     })?;
-    let mut folders: BTreeSet<PathBuf> =
-        agent.world.store().watched_folders().into_iter().collect();
-    folders.extend(agent.world.file.as_deref().map(folder_of));
-    for folder in folders {
+    for folder in agent.world.store().watched_folders() {
         watcher.watch(&folder, RecursiveMode::NonRecursive)?;
     }
     if look_again.try_send(()).is_err() {
@@ -101,32 +92,16 @@ pub(super) fn watch_files(agent: &Agent) -> Result<Files, Error> {
     })
 }
 
-/// Whether a file of a watched folder is one that is read. A mounted `ConfigMap` changes by a link
-/// named `..data`.
-fn is_read(path: &Path, config: Option<&Path>) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    name == config
-        .and_then(Path::file_name)
-        .and_then(|name| name.to_str())
-        || matches!(extension, Some("yaml" | "yml" | "json"))
-        || name.is_some_and(|name| name.starts_with(".."))
-}
-
-/// A file may be replaced by another of its name: the folder is what stays.
-fn folder_of(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        Some(_) | None => PathBuf::from("."),
-    }
-}
-
 impl Agent {
-    fn keep_house(&mut self, ring: &mut Ring) {
+    fn keep_house(&mut self, ring: &mut Ring) -> Result<(), Error> {
+        if self.world.has_new_file() {
+            self.reload()?;
+        }
         self.follow_interfaces();
         self.namer.refresh_clock();
         self.ledger.lose(Place::KernelRing, ring.lost());
         self.publish_status();
+        Ok(())
     }
 }
 

@@ -80,7 +80,8 @@ pub enum Error {
 /// # Errors
 /// Why it could not be done.
 pub fn run(config: Option<&PathBuf>, task: &Task) -> Result<(), Error> {
-    let file = config.cloned();
+    // The state before it is read: an edit in between is seen as one.
+    let file = (config.cloned(), reload::Stamp::of(config));
     let config = match config {
         Some(path) => config::read_config_file(path)?,
         None => Config::default(),
@@ -98,7 +99,10 @@ pub fn run(config: Option<&PathBuf>, task: &Task) -> Result<(), Error> {
     }
 }
 
-fn check(file: Option<PathBuf>, config: Config) -> Result<(), Error> {
+/// The configuration file and its state.
+type File = (Option<PathBuf>, Option<reload::Stamp>);
+
+fn check(file: File, config: Config) -> Result<(), Error> {
     let (world, report) = World::read(file, config)?;
     let report = refuse_unusable(report)?;
     for warning in report.errors.iter().chain(world.warnings()) {
@@ -177,7 +181,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(file: Option<PathBuf>, config: Config) -> Result<(), Error> {
+async fn serve(file: File, config: Config) -> Result<(), Error> {
     raise_descriptor_limit();
     let (world, report) = World::read(file, config)?;
     for warning in refuse_unusable(report)?.errors {

@@ -4,6 +4,10 @@
 //! its start (sockets, marks, workers…) is not: a change there is told, and waits for a restart. A
 //! file that cannot be used changes nothing.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
 use crate::config::{self, Config};
 use crate::host::{self, Inventory};
 
@@ -18,7 +22,38 @@ pub(super) enum Reloaded {
     Changed,
 }
 
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stamp {
+    modified: Option<SystemTime>,
+    bytes: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    /// Of the file that is there now; a link is followed, as mounted configuration changes by one.
+    pub(super) fn of(file: Option<&PathBuf>) -> Option<Self> {
+        let metadata = std::fs::metadata(file?).ok()?;
+        Some(Self {
+            modified: metadata.modified().ok(),
+            bytes: metadata.len(),
+            inode: metadata.ino(),
+        })
+    }
+}
+
 impl World {
+    /// Whether the configuration file is another than when this was last asked. It is looked at now and
+    /// then: its folder may be a busy one, and every opening of a file there would wake a watcher.
+    pub(super) fn has_new_file(&mut self) -> bool {
+        let stamp = Stamp::of(self.file.as_ref());
+        if stamp.is_none() || stamp == self.stamp {
+            return false;
+        }
+        self.stamp = stamp;
+        true
+    }
+
     /// Reads the configuration file again.
     fn reload_config(&mut self) -> Reloaded {
         let Some(file) = self.file.clone() else {
