@@ -359,7 +359,7 @@ impl Connection {
 
     fn begin_response<'b>(&mut self, bytes: &'b [u8]) -> Result<ResponseHead<'b>, Error> {
         let asked = self.awaiting.front().copied();
-        let head = head::read_response(bytes, &self.limits, asked)?;
+        let head = head::read_response(bytes, &self.limits, asked, self.reading)?;
         if !head.is_interim() {
             self.awaiting.pop_front();
         }

@@ -17,8 +17,11 @@ enum Verdict {
     Other,
 }
 
-/// Request lines longer than this are not waited for.
+/// Request lines longer than this are none, however their bytes come.
 const LINE_MAX: usize = 8 << 10;
+
+/// No method of [`METHODS`] is longer.
+const METHOD_MAX: usize = 10;
 
 /// Looks for a start line behind a line end or a byte that stands in no text; `before` is the byte in
 /// front of `bytes`, if it is known. Where a segment began plays no part: any cut finds the same.
@@ -28,6 +31,7 @@ pub(super) fn find_head(direction: Direction, before: Option<u8>, bytes: &[u8]) 
         Direction::ToClient => |byte: &u8| *byte == b'H',
     };
     let mut previous = before.unwrap_or(b'\n');
+    let mut line = LineEnd::default();
     for (start, byte) in bytes.iter().enumerate() {
         let is_boundary = !matches!(previous, b' '..=b'~' | b'\t');
         previous = *byte;
@@ -36,7 +40,7 @@ pub(super) fn find_head(direction: Direction, before: Option<u8>, bytes: &[u8]) 
         }
         let rest = bytes.get(start..).unwrap_or_default();
         let verdict = match direction {
-            Direction::ToServer => request_line(rest),
+            Direction::ToServer => request_line(rest, || line.behind(start, bytes)),
             Direction::ToClient => status_line(rest),
         };
         match verdict {
@@ -95,11 +99,32 @@ const METHODS: [&[u8]; 22] = [
     b"QUERY",
 ];
 
+/// Where the present line ends. Looked for once a line: a line may hold thousands of methods.
+#[derive(Default)]
+struct LineEnd {
+    /// Bytes up to here were looked through.
+    seen: usize,
+    at: Option<usize>,
+}
+
+impl LineEnd {
+    /// How far behind `start` the line ends, if it does.
+    fn behind(&mut self, start: usize, bytes: &[u8]) -> Option<usize> {
+        if start >= self.seen {
+            let rest = bytes.get(start..).unwrap_or_default();
+            self.at = memchr::memchr(b'\n', rest).map(|end| start + end);
+            self.seen = self.at.map_or(bytes.len(), |end| end + 1);
+        }
+        self.at.map(|end| end - start)
+    }
+}
+
 /// A known method, a target, and the version before the end of the line.
-fn request_line(bytes: &[u8]) -> Verdict {
-    let method = memchr::memchr(b' ', bytes).map(|end| bytes.get(..end).unwrap_or_default());
+fn request_line(bytes: &[u8], line_end: impl FnOnce() -> Option<usize>) -> Verdict {
+    let start = bytes.get(..=METHOD_MAX).unwrap_or(bytes);
+    let method = memchr::memchr(b' ', start).map(|end| start.get(..end).unwrap_or_default());
     let Some(method) = method else {
-        let may_become_one = METHODS.iter().any(|known| known.starts_with(bytes));
+        let may_become_one = METHODS.iter().any(|known| known.starts_with(start));
         return if may_become_one {
             Verdict::Open
         } else {
@@ -109,13 +134,16 @@ fn request_line(bytes: &[u8]) -> Verdict {
     if !METHODS.contains(&method) {
         return Verdict::Other;
     }
-    let Some(end) = memchr::memchr(b'\n', bytes) else {
+    let Some(end) = line_end() else {
         return if bytes.len() <= LINE_MAX {
             Verdict::Open
         } else {
             Verdict::Other
         };
     };
+    if end > LINE_MAX {
+        return Verdict::Other;
+    }
     let line = bytes.get(..end).unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0") {
@@ -146,5 +174,29 @@ mod tests {
         ] {
             assert_eq!(find_head(direction, None, bytes), expected, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_long_line_is_no_request_whether_its_end_is_there_or_not() {
+        let mut line = b"GET /".to_vec();
+        line.resize(LINE_MAX + 1, b'x');
+        assert_eq!(
+            find_head(ToServer, None, &line),
+            Find::Open(line.len()),
+            "without its end"
+        );
+        line.extend_from_slice(b" HTTP/1.1\r\nGET / HTTP/1.1\r\n");
+        let next = line.len() - b"GET / HTTP/1.1\r\n".len();
+        assert_eq!(find_head(ToServer, None, &line), Find::At(next));
+    }
+
+    #[test]
+    fn methods_in_one_line_share_its_end() {
+        let line = b"GET \0POST \0GET /x HTTP/1.1\nno";
+        assert_eq!(find_head(ToServer, None, line), Find::At(0));
+        let mut ends = LineEnd::default();
+        assert_eq!(ends.behind(0, line), Some(26));
+        assert_eq!(ends.behind(5, line), Some(21));
+        assert_eq!(ends.behind(27, line), None);
     }
 }

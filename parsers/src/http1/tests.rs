@@ -260,3 +260,17 @@ fn after_a_gap_the_next_message_is_looked_for() {
     assert!(matches!(event, Event::Response(head) if head.code() == 204));
     assert_eq!(c.awaiting_response(), 0);
 }
+
+#[test]
+fn a_broken_field_of_a_response_is_put_up_with_for_looking_only() {
+    let response = b"HTTP/1.1 200 OK\r\nbad\x01name: x\r\nContent-Length: 0\r\n\r\n";
+    let read = |reading| {
+        let mut connection = Connection::new(Limits::default(), reading);
+        connection
+            .step(Direction::ToClient, response)
+            .map(|_| ())
+            .map_err(|error| error.rule)
+    };
+    assert_eq!(read(Reading::Lenient), Ok(()));
+    assert_eq!(read(Reading::Strict), Err("not-http"));
+}

@@ -257,9 +257,10 @@ pub(super) fn read_response<'b>(
     bytes: &'b [u8],
     limits: &Limits,
     asked: Option<Asked>,
+    reading: Reading,
 ) -> Result<ResponseHead<'b>, Error> {
     match parse_response(bytes, limits, asked) {
-        Err(error) if error.fault != Fault::TooLarge => {
+        Err(error) if reading == Reading::Lenient && error.fault != Fault::TooLarge => {
             lenient::response(bytes, asked).ok_or(error)
         }
         read => read,
