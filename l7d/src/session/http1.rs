@@ -77,7 +77,7 @@ impl Session {
                     self.note(&event);
                     bytes = bytes.get(consumed..).unwrap_or_default();
                 }
-                Err(error) if self.is_late => {
+                Err(error) if self.is_late && self.may_look_again() => {
                     tracing::debug!(rule = error.rule, "looked through for the next message");
                     // Its first byte is left behind, so that the same head is not found again.
                     self.http.lose(way, bytes.first().copied());
@@ -96,6 +96,16 @@ impl Session {
             }
         }
         bytes
+    }
+
+    /// Whether another head that could not be read is put up with. What follows the start of one is
+    /// read again, so that a sender of nothing else would cost the square of its bytes.
+    fn may_look_again(&mut self) -> bool {
+        const AT_ONCE: u64 = 16;
+        const BYTES_EACH: u64 = 4096;
+        self.broken_heads += 1;
+        let [sent, received] = self.bytes;
+        self.broken_heads <= AT_ONCE + (sent + received) / BYTES_EACH
     }
 
     fn note(&mut self, event: &Event<'_>) {

@@ -1,20 +1,17 @@
-//! HTTP/2 streams → exchanges, and the gRPC calls among them.
+//! HTTP/2 streams → exchanges.
 
 use std::collections::BTreeMap;
 
 use parsers::http2::{Connection, Event, Gap, Head, Step};
 use parsers::{Direction as Way, Limits, grpc};
 
+use super::grpc::Rpc;
 use super::http1::verdict_of;
 use super::messages::{Http2Kind, Message};
 use super::recorder::Recorder;
 use super::{Ends, Session};
-use crate::clock::Monotonic;
 use crate::exchange::{Answered, Asked, Exchange};
-use crate::record::{Grpc, HttpKind, Outcome, Record, Text, Verdict, Volume};
-
-/// A call that runs is reported this often.
-const SAMPLE_NS: u64 = 10_000_000_000;
+use crate::record::{HttpKind, Outcome, Verdict};
 
 /// One connection.
 pub(super) struct Http2 {
@@ -30,36 +27,19 @@ struct Calls {
 
 struct Call {
     exchange: Exchange,
-    /// The request's method was seen.
     rpc: Option<Box<Rpc>>,
     is_answered: bool,
 }
 
-/// A gRPC call: it is answered by its trailers.
-struct Rpc {
-    code: u16,
-    headers: Text,
-    sent: Stream,
-    received: Stream,
-    status: Option<u32>,
-    message: Vec<u8>,
-    reported: Monotonic,
-}
-
-struct Stream {
-    messages: grpc::Messages,
-    volume: Volume,
-}
-
 /// Where records and messages of a connection go.
 #[derive(Clone, Copy)]
-struct Out<'s> {
-    recorder: &'s Recorder,
-    ends: &'s Ends,
+pub(super) struct Out<'s> {
+    pub(super) recorder: &'s Recorder,
+    pub(super) ends: &'s Ends,
 }
 
 impl Out<'_> {
-    fn show(self, way: Way, message: &Message<'_>) {
+    pub(super) fn show(self, way: Way, message: &Message<'_>) {
         if let Some(messages) = &self.recorder.messages {
             messages.message(self.ends, way, message);
         }
@@ -288,64 +268,20 @@ impl Calls {
     }
 
     fn take_data(&mut self, out: Out<'_>, stream: u32, way: Way, bytes: &[u8]) {
-        let Some(Call {
+        if let Some(Call {
             exchange,
             rpc: Some(rpc),
             ..
         }) = self.open.get_mut(&stream)
-        else {
-            return;
-        };
-        let Rpc {
-            sent,
-            received,
-            status,
-            message,
-            ..
-        } = &mut **rpc;
-        let side = match way {
-            Way::ToServer => sent,
-            Way::ToClient => received,
-        };
-        let mut rest = bytes;
-        while let Ok(Some(event)) = side.messages.step(&mut rest) {
-            match event {
-                grpc::Event::Message {
-                    length,
-                    is_compressed,
-                } => {
-                    side.volume.messages = side.volume.messages.saturating_add(1);
-                    side.volume.bytes = side.volume.bytes.saturating_add(length.into());
-                    let message = Message::Grpc {
-                        stream,
-                        length,
-                        is_compressed,
-                    };
-                    out.show(way, &message);
-                }
-                grpc::Event::Trailers(block) => {
-                    if let Some(found) = grpc::Status::of_web_trailers(block) {
-                        *status = Some(found.code);
-                        *message = found.message.to_vec();
-                    }
-                }
-            }
-        }
-        let now = out.recorder.clock.monotonic();
-        if now.nanos_since(rpc.reported) > SAMPLE_NS {
-            rpc.reported = now;
-            rpc.tell(out, exchange, HttpKind::Sample, Outcome::Passed);
+        {
+            rpc.take_data(out, stream, way, bytes);
+            rpc.report(out, exchange);
         }
     }
 
     fn skip_data(&mut self, stream: u32, way: Way, bytes: u64) {
         if let Some(Call { rpc: Some(rpc), .. }) = self.open.get_mut(&stream) {
-            let side = match way {
-                Way::ToServer => &mut rpc.sent,
-                Way::ToClient => &mut rpc.received,
-            };
-            // What cannot be told apart any more is not counted any more.
-            let _is_still_known = side.messages.handle_gap(bytes);
+            rpc.skip_data(way, bytes);
         }
     }
 
@@ -399,7 +335,7 @@ impl policy_l7::Headers for Fields<'_, '_> {
     }
 }
 
-fn fields<'h>(head: &Head<'h>) -> impl Iterator<Item = (&'h [u8], &'h [u8])> + use<'h> {
+pub(super) fn fields<'h>(head: &Head<'h>) -> impl Iterator<Item = (&'h [u8], &'h [u8])> + use<'h> {
     head.headers().map(|field| (field.name, field.value))
 }
 
@@ -450,72 +386,5 @@ impl Call {
             None => {}
         }
         out.recorder.recycle(self.exchange);
-    }
-}
-
-impl Rpc {
-    fn new(limits: &Limits, now: Monotonic) -> Self {
-        let stream = || Stream {
-            messages: grpc::Messages::new(limits),
-            volume: Volume::default(),
-        };
-        Self {
-            code: 0,
-            headers: Text::default(),
-            sent: stream(),
-            received: stream(),
-            status: None,
-            message: Vec::new(),
-            reported: now,
-        }
-    }
-
-    fn note_head(&mut self, head: &Head<'_>, recorder: &Recorder) {
-        self.code = head.status().unwrap_or(0);
-        self.headers.clear();
-        if recorder.redaction.keeps_headers() {
-            for (name, value) in fields(head) {
-                recorder
-                    .redaction
-                    .write_header(&mut self.headers, name, value);
-            }
-        }
-        // A call that failed at once has its trailers here.
-        self.note_status(grpc::Status::of_head(head));
-    }
-
-    fn note_status(&mut self, status: Option<grpc::Status<'_>>) {
-        if let Some(status) = status {
-            self.status = Some(status.code);
-            self.message = status.message.to_vec();
-        }
-    }
-
-    fn tell(&self, out: Out<'_>, exchange: &Exchange, kind: HttpKind, outcome: Outcome) {
-        let has_ended = kind == HttpKind::Response && self.status.is_none() && self.code == 0;
-        let outcome = match outcome {
-            Outcome::Passed if has_ended => Outcome::NoResponse,
-            other => other,
-        };
-        let now = out.recorder.clock.monotonic();
-        let write = |record: &mut Record| {
-            let grpc = Grpc {
-                status: self.status,
-                message: record.text.push(&self.message),
-                sent: self.sent.volume,
-                received: self.received.volume,
-            };
-            let answered = Answered {
-                code: self.code,
-                outcome,
-                kind,
-                grpc: Some(grpc),
-            };
-            let headers = self.headers.lines();
-            let redaction = &out.recorder.redaction;
-            exchange.write_response(record, answered, headers, redaction, now);
-        };
-        out.recorder
-            .tell_answered(out.ends, verdict_of(outcome), write);
     }
 }

@@ -11,7 +11,9 @@
 //! The watching relay, the enforcing relay and replay all use it. The bytes stay the caller's: a
 //! session copies only the part of a message that came without its end.
 
+mod detect;
 mod dns;
+mod grpc;
 mod http1;
 mod http2;
 mod messages;
@@ -22,10 +24,8 @@ mod verdicts;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use parsers::detect::{self, Protocol};
-use parsers::dns::looks_like_stream;
 use parsers::http1::{Connection, Reading};
-use parsers::{Direction as Way, Limits, tls};
+use parsers::{Direction as Way, Limits};
 
 pub use dns::Lookups;
 pub use messages::{Http2Kind, Message, Messages};
@@ -74,6 +74,8 @@ pub struct Session {
     is_strict: bool,
     /// Not everything was seen: the capture began late, or has a gap.
     is_late: bool,
+    /// Heads that were begun and could not be read.
+    broken_heads: u64,
     /// Why bytes of one side are no longer read; what the other says may still be.
     unread: Option<&'static str>,
     /// Unfinished messages, to the server and to the client.
@@ -105,11 +107,6 @@ enum State {
     Opaque(&'static str),
 }
 
-/// Most blank bytes that a client may send before a request.
-const BLANK_MAX: usize = 1024;
-
-const DNS_PORT: u16 = 53;
-
 fn index(way: Way) -> usize {
     match way {
         Way::ToServer => 0,
@@ -122,16 +119,6 @@ fn opposite(way: Way) -> Way {
         Way::ToServer => Way::ToClient,
         Way::ToClient => Way::ToServer,
     }
-}
-
-/// Whether bytes begin like the first frame of an HTTP/2 server (RFC 9113 §3.4, §6.5), of at most 42
-/// settings.
-fn may_be_settings(bytes: &[u8]) -> bool {
-    const HEAD: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    let fits = |(index, (byte, expected)): (usize, (&u8, &u8))| {
-        byte == expected || (index == 2 && byte % 6 == 0)
-    };
-    bytes.iter().zip(&HEAD).enumerate().all(fits)
 }
 
 impl Session {
@@ -153,6 +140,7 @@ impl Session {
             },
             is_strict,
             is_late: false,
+            broken_heads: 0,
             unread: None,
             carry: [Vec::new(), Vec::new()],
             exchanges: VecDeque::new(),
@@ -310,149 +298,6 @@ impl Session {
         }
     }
 
-    /// Whether the first bytes have told what the connection speaks.
-    fn detect(&mut self, way: Way, bytes: &[u8]) -> bool {
-        let State::Detecting(note) = self.state else {
-            return true;
-        };
-        // No message there is as long as letters would say: who begins with some speaks something else.
-        let begins_with_text = bytes.first().is_none_or(u8::is_ascii_graphic);
-        if self.ends.server.addr.port() == DNS_PORT && !begins_with_text {
-            return self.detect_dns(way, bytes);
-        }
-        // Blank lines before a request are no protocol, however many come.
-        let blank = bytes
-            .iter()
-            .take_while(|byte| matches!(byte, b'\r' | b'\n'));
-        let detected = match blank.take(BLANK_MAX + 1).count() {
-            0..=BLANK_MAX if self.is_late => {
-                detect::detect_mid_stream(way, bytes, self.http.limits())
-            }
-            0..=BLANK_MAX => detect::detect(way, bytes),
-            _ => Some(Protocol::Unknown),
-        };
-        let is_unknown = matches!(detected, Some(Protocol::Unknown));
-        // Letters would be the length of a message that no resolver sends; other protocols begin so.
-        let may_be_dns = bytes.first() < Some(&0x10);
-        if is_unknown && may_be_dns && self.unread.is_none() {
-            match looks_like_stream(way, bytes) {
-                None => return false,
-                Some(true) => {
-                    self.dns = Some(Box::new(dns::Stream::new()));
-                    self.state = State::Dns;
-                    return true;
-                }
-                Some(false) => {}
-            }
-        }
-        self.state = match detected {
-            None => return false,
-            // What was missed may have been the start of a message.
-            Some(Protocol::Http1 | Protocol::Unknown) if self.is_late => {
-                self.look_for_http1();
-                State::Http1
-            }
-            Some(Protocol::Http1) if self.unread.is_some() => {
-                // It answers what it could not read.
-                self.is_late = true;
-                self.http.lose(Way::ToServer, None);
-                State::Http1
-            }
-            Some(Protocol::Http1) => State::Http1,
-            Some(Protocol::Http2) => {
-                let connection = if self.is_late {
-                    parsers::http2::Connection::mid_stream(*self.http.limits())
-                } else {
-                    parsers::http2::Connection::new(*self.http.limits())
-                };
-                self.http2 = Some(Box::new(Http2::new(connection, *self.http.limits())));
-                State::Http2
-            }
-            Some(Protocol::Tls) if self.is_late => State::Opaque("tls"),
-            Some(Protocol::Tls) => State::Tls,
-            // A server may send its settings before the client has said what it speaks.
-            Some(Protocol::Unknown) if way == Way::ToClient && may_be_settings(bytes) => {
-                return false;
-            }
-            // A handshake of another protocol may come before it (SOCKS, PROXY…).
-            Some(Protocol::Unknown) => {
-                self.unread = Some(note);
-                self.is_late = true;
-                self.look_for_http1();
-                State::Http1
-            }
-        };
-        true
-    }
-
-    /// At the port of DNS everything is DNS, broken messages too; but where a connection was joined
-    /// late, its first bytes may be the middle of one.
-    fn detect_dns(&mut self, way: Way, bytes: &[u8]) -> bool {
-        let looks_like_it = looks_like_stream(way, bytes);
-        if self.is_late && looks_like_it.is_none() {
-            return false;
-        }
-        let mut stream = Box::new(dns::Stream::new());
-        if self.is_late && looks_like_it == Some(false) {
-            stream.handle_gap(way, 1);
-        }
-        self.dns = Some(stream);
-        self.state = State::Dns;
-        true
-    }
-
-    /// Whether nothing that is known was found where a connection began with something else.
-    fn is_hopeless(&self) -> bool {
-        const PATIENCE_BYTES: u64 = 4096;
-        let [sent, received] = self.bytes;
-        self.unread.is_some()
-            && self.http.awaiting_response() == 0
-            && self.http.is_looking()
-            && sent + received > PATIENCE_BYTES
-    }
-
-    fn look_for_http1(&mut self) {
-        self.http.lose(Way::ToServer, None);
-        self.http.lose(Way::ToClient, None);
-    }
-
-    /// A tunnel begins: what is in it is read like a connection of its own.
-    fn detect_again(&mut self, note: &'static str) {
-        self.http = Connection::new(*self.http.limits(), Reading::Lenient);
-        self.state = State::Detecting(note);
-    }
-
-    /// Whom a TLS client asks for, and whether the server speaks TLS at all.
-    fn read_hello(&mut self, way: Way, bytes: &[u8]) {
-        if way == Way::ToClient {
-            match detect::detect(way, bytes) {
-                None => {}
-                Some(Protocol::Http1) => {
-                    self.unread = Some("tls to a server that speaks http");
-                    self.is_late = true;
-                    self.http.lose(Way::ToServer, None);
-                    self.state = State::Http1;
-                }
-                Some(Protocol::Http2 | Protocol::Tls | Protocol::Unknown) => {
-                    self.state = State::Opaque("tls");
-                }
-            }
-        } else if self.detail.is_none()
-            && let Ok(Some(hello)) = tls::read_client_hello(bytes, self.http.limits())
-        {
-            self.detail = hello.server_name().map(|name| {
-                let name = String::from_utf8_lossy(name);
-                name.into_owned().into_boxed_str()
-            });
-        }
-    }
-
-    /// Whether nothing more is to be learnt from the client's bytes.
-    fn is_enough_of_tls(&self, way: Way, bytes: &[u8]) -> bool {
-        let most = self.http.limits().client_hello_bytes;
-        way == Way::ToServer && (self.detail.is_some() || bytes.len() > most)
-    }
-
     fn show(&self, way: Way, message: &Message<'_>) {
         if let Some(messages) = &self.recorder.messages {
             messages.message(&self.ends, way, message);
@@ -503,20 +348,6 @@ impl Session {
             _ => return,
         };
         self.tell_opaque(note, outcome);
-    }
-
-    /// Little was seen of a connection that began earlier: whatever whole messages there are in it
-    /// are told.
-    fn read_undetected(&mut self) {
-        if !self.is_late || !matches!(self.state, State::Detecting(_)) {
-            return;
-        }
-        self.look_for_http1();
-        self.state = State::Http1;
-        for way in [Way::ToServer, Way::ToClient] {
-            let kept = self.carry.get_mut(index(way)).map(std::mem::take);
-            let _rest = self.read(way, &kept.unwrap_or_default());
-        }
     }
 
     fn tell_opaque(&self, note: &str, outcome: Outcome) {

@@ -39,6 +39,21 @@ impl Sink for Lines {
 }
 
 fn run(chunks: &[(Way, &[u8])]) -> Vec<String> {
+    run_with(chunks, |recorder, ends| {
+        Session::new(recorder, ends, Limits::default(), Reading::Lenient)
+    })
+}
+
+fn run_late(chunks: &[(Way, &[u8])]) -> Vec<String> {
+    run_with(chunks, |recorder, ends| {
+        Session::mid_stream(recorder, ends, Limits::default())
+    })
+}
+
+fn run_with(
+    chunks: &[(Way, &[u8])],
+    open: impl FnOnce(Rc<Recorder>, Ends) -> Session,
+) -> Vec<String> {
     let lines = Arc::new(Lines::default());
     let recorder = Rc::new(Recorder::new(
         Arc::clone(&lines) as Arc<dyn Sink>,
@@ -50,7 +65,7 @@ fn run(chunks: &[(Way, &[u8])]) -> Vec<String> {
         server: party(80),
         direction: Direction::Ingress,
     };
-    let mut session = Session::new(recorder, ends, Limits::default(), Reading::Lenient);
+    let mut session = open(recorder, ends);
     for (way, bytes) in chunks {
         session.observe(*way, bytes);
     }
@@ -122,4 +137,13 @@ fn users_in_urls_are_hidden() {
         b"GET http://u:p@web/ HTTP/1.1\r\nHost: web\r\n\r\n",
     )]);
     assert_eq!(lines[0], "request 0 GET http://HUBBLE_REDACTED@web/ Passed");
+}
+
+#[test]
+fn a_sender_of_heads_without_end_is_given_up() {
+    let line = b"GET / HTTP/1.1\r\n";
+    let bytes = line.repeat(2 * Limits::default().head_bytes / line.len());
+    let sent = bytes.len();
+    let lines = run_late(&[(ToServer, &bytes)]);
+    assert_eq!(lines, [format!("opaque head-too-long {sent} 0")]);
 }
