@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use parsers::Direction as Way;
+use parsers::packet::{Tcp, TcpFlags};
 use parsers::reassembly::{Reassembly, ReassemblyLimits};
 
 use super::summary::Summary;
@@ -37,21 +38,62 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(client: SocketAddr, limits: ReassemblyLimits, session: Session) -> Self {
+    pub(super) fn new(
+        client: SocketAddr,
+        limits: ReassemblyLimits,
+        session: Session,
+        now: Timestamp,
+    ) -> Self {
         Self {
             client,
             reassembly: Reassembly::new(limits),
             session,
-            last: Timestamp::default(),
+            last: now,
         }
     }
 
     /// Which way a segment from there goes.
-    pub(super) fn way(&self, from: SocketAddr) -> Way {
+    fn way(&self, from: SocketAddr) -> Way {
         if from == self.client {
             Way::ToServer
         } else {
             Way::ToClient
+        }
+    }
+
+    /// Whether a segment from there belongs to another connection between the same ends: a new one
+    /// ends the former one, and so does one that goes on behind a reset that its other side did not
+    /// accept.
+    pub(super) fn is_followed_by(&self, from: SocketAddr, tcp: &Tcp<'_>) -> bool {
+        let way = self.way(from);
+        if tcp.flags.has(TcpFlags::SYN) && !tcp.flags.has(TcpFlags::ACK) {
+            way == Way::ToClient || self.reassembly.is_another(way, tcp)
+        } else {
+            self.reassembly.goes_on(way, tcp)
+        }
+    }
+
+    /// Takes a segment from there.
+    pub(super) fn take(&mut self, from: SocketAddr, tcp: &Tcp<'_>, summary: &mut Summary) {
+        let way = self.way(from);
+        let Self {
+            reassembly,
+            session,
+            ..
+        } = self;
+        let conflicts = reassembly.conflicts();
+        reassembly.handle_segment(way, tcp, &mut |way, piece| {
+            super::pass_on(session, summary, way, piece);
+        });
+        summary.conflicts += reassembly.conflicts() - conflicts;
+        if tcp.flags.has(TcpFlags::RST) {
+            let outcome = match way {
+                Way::ToClient => Outcome::UpstreamReset,
+                Way::ToServer => Outcome::NoResponse,
+            };
+            session.finish(outcome);
+        } else if reassembly.is_over() {
+            session.finish(Outcome::Passed);
         }
     }
 
@@ -75,26 +117,18 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn has(&self, key: &Key) -> bool {
-        self.open.contains_key(key)
-    }
-
-    pub(super) fn look(&self, key: &Key) -> Option<&Connection> {
-        self.open.get(key)
-    }
-
     pub(super) fn touch(&mut self, key: &Key, time: Timestamp) -> Option<&mut Connection> {
         let connection = self.open.get_mut(key)?;
         connection.last = time;
         Some(connection)
     }
 
-    pub(super) fn insert(&mut self, key: Key, connection: Connection, time: Timestamp) {
+    pub(super) fn insert(&mut self, key: Key, connection: Connection) -> &mut Connection {
         if self.open.len() >= CONNECTIONS_MAX {
             self.until_sweep = 0;
-            self.sweep(time);
+            self.sweep(connection.last);
         }
-        self.open.insert(key, connection);
+        self.open.entry(key).insert_entry(connection).into_mut()
     }
 
     pub(super) fn remove(&mut self, key: &Key, summary: &mut Summary) {

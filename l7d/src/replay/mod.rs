@@ -29,7 +29,7 @@ pub use verdicts::PolicyVerdicts;
 use crate::clock::Timestamp;
 use crate::identity::Identities;
 use crate::policy::Live;
-use crate::record::{Direction, EndpointId, Outcome, Party, Sink};
+use crate::record::{Direction, EndpointId, Party, Sink};
 use crate::session::{Ends, Recorder, Session};
 use connections::{Connection, Connections, Key};
 use datagrams::Datagrams;
@@ -123,6 +123,7 @@ impl Replay {
         streams.connections.end_all(&mut streams.summary);
         streams.datagrams.end(&streams.recorder);
         streams.summary.lost_datagrams = frames.lost_datagrams();
+        streams.summary.evicted = streams.connections.evicted();
     }
 
     /// What was seen so far.
@@ -147,87 +148,42 @@ impl Streams {
             | Transport::IcmpV6 { .. }
             | Transport::Other(_) => {}
         }
-        if self.tracer.is_some() {
-            let ends = self.ends(packet);
-            if let Some(tracer) = &mut self.tracer {
-                tracer.handle(captured, packet, &ends);
-            }
+        if let Some(tracer) = &mut self.tracer {
+            tracer.handle(captured, packet, &parties(&self.identities, packet));
         }
-        let before = self.connections.evicted();
         self.connections.sweep(captured.time);
-        self.summary.evicted += self.connections.evicted() - before;
-    }
-
-    /// Both ends as the packet has them: who sent it, and who is to get it.
-    fn ends(&self, packet: &Packet<'_>) -> (Party, Party) {
-        let (from, to) = match &packet.transport {
-            Transport::Tcp(tcp) => (tcp.source_port, tcp.destination_port),
-            Transport::Udp(udp) => (udp.source_port, udp.destination_port),
-            Transport::Sctp(sctp) => (sctp.source_port, sctp.destination_port),
-            Transport::Icmp { .. } | Transport::IcmpV6 { .. } | Transport::Other(_) => (0, 0),
-        };
-        let party = |ip, port| self.identities.party(SocketAddr::new(ip, port));
-        (party(packet.source, from), party(packet.destination, to))
     }
 
     fn take_segment(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>, time: Timestamp) {
         let from = SocketAddr::new(packet.source, tcp.source_port);
         let to = SocketAddr::new(packet.destination, tcp.destination_port);
         let key = Key::new(from, to);
-        self.end_former(&key, from, tcp);
-        if !self.connections.has(&key) {
-            let Some(connection) = self.open(from, to, tcp) else {
-                return;
-            };
-            self.summary.connections += 1;
-            self.connections.insert(key, connection, time);
-        }
-        let Some(connection) = self.connections.touch(&key, time) else {
-            return;
-        };
-        let way = connection.way(from);
-        let Connection {
-            reassembly,
-            session,
-            ..
-        } = connection;
-        let summary = &mut self.summary;
-        let conflicts = reassembly.conflicts();
-        reassembly.handle_segment(way, tcp, &mut |way, piece| {
-            pass_on(session, summary, way, piece);
-        });
-        summary.conflicts += reassembly.conflicts() - conflicts;
-        if tcp.flags.has(TcpFlags::RST) {
-            let outcome = match way {
-                Way::ToClient => Outcome::UpstreamReset,
-                Way::ToServer => Outcome::NoResponse,
-            };
-            session.finish(outcome);
-        } else if reassembly.is_over() {
-            session.finish(Outcome::Passed);
-        }
-    }
-
-    /// A new connection between the same ends ends the former one; so does one that goes on behind a
-    /// reset that its other side did not accept.
-    fn end_former(&mut self, key: &Key, from: SocketAddr, tcp: &Tcp<'_>) {
-        let is_first = tcp.flags.has(TcpFlags::SYN) && !tcp.flags.has(TcpFlags::ACK);
-        let is_another = self.connections.look(key).is_some_and(|connection| {
-            let way = connection.way(from);
-            if is_first {
-                way == Way::ToClient || connection.reassembly.is_another(way, tcp)
-            } else {
-                connection.reassembly.goes_on(way, tcp)
+        match self.connections.touch(&key, time) {
+            Some(connection) if !connection.is_followed_by(from, tcp) => {
+                connection.take(from, tcp, &mut self.summary);
             }
-        });
-        if is_another {
-            self.connections.remove(key, &mut self.summary);
+            former => {
+                if former.is_some() {
+                    self.connections.remove(&key, &mut self.summary);
+                }
+                if let Some(connection) = self.open(from, to, tcp, time) {
+                    self.summary.connections += 1;
+                    let connection = self.connections.insert(key, connection);
+                    connection.take(from, tcp, &mut self.summary);
+                }
+            }
         }
     }
 
     /// A connection begins with its first segment, or, where that was not captured, with its first
     /// bytes: nothing can be told of acknowledgements alone.
-    fn open(&self, from: SocketAddr, to: SocketAddr, tcp: &Tcp<'_>) -> Option<Connection> {
+    fn open(
+        &self,
+        from: SocketAddr,
+        to: SocketAddr,
+        tcp: &Tcp<'_>,
+        now: Timestamp,
+    ) -> Option<Connection> {
         let is_first = tcp.flags.has(TcpFlags::SYN);
         if !is_first && tcp.payload.is_empty() && tcp.missing == 0 {
             return None;
@@ -248,8 +204,20 @@ impl Streams {
             Session::mid_stream(recorder, ends, limits)
         };
         let reassembly = self.settings.reassembly;
-        Some(Connection::new(client, reassembly, session))
+        Some(Connection::new(client, reassembly, session, now))
     }
+}
+
+/// Both ends as the packet has them: who sent it, and who is to get it.
+fn parties(identities: &Identities, packet: &Packet<'_>) -> (Party, Party) {
+    let (from, to) = match &packet.transport {
+        Transport::Tcp(tcp) => (tcp.source_port, tcp.destination_port),
+        Transport::Udp(udp) => (udp.source_port, udp.destination_port),
+        Transport::Sctp(sctp) => (sctp.source_port, sctp.destination_port),
+        Transport::Icmp { .. } | Transport::IcmpV6 { .. } | Transport::Other(_) => (0, 0),
+    };
+    let party = |ip, port| identities.party(SocketAddr::new(ip, port));
+    (party(packet.source, from), party(packet.destination, to))
 }
 
 /// Who is at both ends, and from whose view.
