@@ -14,14 +14,6 @@ use crate::host::{self, Inventory};
 use super::apply::World;
 use super::{Agent, Error};
 
-/// What became of a configuration file that was read again.
-pub(super) enum Reloaded {
-    /// It says what it said before.
-    Same,
-    /// What can change while running has changed.
-    Changed,
-}
-
 /// What tells one state of a file from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp {
@@ -54,10 +46,10 @@ impl World {
         true
     }
 
-    /// Reads the configuration file again.
-    fn reload_config(&mut self) -> Reloaded {
+    /// Reads the configuration file again: whether something changed that can change while running.
+    fn reload_config(&mut self) -> bool {
         let Some(file) = self.file.clone() else {
-            return Reloaded::Same;
+            return false;
         };
         let fresh = match config::read_config_file(&file) {
             Ok(fresh) => fresh,
@@ -66,21 +58,21 @@ impl World {
                 for fault in &self.refused_config {
                     tracing::error!("configuration refused, the former one stays: {fault}");
                 }
-                return Reloaded::Same;
+                return false;
             }
         };
         self.refused_config.clear();
         match self.take_over(fresh) {
-            Ok(reloaded) => reloaded,
+            Ok(has_changed) => has_changed,
             Err(error) => {
                 tracing::error!("configuration refused, the former one stays: {error}");
                 self.refused_config.push(error.to_string());
-                Reloaded::Same
+                false
             }
         }
     }
 
-    fn take_over(&mut self, fresh: Config) -> Result<Reloaded, host::Error> {
+    fn take_over(&mut self, fresh: Config) -> Result<bool, host::Error> {
         for section in needing_restart(&self.config, &fresh) {
             let warning = format!("{section} has changed in the configuration: restart the agent");
             tracing::warn!("{warning}");
@@ -101,7 +93,7 @@ impl World {
             ..self.config.clone()
         };
         if next == self.config {
-            return Ok(Reloaded::Same);
+            return Ok(false);
         }
         let inventory = Inventory::from_config(
             &next,
@@ -112,7 +104,7 @@ impl World {
         self.numbers.retain(|id| inventory.has(id));
         self.inventory = inventory;
         self.config = next;
-        Ok(Reloaded::Changed)
+        Ok(true)
     }
 }
 
@@ -141,8 +133,7 @@ fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
 impl Agent {
     /// Reads configuration and policies again, and applies what has changed.
     pub(super) fn reload(&mut self) -> Result<(), Error> {
-        let config = self.world.reload_config();
-        let has_new_config = matches!(config, Reloaded::Changed);
+        let has_new_config = self.world.reload_config();
         let has_new_policies = self.world.reload_policies();
         if has_new_config || has_new_policies {
             self.world.compile();

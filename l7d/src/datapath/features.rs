@@ -48,42 +48,50 @@ impl Features {
     pub fn probe() -> Result<Self, Unfit> {
         let kernel = release();
         let all = vec![
-            required(
+            feature(
                 "BPF ring buffer (5.8)",
                 map(MapType::RingBuf),
-                "no record would arrive",
+                State::Missing("no record would arrive"),
             ),
-            required(
+            feature(
                 "LPM trie maps (4.11)",
                 map(MapType::LpmTrie),
-                "no policy could be kept",
+                State::Missing("no policy could be kept"),
             ),
-            required(
+            feature(
                 "tc classifiers (4.1)",
                 program(ProgramType::SchedClassifier),
-                "no packet would be seen",
+                State::Missing("no packet would be seen"),
             ),
-            required(
+            feature(
                 "bpf_sk_assign (5.7)",
                 helper(BpfHelper::BPF_FUNC_sk_assign),
-                "no connection could be redirected",
+                State::Missing("no connection could be redirected"),
             ),
-            optional(
+            feature(
                 "tcx links (6.6)",
                 is_at_least(&kernel, (6, 6)),
-                "clsact filters carry the hooks: a restart replaces them one by one, not in place",
+                State::Replaced(
+                    "clsact filters carry the hooks: a restart replaces them one by one, not in place",
+                ),
             ),
-            optional(
+            feature(
                 "bpf_sk_assign to SO_REUSEPORT groups (6.6)",
                 is_at_least(&kernel, (6, 6)),
-                "one proxy worker takes all connections",
+                State::Replaced("one proxy worker takes all connections"),
             ),
-            optional(
+            feature(
                 "socket hooks (5.8)",
                 program(ProgramType::CgroupSockAddr) && program(ProgramType::SockOps),
-                "host.ports has no effect: this host's own processes are not redirected",
+                State::Replaced(
+                    "host.ports has no effect: this host's own processes are not redirected",
+                ),
             ),
-            optional("IPv6", has_ipv6(), "only IPv4 connections are proxied"),
+            feature(
+                "IPv6",
+                has_ipv6(),
+                State::Replaced("only IPv4 connections are proxied"),
+            ),
         ];
         for feature in &all {
             match feature.state {
@@ -113,21 +121,8 @@ impl Features {
     }
 }
 
-fn required(name: &'static str, is_there: bool, without: &'static str) -> Feature {
-    let state = if is_there {
-        State::Present
-    } else {
-        State::Missing(without)
-    };
-    Feature { name, state }
-}
-
-fn optional(name: &'static str, is_there: bool, instead: &'static str) -> Feature {
-    let state = if is_there {
-        State::Present
-    } else {
-        State::Replaced(instead)
-    };
+fn feature(name: &'static str, is_there: bool, otherwise: State) -> Feature {
+    let state = if is_there { State::Present } else { otherwise };
     Feature { name, state }
 }
 
@@ -186,8 +181,8 @@ mod tests {
     fn what_takes_the_place_of_something_is_told() {
         let features = Features {
             all: vec![
-                optional("tcx links (6.6)", false, "clsact"),
-                optional("IPv6", true, "-"),
+                feature("tcx links (6.6)", false, State::Replaced("clsact")),
+                feature("IPv6", true, State::Replaced("-")),
             ],
         };
         let told: Vec<_> = features.replaced().collect();

@@ -29,14 +29,7 @@ pub(crate) fn http1() -> anyhow::Result<()> {
     setup::everything()?;
     setup::bench()?;
     ebpf::build()?;
-    say("building l7d (release)");
-    succeed(&mut cargo(&[
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "l7d",
-    ]))?;
+    build_release()?;
     let mut rows = Vec::new();
     for subject in Subject::ALL {
         rows.extend(measure(subject)?);
@@ -46,6 +39,17 @@ pub(crate) fn http1() -> anyhow::Result<()> {
     print(&table);
     std::fs::write(workspace().join("docs/bench-http1.md"), table)?;
     Ok(())
+}
+
+fn build_release() -> anyhow::Result<()> {
+    say("building l7d (release)");
+    succeed(&mut cargo(&[
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "l7d",
+    ]))
 }
 
 fn measure(subject: Subject) -> anyhow::Result<Vec<Row>> {

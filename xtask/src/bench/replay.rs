@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::Context as _;
 use capture::{Reader, Writer};
 
-use crate::run::{cargo, run as succeed, say, target, workspace};
+use crate::run::{say, target, workspace};
 use crate::setup;
 
 /// Repetitions of the small capture; the large one has ten times as many.
@@ -28,14 +28,7 @@ struct Used {
 pub(crate) fn run() -> anyhow::Result<()> {
     setup::dissector()?;
     setup::stopwatch()?;
-    say("building l7d (release)");
-    succeed(&mut cargo(&[
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "l7d",
-    ]))?;
+    super::build_release()?;
     let mut text = String::from(
         "# Captures\n\nWritten by `cargo xtask bench replay`: the captures of testdata/pcaps over and over, each time with \
          other addresses; method, path, status, names and codes of every message printed to nowhere, one thread each.\n\n\
