@@ -25,7 +25,10 @@ impl Address {
     /// Reads `unix://PATH` or `host:port`; a capture is nothing for the network.
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
         if let Some(path) = text.strip_prefix("unix://") {
-            return Ok(Self::Socket(path.into()));
+            // The stock CLI takes what stands behind `unix://` for a host unless it begins with a slash.
+            let path = std::path::absolute(path)
+                .map_err(|error| Failure::usage(format!("--serve {text}: {error}")))?;
+            return Ok(Self::Socket(path));
         }
         let host = text.strip_prefix("localhost:");
         let numeric = host.map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
@@ -36,7 +39,7 @@ impl Address {
             ))
             .advise("use 127.0.0.1, or a unix:// socket and whatever tunnel you trust")),
             Err(error) => Err(Failure::usage(format!("--serve {text}: {error}"))
-                .advise("unix:///tmp/l7d.sock or 127.0.0.1:4245")),
+                .advise("unix://PATH or 127.0.0.1:4245")),
         }
     }
 }
@@ -94,9 +97,10 @@ mod tests {
     #[test]
     fn only_this_machine_is_served() {
         assert!(matches!(
-            Address::parse("unix:///tmp/x.sock"),
-            Ok(Address::Socket(_))
+            Address::parse("unix://capture.sock"),
+            Ok(Address::Socket(path)) if path.is_absolute() && path.ends_with("capture.sock")
         ));
+        assert!(Address::parse("unix://").is_err());
         assert!(matches!(
             Address::parse("localhost:4245"),
             Ok(Address::Loopback(_))
