@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::order;
+
 /// What messages are counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Protocol {
@@ -34,15 +36,21 @@ pub(super) struct Difference {
     pub(super) seen: usize,
     pub(super) missing: Vec<String>,
     pub(super) invented: Vec<String>,
+    /// Seen, but before or behind others of the same direction.
+    pub(super) moved: Vec<String>,
 }
 
 impl Difference {
     pub(super) fn is_different(&self) -> bool {
-        self.size() > 0
+        !self.missing.is_empty() || !self.invented.is_empty()
+    }
+
+    pub(super) fn is_out_of_order(&self) -> bool {
+        !self.moved.is_empty()
     }
 
     pub(super) fn size(&self) -> usize {
-        self.missing.len() + self.invented.len()
+        self.missing.len() + self.invented.len() + self.moved.len()
     }
 }
 
@@ -90,13 +98,15 @@ fn fields(kind: &str) -> &'static [&'static str] {
     }
 }
 
-struct Message {
-    protocol: Protocol,
+pub(super) struct Message {
+    pub(super) protocol: Protocol,
     /// Kind, ends and fields.
-    whole: String,
+    pub(super) whole: String,
     /// Kind and ends.
     place: String,
-    is_soft: bool,
+    /// Transport and ends: what goes one way has an order.
+    pub(super) direction: String,
+    pub(super) is_soft: bool,
 }
 
 fn read(text: &str) -> Vec<Message> {
@@ -105,6 +115,7 @@ fn read(text: &str) -> Vec<Message> {
 
 fn message(line: &str) -> Option<Message> {
     let value: Value = serde_json::from_str(line).ok()?;
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
     let kind = value.get("k")?.as_str()?;
     let protocol = Protocol::ALL
         .into_iter()
@@ -113,8 +124,8 @@ fn message(line: &str) -> Option<Message> {
     if value.get("proto").is_some() {
         return None;
     }
-    let end = |key: &str| address(value.get(key).and_then(Value::as_str).unwrap_or_default());
-    let place = format!("{kind} {} {}", end("src"), end("dst"));
+    let ends = format!("{} {}", address(text("src")), address(text("dst")));
+    let place = format!("{kind} {ends}");
     let mut whole = place.clone();
     for field in fields(kind) {
         whole.push(' ');
@@ -125,6 +136,7 @@ fn message(line: &str) -> Option<Message> {
         protocol,
         whole,
         place,
+        direction: format!("{} {ends}", text("l4")),
         is_soft,
     })
 }
@@ -197,25 +209,20 @@ fn number_of(name: &str) -> Option<u64> {
 /// Compares two programs' messages of one capture.
 pub(super) fn compare(truth: &str, seen: &str) -> Vec<Difference> {
     let (truth, seen) = (read(truth), read(seen));
-    Protocol::ALL
-        .into_iter()
-        .filter_map(|protocol| {
-            let of = |messages: &'_ [Message]| -> Vec<usize> {
-                let numbered = messages.iter().enumerate();
-                let picked = numbered.filter(|(_, message)| message.protocol == protocol);
-                picked.map(|(place, _)| place).collect()
-            };
-            let truth: Vec<&Message> = of(&truth)
-                .into_iter()
-                .filter_map(|at| truth.get(at))
-                .collect();
-            let seen: Vec<&Message> = of(&seen)
-                .into_iter()
-                .filter_map(|at| seen.get(at))
-                .collect();
-            (!truth.is_empty() || !seen.is_empty()).then(|| difference(protocol, &truth, &seen))
-        })
-        .collect()
+    let mut moved = order::moved(&truth, &seen);
+    let mut differences = Vec::new();
+    for protocol in Protocol::ALL {
+        let of = |message: &&Message| message.protocol == protocol;
+        let truth: Vec<&Message> = truth.iter().filter(of).collect();
+        let seen: Vec<&Message> = seen.iter().filter(of).collect();
+        if truth.is_empty() && seen.is_empty() {
+            continue;
+        }
+        let mut difference = difference(protocol, &truth, &seen);
+        difference.moved = moved.remove(&protocol).unwrap_or_default();
+        differences.push(difference);
+    }
+    differences
 }
 
 fn difference(protocol: Protocol, truth: &[&Message], seen: &[&Message]) -> Difference {
@@ -262,6 +269,7 @@ fn difference(protocol: Protocol, truth: &[&Message], seen: &[&Message]) -> Diff
         seen: seen.len(),
         missing,
         invented,
+        moved: Vec::new(),
     }
 }
 
@@ -290,5 +298,22 @@ mod tests {
         assert!(!compare(&soft, &other)[0].is_different());
         assert!(!compare(&soft, "")[0].is_different());
         assert!(compare("", SEEN)[0].is_different());
+    }
+
+    #[test]
+    fn order_counts_in_each_direction() {
+        let second = SEEN.replace("\"id\":7", "\"id\":8");
+        let back = SEEN.replace("10.0.0.1:5", "10.0.0.3:5");
+        let truth = [SEEN, &second, &back].join("\n");
+        let seen = [&back, &second, SEEN].join("\n");
+        let differences = compare(&truth, &seen);
+        assert!(!differences[0].is_different());
+        assert_eq!(differences[0].moved.len(), 1);
+        let across = [&back, SEEN, &second].join("\n");
+        assert!(!compare(&truth, &across)[0].is_out_of_order());
+        let soft = second.replace("\"id\":8", "\"id\":8,\"mal\":true");
+        let truth = [SEEN, &soft].join("\n");
+        let seen = [&second, SEEN].join("\n");
+        assert!(!compare(&truth, &seen)[0].is_out_of_order());
     }
 }

@@ -2,34 +2,57 @@
 
 use anyhow::Context as _;
 
-/// Capture (`*` stands for anything), protocol, and why.
-const FILE: &str = include_str!("exceptions.tsv");
+/// What is listed, and whether it was met.
+pub(super) struct Exceptions {
+    lines: Vec<Exception>,
+}
 
-/// What is listed.
-pub(super) struct Exceptions(Vec<(String, String)>);
+struct Exception {
+    /// Name of a capture or case; `*` stands for anything.
+    pattern: String,
+    /// What differs.
+    what: String,
+    is_met: bool,
+}
 
 impl Exceptions {
-    pub(super) fn read() -> anyhow::Result<Self> {
-        let lines = FILE.lines().filter(|line| !line.starts_with('#'));
+    /// Reads a table of three columns: pattern, what differs, why.
+    pub(super) fn read(table: &str) -> anyhow::Result<Self> {
         let read = |line: &str| {
             let mut columns = line.split('\t');
-            let pattern = columns.next()?.to_owned();
-            let protocol = columns.next()?.to_owned();
+            let exception = Exception {
+                pattern: columns.next()?.to_owned(),
+                what: columns.next()?.to_owned(),
+                is_met: false,
+            };
             // A difference without a reason is none that may be listed.
             columns.next().filter(|why| !why.is_empty())?;
-            Some((pattern, protocol))
+            Some(exception)
         };
-        lines
-            .map(|line| read(line).with_context(|| format!("exceptions.tsv: {line}")))
-            .collect::<anyhow::Result<_>>()
-            .map(Self)
+        let lines = table.lines().filter(|line| !line.starts_with('#'));
+        let lines = lines
+            .map(|line| read(line).with_context(|| format!("three columns: {line}")))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self { lines })
     }
 
-    pub(super) fn has(&self, file: &str, protocol: &str) -> bool {
+    /// Whether it is listed; every line that lists it has its use.
+    pub(super) fn has(&mut self, file: &str, what: &str) -> bool {
         let name = file.rsplit('/').next().unwrap_or(file);
-        self.0
-            .iter()
-            .any(|(pattern, of)| of == protocol && matches(pattern, name))
+        let mut is_listed = false;
+        for line in &mut self.lines {
+            if matches(&line.what, what) && matches(&line.pattern, name) {
+                line.is_met = true;
+                is_listed = true;
+            }
+        }
+        is_listed
+    }
+
+    /// Lines that list nothing that is so.
+    pub(super) fn stale(&self) -> impl Iterator<Item = String> {
+        let stale = self.lines.iter().filter(|line| !line.is_met);
+        stale.map(|line| format!("{}\t{}", line.pattern, line.what))
     }
 }
 
@@ -50,10 +73,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_exception_has_a_reason_and_patterns_fit() {
-        assert!(Exceptions::read().is_ok());
+    fn patterns_fit_names() {
         assert!(matches("a__*.pcap", "a__b.pcap"));
         assert!(!matches("a__*.pcap", "b__b.pcap"));
         assert!(!matches("ab*ba", "aba"));
+    }
+
+    #[test]
+    fn a_line_needs_a_reason_and_a_use() {
+        assert!(Exceptions::read("a.pcap\tdns\n").is_err());
+        let mut exceptions = Exceptions::read("# a comment\na*\tdns\twhy\nb\tdns\twhy\n").unwrap();
+        assert!(exceptions.has("pcap/a.pcap", "dns"));
+        assert!(!exceptions.has("pcap/a.pcap", "dns order"));
+        assert_eq!(exceptions.stale().collect::<Vec<_>>(), ["b\tdns"]);
     }
 }
