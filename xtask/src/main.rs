@@ -45,6 +45,9 @@ enum Command {
         /// Record nothing: check that tshark reads in the captures what their manifest says
         #[arg(long, conflicts_with = "names")]
         check: bool,
+        /// Record nothing: write down what tshark sees in the captures, in testdata/truth
+        #[arg(long, conflicts_with_all = ["names", "check"])]
+        truth: bool,
     },
     /// Look for inputs that break a property of a reader; a folder of first inputs is made of testdata
     Fuzz {
@@ -60,9 +63,10 @@ enum Command {
     Setup,
     /// Everything that CI checks: house, format, lints, documentation, all tests
     Test,
-    /// Compare what replay sees in captures of others with what another dissector saw in them
+    /// Compare what replay sees in captures with what another dissector saw in them
     Truth {
-        /// Folder with manifest.tsv, truth/ and the captures [default: $`L7D_CORPORA`]
+        /// Folder of others' captures beside our own: manifest.tsv, truth/ and the captures
+        /// [default: $`L7D_CORPORA`]
         folder: Option<std::path::PathBuf>,
         /// So many captures that differ are shown
         #[arg(long, default_value_t = 20)]
@@ -80,7 +84,11 @@ fn main() -> anyhow::Result<()> {
             ebpf::build()
         }
         Command::Fixtures { check: true, .. } => fixtures::check(),
-        Command::Fixtures { names, .. } => fixtures::record(&names),
+        Command::Fixtures { truth: true, .. } => truth::write(),
+        Command::Fixtures { names, .. } => {
+            fixtures::record(&names)?;
+            truth::write()
+        }
         Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Command::House => house::run(),
         Command::Setup => setup::everything(),

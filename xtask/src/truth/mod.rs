@@ -1,15 +1,21 @@
-//! `cargo xtask truth [DIR]`: what `l7d replay -o messages` sees in captures of others, against what
-//! another dissector saw in them.
+//! `cargo xtask truth [DIR]`: what l7d sees, against what others see in the same bytes.
 //!
-//! DIR holds `manifest.tsv` (the captures), `truth/<capture>.jsonl` (one message per line, with the
-//! keys of `-o messages`), and the captures. A message must be there with all its fields; the other
+//! The project's own captures have their truth beside them (`testdata/truth`, by
+//! `cargo xtask fixtures --truth`), so that every change is compared with another dissector. DIR adds
+//! captures of others: it holds `manifest.tsv`, `truth/<capture>.jsonl` (one message per line, with
+//! the keys of `l7d replay -o messages`), and the captures.
+//!
+//! A message must be there with all its fields, in its place among those of its direction; the other
 //! program's notes that it is not sure (`partial`, `mal`, `gap`…) make a message soft: it may be
-//! missing or differ. Differences are listed in `exceptions.tsv` with their reason, or they fail.
+//! missing or differ. Differences are listed with their reason in a table, or they fail; so does what
+//! is listed and not so.
 
 mod captures;
 mod compare;
+mod dissect;
 mod exceptions;
 mod order;
+mod own;
 
 use std::path::{Path, PathBuf};
 
@@ -18,22 +24,23 @@ use anyhow::{Context as _, bail};
 use crate::run::{cargo, run as succeed, say, target};
 use captures::Set;
 use exceptions::Exceptions;
+pub(crate) use own::write;
 
 /// Where the captures are, if anybody said so.
-pub(crate) fn folder() -> Option<PathBuf> {
+fn folder() -> Option<PathBuf> {
     std::env::var_os("L7D_CORPORA").map(PathBuf::from)
 }
 
 /// Compares everything, and shows up to `show` captures that differ.
 pub(crate) fn run(folder: Option<PathBuf>, show: usize) -> anyhow::Result<()> {
-    let folder = folder
-        .or_else(self::folder)
-        .context("name the folder of the captures: cargo xtask truth DIR, or L7D_CORPORA=DIR")?;
     say("building l7d");
     // As the tests build it, overflow checks included: they run next.
     succeed(&mut cargo(&["build", "--quiet", "--package", "l7d"]))?;
     let program = target().join("debug/l7d");
-    let faults = others(&folder)?.compare(&program, show)?;
+    let mut faults = own::set()?.compare(&program, show)?;
+    if let Some(folder) = folder.or_else(self::folder) {
+        faults.extend(others(&folder)?.compare(&program, show)?);
+    }
     for fault in &faults {
         say(fault);
     }

@@ -91,11 +91,10 @@ fn steps(first: &[&str], second: &[&str]) -> Vec<Step> {
             (None, None) => return steps,
             (Some(one), Some(other)) if one == other => Step::Both,
             (Some(_), None) => Step::First(a),
-            (None, Some(_)) => Step::Second(b),
             (Some(_), Some(_)) if length(&lengths, a + 1, b) >= length(&lengths, a, b + 1) => {
                 Step::First(a)
             }
-            (Some(_), Some(_)) => Step::Second(b),
+            (None | Some(_), Some(_)) => Step::Second(b),
         };
         a += usize::from(!matches!(step, Step::Second(_)));
         b += usize::from(!matches!(step, Step::First(_)));
