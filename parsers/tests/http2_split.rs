@@ -36,7 +36,7 @@ impl Seen {
             }
             Event::Skipped => {}
             Event::Lost => self.lost += consumed,
-            Event::Request { stream, head } => self.note_head("request", *stream, head),
+            Event::Request { stream, head, .. } => self.note_head("request", *stream, head),
             Event::Response { stream, head } => self.note_head("response", *stream, head),
             Event::Trailers { stream, head } => self.note_head("trailers", *stream, head),
             Event::Push {

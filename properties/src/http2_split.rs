@@ -45,7 +45,7 @@ impl Seen {
             }
             Event::Skipped => {}
             Event::Lost => self.lost += consumed,
-            Event::Request { stream, head } => self.head("request", *stream, head),
+            Event::Request { stream, head, .. } => self.head("request", *stream, head),
             Event::Response { stream, head } => self.head("response", *stream, head),
             Event::Trailers { stream, head } => self.head("trailers", *stream, head),
             Event::Push {

@@ -130,7 +130,7 @@ impl Session {
 impl Calls {
     fn note(&mut self, out: Out<'_>, way: Way, event: &Event<'_>) {
         match event {
-            Event::Request { stream, head } => {
+            Event::Request { stream, head, .. } => {
                 out.show(way, &message(Http2Kind::Request, *stream, head));
                 self.begin(out, *stream, head, "");
             }

@@ -80,6 +80,11 @@ impl Decoder {
         self.owes_update
     }
 
+    /// The table that the sender is allowed, in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Bytes that the entries take (RFC 7541 §4.1).
     pub fn table_bytes(&self) -> usize {
         self.table.bytes()

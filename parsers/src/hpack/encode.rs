@@ -75,6 +75,24 @@ impl Encoder {
         }
     }
 
+    /// Appends a header block that leaves the receiver's table as it is: between the blocks of
+    /// another encoder. `update` is the size that the block has to begin with, if it must begin with
+    /// one.
+    pub fn encode_apart<'f, F>(fields: F, update: Option<usize>, out: &mut Vec<u8>)
+    where
+        F: IntoIterator<Item = Field<'f>>,
+    {
+        if let Some(bytes) = update {
+            integer::write(0x20, 0x1f, bytes, out);
+        }
+        for field in fields {
+            match find_static(field) {
+                Found::Field(index) => integer::write(0x80, 0x7f, index, out),
+                found => write_literal(0x10, 0x0f, found, field, out),
+            }
+        }
+    }
+
     fn encode_field(&mut self, field: Field<'_>, out: &mut Vec<u8>) {
         let hash = Hash::of(field.name, field.value);
         let found = self.find(field, hash);
@@ -93,17 +111,9 @@ impl Encoder {
     }
 
     fn find(&self, field: Field<'_>, hash: Hash) -> Found {
-        let mut by_name = Found::Nothing;
-        for (at, (name, value)) in static_entries().enumerate() {
-            if name != field.name {
-                continue;
-            }
-            if value == field.value {
-                return Found::Field(at + 1);
-            }
-            if by_name == Found::Nothing {
-                by_name = Found::Name(at + 1);
-            }
+        let mut by_name = find_static(field);
+        if matches!(by_name, Found::Field(_)) {
+            return by_name;
         }
         let newest_first = self.hashes.iter().rev().zip(self.table.iter());
         for (at, (known, entry)) in newest_first.enumerate() {
@@ -177,6 +187,23 @@ impl Hash {
             field: add(name, value),
         }
     }
+}
+
+/// RFC 7541 appendix A.
+fn find_static(field: Field<'_>) -> Found {
+    let mut by_name = Found::Nothing;
+    for (at, (name, value)) in static_entries().enumerate() {
+        if name != field.name {
+            continue;
+        }
+        if value == field.value {
+            return Found::Field(at + 1);
+        }
+        if by_name == Found::Nothing {
+            by_name = Found::Name(at + 1);
+        }
+    }
+    by_name
 }
 
 /// RFC 7541 §6.2.

@@ -321,3 +321,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_block_apart_leaves_the_table_as_it_is() {
+    let mut encoder = Encoder::new(4096);
+    let mut decoder = Decoder::new(&Limits::default());
+    let mut block = Vec::new();
+    encoder.encode([Field::new(b"server", b"one")], &mut block);
+    decoder.decode(&block).unwrap();
+    let before = decoder.table_bytes();
+
+    let fields = [
+        Field::new(b":status", b"403"),
+        Field::new(b":status", b"200"),
+        Field::new(b"x-own", b"a"),
+    ];
+    block.clear();
+    Encoder::encode_apart(fields, None, &mut block);
+    decoder.decode(&block).unwrap();
+    let read: Vec<_> = decoder
+        .list()
+        .iter()
+        .map(|field| (field.name.to_vec(), field.value.to_vec()))
+        .collect();
+    let sent: Vec<_> = fields
+        .iter()
+        .map(|field| (field.name.to_vec(), field.value.to_vec()))
+        .collect();
+    assert_eq!(read, sent);
+    assert_eq!(decoder.table_bytes(), before);
+
+    block.clear();
+    Encoder::encode_apart([], Some(0), &mut block);
+    decoder.decode(&block).unwrap();
+    assert_eq!(decoder.table_bytes(), 0);
+}

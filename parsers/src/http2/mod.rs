@@ -17,13 +17,15 @@ mod headers;
 pub(crate) mod resync;
 mod side;
 mod streams;
+mod strict;
 mod upgrade;
 
 pub use connection::Connection;
 pub use frame::{Flags, Frame, FrameHeader, Kind, Priority, Scope, Settings, Violation};
 pub use headers::{Findings, Head, Role};
+pub use strict::check_request;
 
-use crate::error::Error;
+use crate::error::{Error, Fault};
 
 /// What a client sends first (RFC 9113 §3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -37,6 +39,18 @@ pub const MAX_FRAME_BYTES: u32 = (1 << 24) - 1;
 pub struct ErrorCode(pub u32);
 
 impl ErrorCode {
+    /// The code that says which rule was broken, for GOAWAY or `RST_STREAM`.
+    pub fn of(error: &Error) -> Self {
+        match error.rule {
+            "frame-of-wrong-size" | "frame-too-large" => Self::FRAME_SIZE_ERROR,
+            "bad-initial-window-size" => Self::FLOW_CONTROL_ERROR,
+            "stream-number-used" => Self::STREAM_CLOSED,
+            _ if error.fault == Fault::TooLarge => Self::ENHANCE_YOUR_CALM,
+            _ if error.section.starts_with("RFC 7541") => Self::COMPRESSION_ERROR,
+            _ => Self::PROTOCOL_ERROR,
+        }
+    }
+
     /// No error.
     pub const NO_ERROR: Self = Self(0x0);
     /// The other side broke the protocol.
@@ -112,6 +126,8 @@ pub enum Event<'c> {
     Request {
         /// Its stream.
         stream: u32,
+        /// The deprecated priority fields, if it has them.
+        priority: Option<Priority>,
         /// Its fields.
         head: Head<'c>,
     },

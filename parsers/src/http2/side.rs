@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::frame::Settings;
+use super::frame::{Priority, Settings};
 use super::headers::Findings;
 use super::{DEFAULT_FRAME_BYTES, MAX_FRAME_BYTES};
 use crate::error::{Error, Fault};
@@ -31,6 +31,8 @@ pub(super) struct Side {
     pub(super) newest_stream: u32,
     /// The caller holds bytes that do not make an event yet.
     pub(super) holds_bytes: bool,
+    /// Bytes since the last place between frames.
+    pub(super) since_boundary: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,7 @@ pub(super) struct DataLeft {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
     pub(super) stream: u32,
+    pub(super) priority: Option<Priority>,
     pub(super) promised: Option<u32>,
     pub(super) is_last: bool,
     pub(super) continuations: usize,
@@ -87,6 +90,7 @@ impl Side {
             has_begun: false,
             newest_stream: 0,
             holds_bytes: false,
+            since_boundary: 0,
         }
     }
 

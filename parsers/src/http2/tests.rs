@@ -114,7 +114,7 @@ fn tell(event: &Event<'_>) -> String {
             .to_owned()
     };
     match event {
-        Event::Request { stream, head } => head_of("request", *stream, head),
+        Event::Request { stream, head, .. } => head_of("request", *stream, head),
         Event::Response { stream, head } => head_of("response", *stream, head),
         Event::Trailers { stream, head } => head_of("trailers", *stream, head),
         Event::Push {
@@ -554,4 +554,44 @@ fn a_connection_costs_little_memory() {
         size_of::<Connection>()
     );
     assert!(size_of::<Event<'_>>() <= 256, "{}", size_of::<Event<'_>>());
+}
+
+#[test]
+fn a_boundary_is_where_another_frame_may_stand() {
+    let mut connection = Connection::new(Limits::default());
+    let way = ToClient;
+    let mut bytes = Vec::new();
+    Frame::Settings(Settings::new(&[])).write(0, Flags::NONE, &mut bytes);
+    let settings = bytes.len();
+    let block = [0x88];
+    let head = Frame::Headers {
+        priority: None,
+        fragment: &block,
+        padding: None,
+    };
+    head.write(1, Flags::NONE, &mut bytes);
+    Frame::Continuation { fragment: &[] }.write(1, Flags::END_HEADERS, &mut bytes);
+    let heads = bytes.len();
+    let data = Frame::Data {
+        data: b"0123456789",
+        padding: None,
+    };
+    data.write(1, Flags::END_STREAM, &mut bytes);
+    let mut boundaries = Vec::new();
+    let mut at = 0;
+    // All but the last byte: the DATA frame has no end yet.
+    while let Step::Event { consumed, .. } = connection
+        .step(way, bytes.get(at..bytes.len() - 1).unwrap())
+        .unwrap()
+    {
+        at += consumed;
+        if connection.bytes_since_boundary(way) == 0 {
+            boundaries.push(at);
+        }
+    }
+    assert_eq!(boundaries, [settings, heads]);
+    let since = u64::try_from(bytes.len() - 1 - heads).unwrap();
+    assert_eq!(connection.bytes_since_boundary(way), since);
+    connection.step(way, bytes.get(at..).unwrap()).unwrap();
+    assert_eq!(connection.bytes_since_boundary(way), 0);
 }

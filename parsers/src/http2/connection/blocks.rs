@@ -5,13 +5,14 @@ use super::{Connection, Found};
 use crate::Direction;
 use crate::error::{Error, Fault};
 use crate::http2::Event;
-use crate::http2::frame::{Flags, FrameHeader};
+use crate::http2::frame::{Flags, FrameHeader, Priority};
 use crate::http2::headers::{Findings, Head, Role, role_by_fields};
 use crate::http2::side::Block;
 
 /// A message whose fields are still with their decoder.
 pub(super) struct Message {
     stream: u32,
+    priority: Option<Priority>,
     promised: Option<u32>,
     role: Role,
 }
@@ -66,6 +67,7 @@ impl Connection {
         self.streams.promise(promised, is_head);
         Message {
             stream: block.stream,
+            priority: None,
             promised: Some(promised),
             role: Role::Request,
         }
@@ -94,6 +96,7 @@ impl Connection {
         self.side(direction).findings = findings;
         Ok(Message {
             stream,
+            priority: block.priority,
             promised: None,
             role,
         })
@@ -117,14 +120,20 @@ impl Connection {
 
 impl Message {
     pub(super) fn into_event(self, head: Head<'_>) -> Event<'_> {
-        let stream = self.stream;
+        let Self {
+            stream, priority, ..
+        } = self;
         match (self.promised, self.role) {
             (Some(promised), _) => Event::Push {
                 stream,
                 promised,
                 head,
             },
-            (None, Role::Request) => Event::Request { stream, head },
+            (None, Role::Request) => Event::Request {
+                stream,
+                priority,
+                head,
+            },
             (None, Role::Response) => Event::Response { stream, head },
             (None, Role::Trailers) => Event::Trailers { stream, head },
         }

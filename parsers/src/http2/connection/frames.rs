@@ -190,9 +190,12 @@ impl Connection {
     ) -> Result<Found<'b>, Error> {
         let consumed = header.frame_bytes();
         match frame {
-            Frame::Headers { fragment, .. } => {
+            Frame::Headers {
+                fragment, priority, ..
+            } => {
                 let block = Block {
                     stream: header.stream,
+                    priority,
                     promised: None,
                     is_last: header.flags.has(Flags::END_STREAM),
                     continuations: 0,
@@ -207,6 +210,7 @@ impl Connection {
                 }
                 let block = Block {
                     stream: header.stream,
+                    priority: None,
                     promised: Some(promised),
                     is_last: true,
                     continuations: 0,

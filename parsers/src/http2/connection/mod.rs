@@ -2,6 +2,7 @@
 
 mod blocks;
 mod frames;
+mod middlebox;
 
 use super::frame::{Flags, Frame, FrameHeader, Kind, Settings};
 use super::headers::Head;
@@ -99,6 +100,9 @@ impl Connection {
             Err(error) => self.handle_error(direction, error)?,
             Ok(found) => found,
         };
+        if let Found::Event { consumed, .. } | Found::Head { consumed, .. } = &found {
+            self.note_consumed(direction, *consumed);
+        }
         let side = self.side(direction);
         side.holds_bytes = matches!(found, Found::NeedMore) && !bytes.is_empty();
         Ok(match found {
@@ -178,11 +182,7 @@ impl Connection {
 
     /// Whether every byte of that direction was seen, so that no field can be unknown.
     pub fn is_whole(&self, direction: Direction) -> bool {
-        let [to_server, to_client] = &self.sides;
-        match direction {
-            Direction::ToServer => to_server.is_whole,
-            Direction::ToClient => to_client.is_whole,
-        }
+        self.look(direction).is_whole
     }
 
     fn side(&mut self, direction: Direction) -> &mut Side {
