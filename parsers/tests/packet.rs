@@ -4,7 +4,9 @@
 
 use std::net::Ipv4Addr;
 
-use parsers::packet::{FragmentLimits, Frames, Packet, Transport, TunnelKind};
+use parsers::packet::{
+    Encapsulation, FragmentLimits, Frames, Packet, Transport, Tunnel, TunnelKind,
+};
 use proptest::prelude::*;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -67,15 +69,15 @@ fn frames() -> Frames {
 }
 
 /// Reads one frame, which must be the packet.
-fn assert_is_the_packet(link_type: u32, frame: &[u8]) -> (Option<(TunnelKind, u32)>, Option<u16>) {
+fn assert_is_the_packet(link_type: u32, frame: &[u8]) -> (Option<Tunnel>, Option<String>) {
     let mut frames = frames();
     let packet = match frames.read(link_type, frame, 0) {
         Ok(Some(packet)) => packet,
         other => panic!("link type {link_type}: {other:?}"),
     };
     assert_packet(&packet);
-    let tunnel = packet.tunnel.map(|tunnel| (tunnel.kind, tunnel.id));
-    (tunnel, packet.vlan)
+    let Encapsulation { tunnel, vlan } = packet.encapsulation;
+    (tunnel, vlan.map(|vlan| vlan.to_string()))
 }
 
 fn assert_packet(packet: &Packet<'_>) {
@@ -132,8 +134,17 @@ fn every_link_type_leads_to_the_packet() {
 #[test]
 fn tags_and_labels_are_passed() {
     let ip = v4(6, &tcp());
-    let tagged = ethernet(0x88a8, &[&[0x20, 5, 0x81, 0, 0, 6, 8, 0][..], &ip].concat());
-    assert_eq!(assert_is_the_packet(ETHERNET, &tagged).1, Some(5));
+    for (tags, expected) in [
+        (&[0x20, 5, 8, 0][..], Some("5")),
+        (&[0x20, 5, 0x81, 0, 0, 6, 8, 0], Some("5.6")),
+        // A priority is no VLAN.
+        (&[0x20, 0, 0x81, 0, 0, 6, 8, 0], Some("6")),
+        (&[0x20, 0, 8, 0], None),
+    ] {
+        let tagged = ethernet(0x88a8, &[tags, &ip].concat());
+        let (_, vlan) = assert_is_the_packet(ETHERNET, &tagged);
+        assert_eq!(vlan.as_deref(), expected);
+    }
     let labels = ethernet(0x8847, &[&[0, 1, 0, 64, 0, 2, 1, 64][..], &ip].concat());
     assert_is_the_packet(ETHERNET, &labels);
 }
@@ -169,18 +180,26 @@ fn every_tunnel_is_named_and_leads_to_the_packet() {
         &frame,
     ]
     .concat();
-    for (protocol, payload, expected) in [
-        (17, &vxlan, (TunnelKind::Vxlan, 42)),
-        (17, &geneve, (TunnelKind::Geneve, 42)),
-        (17, &gtp, (TunnelKind::GtpU, 42)),
-        (47, &gre, (TunnelKind::Gre, 42)),
-        (47, &pptp, (TunnelKind::Gre, 42)),
-        (47, &erspan, (TunnelKind::Erspan, 42)),
-        (47, &erspan_3, (TunnelKind::Erspan, 42)),
-        (4, &ip, (TunnelKind::IpIp, 0)),
+    let ether_ip = [&[0x30, 0][..], &frame].concat();
+    let mpls = [&[0, 2, 1, 64][..], &ip].concat();
+    for (protocol, payload, kind, id, port) in [
+        (17, &vxlan, TunnelKind::Vxlan, 42, Some(4789)),
+        (17, &geneve, TunnelKind::Geneve, 42, Some(6081)),
+        (17, &gtp, TunnelKind::GtpU, 42, Some(2152)),
+        (47, &gre, TunnelKind::Gre, 42, None),
+        (47, &pptp, TunnelKind::Gre, 42, None),
+        (47, &erspan, TunnelKind::Erspan, 42, None),
+        (47, &erspan_3, TunnelKind::Erspan, 42, None),
+        (4, &ip, TunnelKind::IpIp, 0, None),
+        (97, &ether_ip, TunnelKind::EtherIp, 0, None),
+        (137, &mpls, TunnelKind::MplsIp, 0, None),
     ] {
         for outer in [v4(protocol, payload), v6(protocol, payload)] {
-            assert_eq!(assert_is_the_packet(RAW, &outer).0, Some(expected));
+            let tunnel = assert_is_the_packet(RAW, &outer).0.unwrap();
+            assert_eq!((tunnel.kind, tunnel.id), (kind, id));
+            assert_eq!(tunnel.source.to_canonical(), CLIENT);
+            assert_eq!(tunnel.destination.to_canonical(), SERVER);
+            assert_eq!(tunnel.ports, port.map(|port| (40000, port)));
         }
     }
 }

@@ -130,13 +130,7 @@ impl Compiled {
         let Some(policy) = self.endpoint(endpoint) else {
             return ConnectionVerdict::Allow { rule: None };
         };
-        let own = policy.longest(direction, remote, protocol, port);
-        let any = policy.longest(direction, 0, protocol, port);
-        let entry = match (own, any) {
-            (Some(own), Some(any)) => Some(if any.action > own.action { any } else { own }),
-            (own, any) => own.or(any),
-        };
-        match entry {
+        match self.deciding(endpoint, direction, remote, protocol, port) {
             Some(Entry {
                 action: Action::Allow,
                 rule,
@@ -156,6 +150,24 @@ impl Compiled {
                 ConnectionVerdict::Allow { rule: None }
             }
             None => ConnectionVerdict::Deny { rule: None },
+        }
+    }
+
+    /// The entry that decides about a connection; `None` where no rule is about it.
+    pub fn deciding(
+        &self,
+        endpoint: u16,
+        direction: Direction,
+        remote: u32,
+        protocol: u8,
+        port: u16,
+    ) -> Option<&Entry> {
+        let policy = self.endpoint(endpoint)?;
+        let own = policy.longest(direction, remote, protocol, port);
+        let any = policy.longest(direction, 0, protocol, port);
+        match (own, any) {
+            (Some(own), Some(any)) => Some(if any.action > own.action { any } else { own }),
+            (own, any) => own.or(any),
         }
     }
 

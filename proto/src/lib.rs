@@ -6,8 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+mod any;
 mod timestamp;
 
+pub use any::Any;
 pub use timestamp::Timestamp;
 
 /// Flows.

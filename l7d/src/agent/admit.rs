@@ -70,11 +70,7 @@ impl crate::proxy::Directory for Directory {
                 client: (!came_by_socket).then_some(client),
                 is_inside,
             },
-            ends: Ends {
-                client: source,
-                server: destination,
-                direction,
-            },
+            ends: Ends::new(source, destination, direction),
             door,
         })
     }

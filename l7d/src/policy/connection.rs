@@ -5,7 +5,7 @@ use std::sync::Arc;
 use policy_l7::{ConnectionVerdict, Direction as Side};
 
 use super::live::{Live, State};
-use crate::record::{Direction, EndpointId, Party, PolicyRef, Verdict};
+use crate::record::{Direction, DropReason, EndpointId, Party, PolicyRef, Verdict};
 
 /// What policy says of a connection.
 #[derive(Debug, Clone)]
@@ -14,6 +14,10 @@ pub struct ConnectionJudged {
     pub direction: Direction,
     /// Forwarded, dropped, or redirected to have its requests judged.
     pub verdict: Verdict,
+    /// How the rule matched, by Hubble's numbers: 0 none, 1 L3-only, 2 L3-L4, 3 L4-only, 4 all.
+    pub match_type: u8,
+    /// Why it is dropped, if it is.
+    pub reason: Option<DropReason>,
     /// The policies that decided.
     pub policies: Arc<[PolicyRef]>,
 }
@@ -56,16 +60,23 @@ fn judged(
     let remote = other.identity.0;
     let compiled = &state.compiled;
     let answer = compiled.judge_connection(endpoint.0, side, remote, protocol, port);
-    let (verdict, policies) = match answer {
+    let (verdict, reason, policies) = match answer {
         ConnectionVerdict::Allow { rule: None } => return None,
-        ConnectionVerdict::Allow { rule: Some(rule) } => (Verdict::Forwarded, state.refs(rule)),
-        ConnectionVerdict::Redirect { rule } => (Verdict::Redirected, state.refs(rule)),
-        ConnectionVerdict::Deny { rule: Some(rule) } => (Verdict::Dropped, state.refs(rule)),
+        ConnectionVerdict::Allow { rule: Some(rule) } => {
+            (Verdict::Forwarded, None, state.refs(rule))
+        }
+        ConnectionVerdict::Redirect { rule } => (Verdict::Redirected, None, state.refs(rule)),
+        ConnectionVerdict::Deny { rule: Some(rule) } => {
+            let reason = Some(DropReason::POLICY_DENY);
+            (Verdict::Dropped, reason, state.refs(rule))
+        }
         ConnectionVerdict::Deny { rule: None } => {
             let defaults = compiled.defaults(endpoint.0, side);
-            (Verdict::Dropped, state.refs_of(&defaults))
+            let reason = Some(DropReason::POLICY_DENIED);
+            (Verdict::Dropped, reason, state.refs_of(&defaults))
         }
     };
+    let deciding = compiled.deciding(endpoint.0, side, remote, protocol, port);
     let direction = match side {
         Side::Egress => Direction::Egress,
         Side::Ingress => Direction::Ingress,
@@ -73,6 +84,8 @@ fn judged(
     Some(ConnectionJudged {
         direction,
         verdict,
+        match_type: deciding.map_or(0, |entry| entry.match_type),
+        reason,
         policies,
     })
 }

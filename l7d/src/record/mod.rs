@@ -22,6 +22,7 @@ pub use drop_reason::DropReason;
 pub use endpoint::{Endpoint, EndpointId, IdentityNumber, Party, Service, Workload};
 pub use http::{Grpc, Http, HttpKind, Outcome, Volume};
 pub use ledger::{Ledger, LedgerSnapshot, Place};
+pub use parsers::packet::{Encapsulation, Tunnel, TunnelKind};
 pub use provenance::{PolicyKind, PolicyRef, none as no_policies};
 pub use text::{Span, Text};
 
@@ -58,8 +59,24 @@ pub struct Record {
     pub connection: u64,
     /// Interface the packet was seen at (index), 0 where it was not seen at one.
     pub interface: u32,
+    /// Who saw it.
+    pub observer: Observer,
+    /// What it came packed in, as far as that was seen. Shared: the packets of a tunnel have one.
+    pub encapsulation: Option<Arc<Encapsulation>>,
     /// Text that spans in `event` point into.
     pub text: Text,
+}
+
+/// Who saw what a record tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Observer {
+    /// Whoever made a capture; nobody of ours was there.
+    Capture,
+    /// The kernel programs.
+    #[default]
+    Kernel,
+    /// The proxy.
+    Proxy,
 }
 
 /// Direction of traffic, from the view of the endpoint that policy was applied for.
@@ -149,8 +166,8 @@ pub enum Event {
     Dns(Dns),
     /// An HTTP request or response.
     Http(Http),
-    /// A proxied connection whose bytes are not (or no longer) messages ended: upgraded,
-    /// CONNECT tunnel, or a protocol the proxy does not read.
+    /// A connection whose bytes are not (or no longer) messages ended: upgraded,
+    /// CONNECT tunnel, or a protocol that is not read.
     Opaque {
         /// Why it was not followed; short and stable ("websocket", "connect api:443", "not http").
         note: Span,
@@ -216,6 +233,8 @@ impl Record {
             policies: provenance::none(),
             connection: 0,
             interface: 0,
+            observer: Observer::Kernel,
+            encapsulation: None,
             text: Text::default(),
         }
     }
@@ -265,6 +284,8 @@ impl Record {
             policies: Arc::clone(&other.policies),
             connection: other.connection,
             interface: other.interface,
+            observer: other.observer,
+            encapsulation: other.encapsulation.clone(),
             text,
         };
     }

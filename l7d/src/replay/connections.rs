@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use parsers::Direction as Way;
 use parsers::packet::{Tcp, TcpFlags};
@@ -9,7 +10,7 @@ use parsers::reassembly::{Reassembly, ReassemblyLimits};
 
 use super::summary::Summary;
 use crate::clock::Timestamp;
-use crate::record::Outcome;
+use crate::record::{Encapsulation, Outcome};
 use crate::session::Session;
 
 /// Most connections followed at a time; the one that was quiet longest goes first.
@@ -74,13 +75,20 @@ impl Connection {
     }
 
     /// Takes a segment from there.
-    pub(super) fn take(&mut self, from: SocketAddr, tcp: &Tcp<'_>, summary: &mut Summary) {
+    pub(super) fn take(
+        &mut self,
+        from: SocketAddr,
+        tcp: &Tcp<'_>,
+        encapsulation: Option<&Arc<Encapsulation>>,
+        summary: &mut Summary,
+    ) {
         let way = self.way(from);
         let Self {
             reassembly,
             session,
             ..
         } = self;
+        session.note_encapsulation(way, encapsulation);
         let conflicts = reassembly.conflicts();
         reassembly.handle_segment(way, tcp, &mut |way, piece| {
             super::pass_on(session, summary, way, piece);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use parsers::Direction as Way;
 use parsers::dns::{Message, PairingLimits, looks_like};
 use parsers::packet::{Packet, Udp};
 
@@ -26,13 +27,13 @@ impl Datagrams {
         }
     }
 
-    /// Takes a datagram; `ends_of` names a client and a server.
+    /// Takes a datagram; `ends_of` names the client and the server of one that goes some way.
     pub(super) fn handle(
         &mut self,
         recorder: &Recorder,
         packet: &Packet<'_>,
         udp: &Udp<'_>,
-        ends_of: impl FnOnce(SocketAddr, SocketAddr) -> Ends,
+        ends_of: impl FnOnce(Way, SocketAddr, SocketAddr) -> Ends,
     ) {
         self.lookups.expire(recorder);
         let is_known = PORTS.contains(&udp.source_port) || PORTS.contains(&udp.destination_port);
@@ -44,12 +45,12 @@ impl Datagrams {
         };
         let from = SocketAddr::new(packet.source, udp.source_port);
         let to = SocketAddr::new(packet.destination, udp.destination_port);
-        let (client, server) = if message.header().is_response() {
-            (to, from)
+        let (way, client, server) = if message.header().is_response() {
+            (Way::ToClient, to, from)
         } else {
-            (from, to)
+            (Way::ToServer, from, to)
         };
-        let ends = ends_of(client, server);
+        let ends = ends_of(way, client, server);
         let key = (client, server);
         self.lookups.handle(recorder, key, &ends, &message);
     }

@@ -10,6 +10,7 @@
 
 mod connections;
 mod datagrams;
+mod encapsulations;
 mod orientation;
 mod summary;
 mod trace;
@@ -29,10 +30,11 @@ pub use verdicts::PolicyVerdicts;
 use crate::clock::Timestamp;
 use crate::identity::Identities;
 use crate::policy::Live;
-use crate::record::{Direction, EndpointId, Party, Sink};
+use crate::record::{Direction, Encapsulation, EndpointId, Party, Sink};
 use crate::session::{Ends, Recorder, Session};
 use connections::{Connection, Connections, Key};
 use datagrams::Datagrams;
+use encapsulations::Encapsulations;
 use trace::Tracer;
 
 /// Bounds of a replay.
@@ -57,6 +59,7 @@ struct Streams {
     settings: Settings,
     connections: Connections,
     datagrams: Datagrams,
+    encapsulations: Encapsulations,
     /// None where nobody wants to know of packets.
     tracer: Option<Tracer>,
     recorder: Rc<Recorder>,
@@ -90,6 +93,7 @@ impl Replay {
                 settings,
                 connections: Connections::default(),
                 datagrams: Datagrams::new(),
+                encapsulations: Encapsulations::default(),
                 tracer: Some(Tracer::new(sink, policy)),
                 recorder,
                 identities,
@@ -134,13 +138,18 @@ impl Replay {
 
 impl Streams {
     fn take(&mut self, packet: &Packet<'_>, captured: &Captured<'_>) {
+        let encapsulation = self.encapsulations.share(&packet.encapsulation);
         match &packet.transport {
-            Transport::Tcp(tcp) => self.take_segment(packet, tcp, captured.time),
+            Transport::Tcp(tcp) => {
+                self.take_segment(packet, tcp, encapsulation.as_ref(), captured.time);
+            }
             Transport::Udp(udp) => {
                 let identities = &self.identities;
                 self.datagrams
-                    .handle(&self.recorder, packet, udp, |client, server| {
-                        ends_of(identities, client, server)
+                    .handle(&self.recorder, packet, udp, |way, client, server| {
+                        let mut ends = ends_of(identities, client, server);
+                        ends.note_encapsulation(way, encapsulation.as_ref());
+                        ends
                     });
             }
             Transport::Sctp(_)
@@ -149,18 +158,25 @@ impl Streams {
             | Transport::Other(_) => {}
         }
         if let Some(tracer) = &mut self.tracer {
-            tracer.handle(captured, packet, &parties(&self.identities, packet));
+            let parties = parties(&self.identities, packet);
+            tracer.handle(captured, packet, encapsulation, &parties);
         }
         self.connections.sweep(captured.time);
     }
 
-    fn take_segment(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>, time: Timestamp) {
+    fn take_segment(
+        &mut self,
+        packet: &Packet<'_>,
+        tcp: &Tcp<'_>,
+        encapsulation: Option<&Arc<Encapsulation>>,
+        time: Timestamp,
+    ) {
         let from = SocketAddr::new(packet.source, tcp.source_port);
         let to = SocketAddr::new(packet.destination, tcp.destination_port);
         let key = Key::new(from, to);
         match self.connections.touch(&key, time) {
             Some(connection) if !connection.is_followed_by(from, tcp) => {
-                connection.take(from, tcp, &mut self.summary);
+                connection.take(from, tcp, encapsulation, &mut self.summary);
             }
             former => {
                 if former.is_some() {
@@ -169,7 +185,7 @@ impl Streams {
                 if let Some(connection) = self.open(from, to, tcp, time) {
                     self.summary.connections += 1;
                     let connection = self.connections.insert(key, connection);
-                    connection.take(from, tcp, &mut self.summary);
+                    connection.take(from, tcp, encapsulation, &mut self.summary);
                 }
             }
         }
@@ -233,11 +249,7 @@ fn ends_of(identities: &Identities, client: SocketAddr, server: SocketAddr) -> E
         (true, false) => Direction::Egress,
         (false, false) => Direction::Unknown,
     };
-    Ends {
-        client,
-        server,
-        direction,
-    }
+    Ends::new(client, server, direction)
 }
 
 /// Shows reassembled bytes to their session.

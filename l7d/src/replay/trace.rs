@@ -13,8 +13,8 @@ use super::Captured;
 use super::connections::Key;
 use crate::policy::Live;
 use crate::record::{
-    ConnState, Direction, DropReason, Event, L4, Party, Record, Sink, TracePoint, Verdict,
-    no_policies,
+    ConnState, Direction, Encapsulation, Event, L4, Observer, Party, Record, Sink, TracePoint,
+    Verdict, no_policies,
 };
 
 /// Flows remembered; beyond, the table starts anew, and a running connection is told once more.
@@ -54,6 +54,7 @@ impl Tracer {
         &mut self,
         captured: &Captured<'_>,
         packet: &Packet<'_>,
+        encapsulation: Option<Arc<Encapsulation>>,
         (source, destination): &(Party, Party),
     ) {
         let l4 = l4(&packet.transport);
@@ -99,6 +100,8 @@ impl Tracer {
         record.verdict = Verdict::Forwarded;
         record.policies = no_policies();
         record.direction = Direction::Unknown;
+        record.observer = Observer::Capture;
+        record.encapsulation = encapsulation;
         self.sink.record(record);
         let judged = match (&self.policy, state) {
             (Some(policy), ConnState::New) => {
@@ -107,14 +110,14 @@ impl Tracer {
             (Some(_) | None, _) => None,
         };
         if let Some(judged) = judged {
-            let is_denied = judged.verdict == Verdict::Dropped;
             record.direction = judged.direction;
             record.verdict = judged.verdict;
             record.policies = judged.policies;
-            record.reply = None;
+            // Hubble knows what a reply is only where a connection came to be.
+            record.reply = judged.reason.is_none().then_some(false);
             record.event = Event::PolicyVerdict {
-                match_type: 0,
-                reason: is_denied.then_some(DropReason::POLICY_DENIED),
+                match_type: judged.match_type,
+                reason: judged.reason,
             };
             self.sink.record(record);
         }

@@ -103,9 +103,9 @@ impl Session {
     fn may_look_again(&mut self) -> bool {
         const AT_ONCE: u64 = 16;
         const BYTES_EACH: u64 = 4096;
-        self.broken_heads += 1;
+        self.broken_heads = self.broken_heads.saturating_add(1);
         let [sent, received] = self.bytes;
-        self.broken_heads <= AT_ONCE + (sent + received) / BYTES_EACH
+        u64::from(self.broken_heads) <= AT_ONCE + (sent + received) / BYTES_EACH
     }
 
     fn note(&mut self, event: &Event<'_>) {

@@ -23,6 +23,7 @@ mod verdicts;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use parsers::http1::{Connection, Reading};
 use parsers::{Direction as Way, Limits};
@@ -35,7 +36,7 @@ pub use verdicts::{RequestVerdict, Verdicts};
 
 use crate::clock::Monotonic;
 use crate::exchange::Exchange;
-use crate::record::{self, Direction, EndpointId, Outcome, Party, Verdict};
+use crate::record::{self, Direction, Encapsulation, EndpointId, Outcome, Party, Verdict};
 use http2::Http2;
 
 /// Who is at both ends of a connection, and whose policy it is seen under.
@@ -47,9 +48,36 @@ pub struct Ends {
     pub server: Party,
     /// From the view of the endpoint whose policy or visibility applies.
     pub direction: Direction,
+    /// What packets came packed in, to the server and to the client, where any did.
+    encapsulation: Option<Box<[Option<Arc<Encapsulation>>; 2]>>,
 }
 
 impl Ends {
+    /// Two ends of a connection.
+    pub fn new(client: Party, server: Party, direction: Direction) -> Self {
+        Self {
+            client,
+            server,
+            direction,
+            encapsulation: None,
+        }
+    }
+
+    /// Notes what packets that go `way` come packed in.
+    pub fn note_encapsulation(&mut self, way: Way, encapsulation: Option<&Arc<Encapsulation>>) {
+        if self.encapsulation(way) == encapsulation {
+            return;
+        }
+        let known = self.encapsulation.get_or_insert_default();
+        if let Some(known) = known.get_mut(index(way)) {
+            *known = encapsulation.cloned();
+        }
+    }
+
+    pub(super) fn encapsulation(&self, way: Way) -> Option<&Arc<Encapsulation>> {
+        self.encapsulation.as_ref()?.get(index(way))?.as_ref()
+    }
+
     /// The endpoint of this node that the connection is counted for.
     pub fn judged(&self) -> EndpointId {
         let id = |party: &Party| party.endpoint.as_ref().map_or(EndpointId(0), |e| e.id);
@@ -75,7 +103,7 @@ pub struct Session {
     /// Not everything was seen: the capture began late, or has a gap.
     is_late: bool,
     /// Heads that were begun and could not be read.
-    broken_heads: u64,
+    broken_heads: u32,
     /// Why bytes of one side are no longer read; what the other says may still be.
     unread: Option<&'static str>,
     /// Unfinished messages, to the server and to the client.
@@ -156,6 +184,11 @@ impl Session {
         let mut session = Self::new(recorder, ends, limits, Reading::Lenient);
         session.is_late = true;
         session
+    }
+
+    /// Notes what packets that go `way` come packed in.
+    pub fn note_encapsulation(&mut self, way: Way, encapsulation: Option<&Arc<Encapsulation>>) {
+        self.ends.note_encapsulation(way, encapsulation);
     }
 
     /// The parser, for who forwards by its events.

@@ -3,18 +3,21 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use parsers::Direction as Way;
+
 use super::messages::Messages;
 use super::verdicts::{RequestVerdict, Verdicts};
 use super::{Ends, Redaction};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Asked, Exchange};
-use crate::record::{self, L4, Outcome, Party, PolicyRef, Record, Sink, Verdict};
+use crate::record::{self, L4, Observer, Outcome, Party, PolicyRef, Record, Sink, Verdict};
 
 /// What the sessions of one worker share.
 pub struct Recorder {
     sink: Arc<dyn Sink>,
     pub(super) redaction: Redaction,
     pub(super) clock: Clock,
+    observer: Observer,
     pub(super) messages: Option<Box<dyn Messages>>,
     verdicts: Option<Box<dyn Verdicts>>,
     scratch: RefCell<Record>,
@@ -33,6 +36,7 @@ impl Recorder {
             sink,
             redaction,
             clock: Clock::system(),
+            observer: Observer::Proxy,
             messages: None,
             verdicts: None,
             scratch: RefCell::new(scratch),
@@ -44,6 +48,7 @@ impl Recorder {
     pub fn replaying(sink: Arc<dyn Sink>, redaction: Redaction) -> Self {
         Self {
             clock: Clock::captured(),
+            observer: Observer::Capture,
             ..Self::new(sink, redaction)
         }
     }
@@ -112,6 +117,7 @@ impl Recorder {
         record.source.clone_from(&ends.client);
         record.destination.clone_from(&ends.server);
         record.reply = Some(false);
+        record.encapsulation = ends.encapsulation(Way::ToServer).cloned();
         write(record);
         self.sink.record(record);
     }
@@ -128,6 +134,7 @@ impl Recorder {
         record.source.clone_from(&ends.server);
         record.destination.clone_from(&ends.client);
         record.reply = Some(true);
+        record.encapsulation = ends.encapsulation(Way::ToClient).cloned();
         write(record);
         self.sink.record(record);
     }
@@ -145,6 +152,7 @@ impl Recorder {
         record.l4 = L4::Tcp { flags: 0 };
         record.policies = Arc::clone(policies);
         record.interface = 0;
+        record.observer = self.observer;
         record.connection = 0;
         record.text.clear();
     }

@@ -60,11 +60,7 @@ fn run_with(
         Redaction::new(&crate::config::Redact::default()),
     ));
     let party = |port| Party::unnamed(([10, 0, 0, 1], port).into(), IdentityNumber(300));
-    let ends = Ends {
-        client: party(4000),
-        server: party(80),
-        direction: Direction::Ingress,
-    };
+    let ends = Ends::new(party(4000), party(80), Direction::Ingress);
     let mut session = open(recorder, ends);
     for (way, bytes) in chunks {
         session.observe(*way, bytes);

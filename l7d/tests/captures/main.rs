@@ -221,6 +221,15 @@ fn a_policy_is_tried_on_a_capture() {
         ("http2-prior-knowledge", "HTTP/2"),
     ] {
         let flows = shown(&arguments, &[&capture(name)]);
+        let redirected: Vec<&str> = flows
+            .lines()
+            .filter(|line| line.contains("policy-verdict"))
+            .collect();
+        assert!(!redirected.is_empty(), "{flows}");
+        for line in redirected {
+            let shown = "policy-verdict:L3-L4 INGRESS ALLOWED BY pages-only";
+            assert!(line.contains(shown), "{line}");
+        }
         let requests: Vec<&str> = flows
             .lines()
             .filter(|line| line.contains("http-request"))

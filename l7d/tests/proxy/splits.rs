@@ -26,11 +26,7 @@ fn recorded(pieces: &[Piece]) -> Vec<String> {
         let address = (Ipv4Addr::new(10, 0, 0, last), port).into();
         Party::unnamed(address, IdentityNumber(300))
     };
-    let ends = Ends {
-        client: party(1, 40000),
-        server: party(2, 80),
-        direction: Direction::Ingress,
-    };
+    let ends = Ends::new(party(1, 40000), party(2, 80), Direction::Ingress);
     let limits = parsers::Limits::default();
     let mut session = Session::new(recorder, ends, limits, Reading::Lenient);
     for (way, bytes) in pieces {

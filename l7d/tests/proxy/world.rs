@@ -57,11 +57,7 @@ impl Directory for Answers {
             Door::Watch => Direction::Ingress,
         };
         Some(Admission {
-            ends: Ends {
-                client: source.clone(),
-                server: destination.clone(),
-                direction,
-            },
+            ends: Ends::new(source.clone(), destination.clone(), direction),
             door,
             upstream: Upstream {
                 server: self.plan.server,

@@ -94,7 +94,7 @@ pub(super) fn ether_type(kind: u16, rest: &[u8], way: Way) -> Result<Look<'_>, E
         0x0800 | 0x86dd => ip::look(rest, way),
         0x8100 | 0x88a8 | 0x9100 | 0x9200 => {
             let tag = u16_at(rest, 0).ok_or(SHORT)?;
-            way.vlan = way.vlan.or(Some(tag & 0x0fff));
+            way.encapsulation.pass_tag(tag);
             let inner = u16_at(rest, 2).ok_or(SHORT)?;
             let rest = rest.get(4..).ok_or(SHORT)?;
             if inner < 0x0600 {

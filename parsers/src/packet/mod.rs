@@ -10,6 +10,7 @@
 //! memory, and that is bounded.
 
 mod bytes;
+mod encapsulation;
 mod fragments;
 mod ip;
 mod link;
@@ -18,11 +19,11 @@ mod tunnel;
 
 use std::net::IpAddr;
 
+pub use encapsulation::{Encapsulation, Tunnel, TunnelKind, Vlan};
 pub use fragments::FragmentLimits;
 use fragments::{Fragment, Fragments};
 use ip::Header;
 pub use transport::{Sctp, Tcp, TcpFlags, Transport, Udp};
-pub use tunnel::{Tunnel, TunnelKind};
 
 use crate::error::{Error, Fault};
 
@@ -35,17 +36,14 @@ pub struct Packet<'b> {
     pub destination: IpAddr,
     /// What is in it.
     pub transport: Transport<'b>,
-    /// The innermost tunnel that it came in.
-    pub tunnel: Option<Tunnel>,
-    /// The outermost VLAN that it came in.
-    pub vlan: Option<u16>,
+    /// What it came packed in.
+    pub encapsulation: Encapsulation,
 }
 
 /// What was passed on the way to the innermost packet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Way {
-    tunnel: Option<Tunnel>,
-    vlan: Option<u16>,
+    encapsulation: Encapsulation,
     /// Headers passed: no packet is packed deeper than [`DEPTH_MAX`].
     depth: u8,
 }

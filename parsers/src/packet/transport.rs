@@ -134,8 +134,7 @@ pub(super) fn look<'b>(
         source: header.source,
         destination: header.destination,
         transport,
-        tunnel: header.way.tunnel,
-        vlan: header.way.vlan,
+        encapsulation: header.way.encapsulation,
     }))
 }
 

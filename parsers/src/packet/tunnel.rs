@@ -1,74 +1,54 @@
 //! Packets in packets: VXLAN, Geneve, GRE and what is in it, IP in IP, GTP-U.
 
-use std::net::IpAddr;
-
 use super::bytes::{u8_at, u16_at, u32_at};
 use super::ip::Header;
 use super::transport::Udp;
-use super::{Look, Way, ip, link};
+use super::{Look, Tunnel, TunnelKind, Way, ip, link};
 use crate::error::{Error, Fault};
-
-/// A tunnel that a packet came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tunnel {
-    /// How it packs.
-    pub kind: TunnelKind,
-    /// Network, key or session number; 0 where it has none.
-    pub id: u32,
-    /// Its end that sent.
-    pub source: IpAddr,
-    /// Its end that is to get it.
-    pub destination: IpAddr,
-}
-
-/// Ways of packing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TunnelKind {
-    /// Mirrored frames of a switch, in GRE.
-    Erspan,
-    /// RFC 8926.
-    Geneve,
-    /// RFC 2784, RFC 2890, and the variant of PPTP (RFC 2637).
-    Gre,
-    /// 3GPP TS 29.281.
-    GtpU,
-    /// IP in IP of either versions (RFC 2003, RFC 4213, RFC 2473).
-    IpIp,
-    /// RFC 7348.
-    Vxlan,
-}
 
 const SHORT: Error = Error::new(Fault::Truncated, "short-tunnel-header", "RFC 2784 §2");
 
-fn into(header: &Header, kind: TunnelKind, id: u32) -> Result<Way, Error> {
+/// What a tunnel's packets travel in.
+#[derive(Clone, Copy)]
+struct Outer<'h> {
+    header: &'h Header,
+    ports: Option<(u16, u16)>,
+}
+
+fn into(outer: Outer<'_>, kind: TunnelKind, id: u32) -> Result<Way, Error> {
+    let Outer { header, ports } = outer;
     let mut way = header.way.deeper()?;
-    way.tunnel = Some(Tunnel {
+    way.encapsulation.tunnel = Some(Tunnel {
         kind,
         id,
         source: header.source,
         destination: header.destination,
+        ports,
     });
     Ok(way)
 }
 
 /// Looks into tunnels that are IP protocols.
 pub(super) fn look<'b>(header: &Header, payload: &'b [u8]) -> Result<Option<Look<'b>>, Error> {
+    let outer = Outer {
+        header,
+        ports: None,
+    };
     match header.protocol {
-        4 | 41 => ip::look(payload, into(header, TunnelKind::IpIp, 0)?).map(Some),
-        47 => gre(header, payload).map(Some),
+        4 | 41 => ip::look(payload, into(outer, TunnelKind::IpIp, 0)?).map(Some),
+        47 => gre(outer, payload).map(Some),
         // Ethernet in IP (RFC 3378): two bytes, then a frame.
         97 => {
             let frame = payload.get(2..).ok_or(SHORT)?;
-            link::ethernet(frame, into(header, TunnelKind::IpIp, 0)?).map(Some)
+            link::ethernet(frame, into(outer, TunnelKind::EtherIp, 0)?).map(Some)
         }
         // MPLS in IP (RFC 4023).
-        137 => link::ether_type(0x8847, payload, into(header, TunnelKind::IpIp, 0)?).map(Some),
+        137 => link::ether_type(0x8847, payload, into(outer, TunnelKind::MplsIp, 0)?).map(Some),
         _ => Ok(None),
     }
 }
 
-fn gre<'b>(header: &Header, payload: &'b [u8]) -> Result<Look<'b>, Error> {
+fn gre<'b>(outer: Outer<'_>, payload: &'b [u8]) -> Result<Look<'b>, Error> {
     let flags = u16_at(payload, 0).ok_or(SHORT)?;
     let protocol = u16_at(payload, 2).ok_or(SHORT)?;
     let has = |flag: u16| flags & flag != 0;
@@ -102,15 +82,15 @@ fn gre<'b>(header: &Header, payload: &'b [u8]) -> Result<Look<'b>, Error> {
     }
     // ERSPAN type I has no header of its own; type II comes with sequence numbers.
     if protocol == 0x88be && !has_sequence {
-        return link::ethernet(rest, into(header, TunnelKind::Erspan, 0)?);
+        return link::ethernet(rest, into(outer, TunnelKind::Erspan, 0)?);
     }
-    link::ether_type(protocol, rest, into(header, TunnelKind::Gre, key)?)
+    link::ether_type(protocol, rest, into(outer, TunnelKind::Gre, key)?)
 }
 
 /// ERSPAN types II and III, in GRE: a header, then the mirrored frame.
 pub(super) fn erspan(kind: u16, payload: &[u8], mut way: Way) -> Result<Look<'_>, Error> {
     let session = u32::from(u16_at(payload, 2).ok_or(SHORT)? & 0x03ff);
-    if let Some(tunnel) = &mut way.tunnel {
+    if let Some(tunnel) = &mut way.encapsulation.tunnel {
         tunnel.kind = TunnelKind::Erspan;
         tunnel.id = session;
     }
@@ -125,15 +105,19 @@ pub(super) fn erspan(kind: u16, payload: &[u8], mut way: Way) -> Result<Look<'_>
 /// Looks into tunnels that are UDP ports. What does not look like one inside stays a datagram: the
 /// ports are anybody's.
 pub(super) fn look_in_udp<'b>(header: &Header, udp: &Udp<'b>) -> Option<Look<'b>> {
+    let outer = Outer {
+        header,
+        ports: Some((udp.source_port, udp.destination_port)),
+    };
     let look = match udp.destination_port {
         // 8472: Linux before it had the registered port, and flannel to this day.
-        4789 | 8472 => vxlan(header, udp.payload),
-        4790 => vxlan_gpe(header, udp.payload),
-        6081 => geneve(header, udp.payload),
-        2152 => gtp_u(header, udp.payload),
+        4789 | 8472 => vxlan(outer, udp.payload),
+        4790 => vxlan_gpe(outer, udp.payload),
+        6081 => geneve(outer, udp.payload),
+        2152 => gtp_u(outer, udp.payload),
         // GRE in UDP (RFC 8086).
-        4754 => gre(header, udp.payload).map(Some),
-        _ if udp.source_port == 2152 => gtp_u(header, udp.payload),
+        4754 => gre(outer, udp.payload).map(Some),
+        _ if udp.source_port == 2152 => gtp_u(outer, udp.payload),
         _ => return None,
     };
     match look {
@@ -142,20 +126,20 @@ pub(super) fn look_in_udp<'b>(header: &Header, udp: &Udp<'b>) -> Option<Look<'b>
     }
 }
 
-fn vxlan<'b>(header: &Header, payload: &'b [u8]) -> Result<Option<Look<'b>>, Error> {
+fn vxlan<'b>(outer: Outer<'_>, payload: &'b [u8]) -> Result<Option<Look<'b>>, Error> {
     // RFC 7348 §5: the I flag, and reserved bits that group policy has come to use.
     if u8_at(payload, 0).ok_or(SHORT)? & 0x08 == 0 {
         return Ok(None);
     }
     let id = u32_at(payload, 4).ok_or(SHORT)? >> 8;
-    let way = into(header, TunnelKind::Vxlan, id)?;
+    let way = into(outer, TunnelKind::Vxlan, id)?;
     link::ethernet(payload.get(8..).ok_or(SHORT)?, way).map(Some)
 }
 
 /// The generic extension names what is inside (draft-ietf-nvo3-vxlan-gpe).
-fn vxlan_gpe<'b>(header: &Header, payload: &'b [u8]) -> Result<Option<Look<'b>>, Error> {
+fn vxlan_gpe<'b>(outer: Outer<'_>, payload: &'b [u8]) -> Result<Option<Look<'b>>, Error> {
     let id = u32_at(payload, 4).ok_or(SHORT)? >> 8;
-    let way = into(header, TunnelKind::Vxlan, id)?;
+    let way = into(outer, TunnelKind::Vxlan, id)?;
     let rest = payload.get(8..).ok_or(SHORT)?;
     match u8_at(payload, 3).ok_or(SHORT)? {
         1 | 2 => ip::look(rest, way).map(Some),
@@ -164,7 +148,7 @@ fn vxlan_gpe<'b>(header: &Header, payload: &'b [u8]) -> Result<Option<Look<'b>>,
     }
 }
 
-fn geneve<'b>(header: &Header, payload: &'b [u8]) -> Result<Option<Look<'b>>, Error> {
+fn geneve<'b>(outer: Outer<'_>, payload: &'b [u8]) -> Result<Option<Look<'b>>, Error> {
     let first = u8_at(payload, 0).ok_or(SHORT)?;
     if first >> 6 != 0 {
         return Ok(None);
@@ -172,11 +156,11 @@ fn geneve<'b>(header: &Header, payload: &'b [u8]) -> Result<Option<Look<'b>>, Er
     let length = 8 + usize::from(first & 0x3f) * 4;
     let protocol = u16_at(payload, 2).ok_or(SHORT)?;
     let id = u32_at(payload, 4).ok_or(SHORT)? >> 8;
-    let way = into(header, TunnelKind::Geneve, id)?;
+    let way = into(outer, TunnelKind::Geneve, id)?;
     link::ether_type(protocol, payload.get(length..).ok_or(SHORT)?, way).map(Some)
 }
 
-fn gtp_u<'b>(header: &Header, payload: &'b [u8]) -> Result<Option<Look<'b>>, Error> {
+fn gtp_u<'b>(outer: Outer<'_>, payload: &'b [u8]) -> Result<Option<Look<'b>>, Error> {
     let flags = u8_at(payload, 0).ok_or(SHORT)?;
     let is_user_packet = u8_at(payload, 1).ok_or(SHORT)? == 0xff;
     if flags >> 4 != 0x3 || !is_user_packet {
@@ -198,5 +182,5 @@ fn gtp_u<'b>(header: &Header, payload: &'b [u8]) -> Result<Option<Look<'b>>, Err
         }
     }
     let rest = payload.get(at..).ok_or(SHORT)?;
-    ip::look(rest, into(header, TunnelKind::GtpU, id)?).map(Some)
+    ip::look(rest, into(outer, TunnelKind::GtpU, id)?).map(Some)
 }

@@ -122,7 +122,7 @@ fn drop_reason(record: &Record) -> i32 {
 }
 
 fn is_of_type(wanted: &EventTypeFilter, record: &Record) -> bool {
-    let have = view::event_type(&record.event);
+    let have = view::event_type(record);
     wanted.r#type == 0
         || (wanted.r#type == have.r#type
             && (!wanted.match_sub_type || wanted.sub_type == have.sub_type))

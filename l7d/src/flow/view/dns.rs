@@ -2,10 +2,23 @@
 
 use proto::flow::{self as pb, L7FlowType, Layer7, layer7};
 
-use crate::record::{Dns, Record, Span};
+use crate::record::{Dns, Observer, Record, Span};
 
-/// Where it was seen, in the words of Hubble's `observation_source`.
-const SOURCE: &str = "proxy";
+/// Who saw it, in the words of Hubble's `observation_source`; for captures it has none.
+fn source(observer: Observer) -> &'static str {
+    match observer {
+        Observer::Capture => "capture",
+        Observer::Kernel | Observer::Proxy => "proxy",
+    }
+}
+
+/// The word in front of the question: clients print `Proxy` of what a proxy saw, else `Query`.
+fn word(observer: Observer) -> &'static str {
+    match observer {
+        Observer::Capture => "Query",
+        Observer::Kernel | Observer::Proxy => "Proxy",
+    }
+}
 
 pub(super) fn layer7(record: &Record, dns: &Dns) -> Layer7 {
     let kind = if dns.is_response {
@@ -21,7 +34,7 @@ pub(super) fn layer7(record: &Record, dns: &Dns) -> Layer7 {
             ips: lines(record, dns.addresses),
             ttl: if dns.is_response { dns.ttl } else { 0 },
             cnames: lines(record, dns.canonical_names),
-            observation_source: SOURCE.to_owned(),
+            observation_source: source(record.observer).to_owned(),
             rcode: dns.rcode.into(),
             qtypes: lines(record, dns.query_types),
             rrtypes: lines(record, dns.record_types),
@@ -36,9 +49,10 @@ pub(super) fn summary(record: &Record, dns: &Dns) -> String {
     if !dns.is_response {
         return format!("DNS Query {query} {types}");
     }
+    let word = word(record.observer);
     if dns.is_unanswered {
         let millis = dns.latency_ns / 1_000_000;
-        return format!("DNS no answer after {millis}ms (Proxy {query} {types})");
+        return format!("DNS no answer after {millis}ms ({word} {query} {types})");
     }
     let answer = if dns.rcode == 0 {
         let addresses = quoted("", &lines(record, dns.addresses));
@@ -48,7 +62,7 @@ pub(super) fn summary(record: &Record, dns: &Dns) -> String {
         format!("RCode: {}", parsers::dns::Rcode(dns.rcode).summary())
     };
     format!(
-        "DNS Answer {answer} TTL: {} (Proxy {query} {types})",
+        "DNS Answer {answer} TTL: {} ({word} {query} {types})",
         dns.ttl
     )
 }

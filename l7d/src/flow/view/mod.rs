@@ -1,21 +1,23 @@
 //! Record → protobuf flow, and only here.
 //!
 //! What Hubble has no field for goes into `extensions` as a Struct: `outcome`, `detail` and `rule`
-//! of an L7 flow, packets and bytes of a trace.
+//! of an L7 flow, packets and bytes of a trace, the VLAN, and kinds of tunnels that it does not know.
 
 mod dns;
 mod summary;
+mod tunnel;
 
-use pbjson_types::{Any, Struct, Value, value::Kind};
-use prost::Message as _;
+use std::net::IpAddr;
+
+use proto::Any;
 use proto::flow::{
     self as pb, CiliumEventType, Flow, FlowType, L7FlowType, Layer4, Layer7, layer4, layer7,
 };
 
 use crate::clock::Timestamp;
 use crate::record::{
-    Direction, Event, Http, HttpKind, L4, Outcome, Party, PolicyRef, Record, Service, TracePoint,
-    Verdict,
+    Direction, Event, Http, HttpKind, L4, Observer, Outcome, Party, PolicyRef, Record, Service,
+    TracePoint, Verdict,
 };
 
 /// What all flows of a node share.
@@ -46,7 +48,7 @@ impl NodeView {
                 version: self.version.clone(),
             }),
             verdict: verdict(record.verdict).into(),
-            ip: Some(ip(record)),
+            ip: Some(ip(record.source.addr.ip(), record.destination.addr.ip())),
             l4: l4(record),
             source: Some(endpoint(&record.source)),
             destination: Some(endpoint(&record.destination)),
@@ -57,7 +59,8 @@ impl NodeView {
             traffic_direction: direction(record.direction).into(),
             is_reply: record.reply.map(Into::into),
             reply: record.reply.unwrap_or(false),
-            event_type: Some(event_type(&record.event)),
+            event_type: Some(event_type(record)),
+            tunnel: tunnel::of(record),
             interface: interface(record),
             summary: summary::of(record),
             ..Flow::default()
@@ -106,14 +109,14 @@ pub(crate) fn direction(direction: Direction) -> pb::TrafficDirection {
 }
 
 /// Hubble's event type and sub-type.
-pub(crate) fn event_type(event: &Event) -> CiliumEventType {
-    let (kind, sub_type) = match event {
+pub(crate) fn event_type(record: &Record) -> CiliumEventType {
+    let (kind, sub_type) = match &record.event {
         Event::Trace { point, .. } => (EVENT_TRACE, *point as i32),
         Event::Drop { reason } => (EVENT_DROP, i32::from(reason.0)),
         Event::PolicyVerdict { .. } => (EVENT_POLICY_VERDICT, 0),
-        // A connection that is not followed is a trace of what went to the proxy: the stock CLI
-        // then prints `to-proxy` and the summary.
-        Event::Opaque { .. } => (EVENT_TRACE, TracePoint::ToProxy as i32),
+        // A connection that is not followed is a trace of where it was seen: the stock CLI then
+        // prints the point and the summary.
+        Event::Opaque { .. } => (EVENT_TRACE, opaque_point(record.observer) as i32),
         Event::Dns(_) | Event::Http(_) => (EVENT_L7, 0),
     };
     CiliumEventType {
@@ -122,12 +125,19 @@ pub(crate) fn event_type(event: &Event) -> CiliumEventType {
     }
 }
 
-fn ip(record: &Record) -> pb::Ip {
-    let is_ipv4 = record.source.addr.is_ipv4();
+/// Where a connection that is not followed was seen. In a capture no proxy was there.
+fn opaque_point(observer: Observer) -> TracePoint {
+    match observer {
+        Observer::Capture => TracePoint::FromNetwork,
+        Observer::Kernel | Observer::Proxy => TracePoint::ToProxy,
+    }
+}
+
+fn ip(source: IpAddr, destination: IpAddr) -> pb::Ip {
     pb::Ip {
-        source: record.source.addr.ip().to_string(),
-        destination: record.destination.addr.ip().to_string(),
-        ip_version: if is_ipv4 {
+        source: source.to_string(),
+        destination: destination.to_string(),
+        ip_version: if source.is_ipv4() {
             pb::IpVersion::IPv4
         } else {
             pb::IpVersion::IPv6
@@ -239,7 +249,7 @@ fn fill_event(flow: &mut Flow, record: &Record) {
             }
         }
         Event::Opaque { .. } => {
-            flow.trace_observation_point = TracePoint::ToProxy as i32;
+            flow.trace_observation_point = opaque_point(record.observer) as i32;
         }
         Event::Http(http) => {
             flow.r#type = FlowType::L7.into();
@@ -359,6 +369,7 @@ fn extensions(record: &Record) -> Option<Any> {
         }
         Event::Drop { .. } | Event::PolicyVerdict { .. } | Event::Opaque { .. } => {}
     }
+    tunnel::extend(record, &mut fields);
     if let Some(policy) = record
         .policies
         .first()
@@ -369,17 +380,7 @@ fn extensions(record: &Record) -> Option<Any> {
     if fields.is_empty() {
         return None;
     }
-    let value = |text| Value {
-        kind: Some(Kind::StringValue(text)),
-    };
-    let fields = fields
-        .into_iter()
-        .map(|(name, text)| (name.to_owned(), value(text)))
-        .collect();
-    Some(Any {
-        type_url: "type.googleapis.com/google.protobuf.Struct".to_owned(),
-        value: Struct { fields }.encode_to_vec().into(),
-    })
+    Some(Any::of_texts(fields))
 }
 
 fn of_http(record: &Record, http: &Http, fields: &mut Vec<(&str, String)>) {

@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::record::{DropReason, Endpoint, EndpointId, IdentityNumber, PolicyKind, Text};
+use crate::record::{
+    Dns, DropReason, Encapsulation, Endpoint, EndpointId, IdentityNumber, PolicyKind, Text, Tunnel,
+    TunnelKind,
+};
 
 fn node() -> NodeView {
     NodeView {
@@ -105,4 +108,98 @@ fn a_name_is_the_same_however_often_it_is_asked() {
     assert_eq!(first, node().uuid(&record));
     record.time = Timestamp(2);
     assert_ne!(first, node().uuid(&record));
+}
+
+fn extension(record: &Record, name: &str) -> Option<String> {
+    node().flow(record).extensions?.text(name)
+}
+
+fn packed(kind: TunnelKind) -> Record {
+    let event = Event::Trace {
+        point: TracePoint::FromNetwork,
+        state: crate::record::ConnState::New,
+        packets: 1,
+        bytes: 60,
+    };
+    let mut record = Record::new(Timestamp(1), pod("a", 1), pod("b", 2), event);
+    let is_udp = kind == TunnelKind::Vxlan;
+    record.encapsulation = Some(Arc::new(Encapsulation {
+        tunnel: Some(Tunnel {
+            kind,
+            id: 42,
+            source: [192, 0, 2, 1].into(),
+            destination: [192, 0, 2, 2].into(),
+            ports: is_udp.then_some((40000, 4789)),
+        }),
+        vlan: Some(parsers::packet::Vlan {
+            outer: 5,
+            inner: Some(6),
+        }),
+    }));
+    record
+}
+
+#[test]
+fn a_tunnel_that_hubble_knows_is_in_its_field() {
+    let flow = json(&packed(TunnelKind::Vxlan));
+    assert_eq!(flow["IP"]["source"], "10.0.0.1");
+    assert_eq!(flow["tunnel"]["protocol"], "VXLAN");
+    assert_eq!(flow["tunnel"]["IP"]["source"], "192.0.2.1");
+    assert_eq!(flow["tunnel"]["IP"]["destination"], "192.0.2.2");
+    assert_eq!(flow["tunnel"]["l4"]["UDP"]["destination_port"], 4789);
+    assert_eq!(flow["tunnel"]["vni"], 42);
+    assert_eq!(extension(&packed(TunnelKind::Vxlan), "tunnel"), None);
+    let vlan = extension(&packed(TunnelKind::Vxlan), "vlan");
+    assert_eq!(vlan.as_deref(), Some("5.6"));
+}
+
+#[test]
+fn a_tunnel_that_hubble_does_not_know_is_named_beside() {
+    let flow = json(&packed(TunnelKind::Gre));
+    assert!(flow["tunnel"].get("protocol").is_none());
+    assert_eq!(flow["tunnel"]["IP"]["source"], "192.0.2.1");
+    assert_eq!(flow["tunnel"]["vni"], 42);
+    assert!(flow["tunnel"].get("l4").is_none());
+    let kind = extension(&packed(TunnelKind::Gre), "tunnel");
+    assert_eq!(kind.as_deref(), Some("GRE"));
+}
+
+#[test]
+fn what_a_capture_holds_went_through_no_proxy() {
+    let mut text = Text::default();
+    let dns = Dns {
+        is_response: true,
+        query: text.push(b"db."),
+        query_types: text.push(b"A\n"),
+        rcode: 3,
+        ttl: u32::MAX,
+        ..Dns::default()
+    };
+    let note = text.push(b"tls");
+    let mut record = Record::new(Timestamp(1), pod("a", 1), pod("b", 2), Event::Dns(dns));
+    record.text = text;
+    let opaque = Event::Opaque {
+        note,
+        sent: 1,
+        received: 2,
+        duration_ns: 0,
+    };
+    for (observer, source, word, point) in [
+        (
+            Observer::Capture,
+            "capture",
+            "(Query db. A)",
+            "FROM_NETWORK",
+        ),
+        (Observer::Proxy, "proxy", "(Proxy db. A)", "TO_PROXY"),
+    ] {
+        record.observer = observer;
+        record.event = Event::Dns(dns);
+        let flow = json(&record);
+        assert_eq!(flow["l7"]["dns"]["observation_source"], source);
+        let summary = flow["Summary"].as_str().expect("a summary");
+        assert!(summary.ends_with(word), "{summary}");
+        record.event = opaque.clone();
+        assert_eq!(json(&record)["trace_observation_point"], point);
+    }
 }
