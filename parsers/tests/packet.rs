@@ -114,6 +114,9 @@ fn every_link_type_leads_to_the_packet() {
         (0, &[2, 0, 0, 0]),
         (0, &[0, 0, 0, 2]),
         (108, &[0, 0, 0, 2]),
+        (7, &[1, 2, 0xf0]),
+        (7, &[1, 2, 0xd4, 0, 0, 9]),
+        (7, &[1, 2, 0xd4, 0xff, 0xff, 0xff, 0xd4, 0, 0, 9]),
         (9, &[0xff, 3, 0, 0x21]),
         (9, &[0x21]),
         (51, &[0x11, 0, 0, 1, 0, 60, 0, 0x21]),
@@ -123,11 +126,132 @@ fn every_link_type_leads_to_the_packet() {
         (105, &wifi),
         (113, &cooked),
         (127, &radio),
+        (129, &[1, 2, 0, 0, 0xf0]),
+        (129, &[1, 2, 0, 0, 0xd4, 0, 0, 9]),
+        (149, &tap(1, 101)),
+        (258, &tap(1, 101)),
         (192, &[0, 0, 8, 0, 101, 0, 0, 0]),
         (239, &log),
         (276, &cooked_2),
     ] {
         assert_is_the_packet(link_type, &with(head));
+    }
+}
+
+/// Apple's PKTAP: what follows, and its link type.
+fn tap(follows: u8, link_type: u8) -> Vec<u8> {
+    let numbers = [108, 0, 0, 0, follows, 0, 0, 0, link_type, 0, 0, 0];
+    [&numbers[..], b"en0", &[0; 93]].concat()
+}
+
+#[test]
+fn a_tap_without_a_packet_or_in_a_tap_leads_to_none() {
+    for head in [tap(0, 101), tap(1, 2), [tap(1, 149), tap(1, 101)].concat()] {
+        let frame = [head, v4(6, &tcp())].concat();
+        assert_eq!(frames().read(258, &frame, 0), Ok(None));
+    }
+}
+
+/// A piece of a packet on ARCNET, with its split flag.
+fn piece(sequence: u8, flag: u8, payload: &[u8]) -> Vec<u8> {
+    [&[1, 2, 0xd4, flag, 0, sequence][..], payload].concat()
+}
+
+#[test]
+fn pieces_on_arcnet_make_a_packet_and_stray_ones_make_none() {
+    let ip = v4(6, &tcp());
+    let (a, b, c) = (
+        piece(7, 3, &ip[..20]),
+        piece(7, 2, &ip[20..40]),
+        piece(7, 4, &ip[40..]),
+    );
+    let mut frames = frames();
+    // Captures repeat; pieces of nothing are nothing.
+    for frame in [&b, &a, &a, &b, &b] {
+        assert_eq!(frames.read(7, frame, 0), Ok(None));
+    }
+    assert_packet(&frames.read(7, &c, 0).unwrap().unwrap());
+    assert_eq!(frames.lost_datagrams(), 0);
+    let stray = piece(8, 2, &ip[20..40]);
+    for frame in [&a, &c, &a, &stray, &a, &b, &a, &b] {
+        assert_eq!(frames.read(7, frame, 0), Ok(None));
+    }
+    assert_eq!(frames.lost_datagrams(), 3);
+}
+
+#[test]
+fn a_packet_of_pieces_is_bounded() {
+    let mut frames = frames();
+    assert_eq!(
+        frames.read(7, &piece(7, 0xfd, &vec![0x45; 40_000]), 0),
+        Ok(None)
+    );
+    assert_eq!(frames.read(7, &piece(7, 2, &vec![0; 40_000]), 0), Ok(None));
+    assert_eq!(frames.lost_datagrams(), 1);
+}
+
+/// `IPComp`'s header, and DEFLATE that compresses nothing: one stored block (RFC 1951 §3.2.4).
+fn compressed(next: u8, number: u16, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap();
+    let mut packet = vec![next, 0];
+    packet.extend(number.to_be_bytes());
+    packet.push(1);
+    packet.extend(length.to_le_bytes());
+    packet.extend((!length).to_le_bytes());
+    packet.extend(payload);
+    packet
+}
+
+#[test]
+fn compressed_payload_is_inflated() {
+    let tcp = tcp();
+    let ip = v4(6, &tcp);
+    let authentic = |next: u8, payload: &[u8]| {
+        let numbers = [next, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1];
+        [&numbers[..], &[7; 12], payload].concat()
+    };
+    for number in [2, 0xeed1] {
+        for packet in [
+            v4(108, &compressed(6, number, &tcp)),
+            v6(108, &compressed(6, number, &tcp)),
+            v4(108, &compressed(4, number, &ip)),
+            v4(51, &authentic(108, &compressed(6, number, &tcp))),
+            v6(
+                51,
+                &authentic(108, &compressed(51, number, &authentic(6, &tcp))),
+            ),
+            // Twice is allowed to nobody and hurts nobody.
+            v4(108, &compressed(108, number, &compressed(6, 2, &tcp))),
+        ] {
+            assert_is_the_packet(RAW, &packet);
+        }
+    }
+    assert_is_the_packet(RAW, &v4(51, &authentic(6, &tcp)));
+}
+
+#[test]
+fn what_does_not_inflate_or_to_too_much_stays_compressed() {
+    let mut bomb =
+        flate2::write::DeflateEncoder::new(vec![6, 0, 0, 2], flate2::Compression::best());
+    std::io::Write::write_all(&mut bomb, &vec![0; 1 << 20]).unwrap();
+    let bomb = bomb.finish().unwrap();
+    assert!(bomb.len() < 2000, "{}", bomb.len());
+    let whole = compressed(6, 2, &tcp());
+    let mut broken = whole.clone();
+    broken[4] = 7;
+    for payload in [
+        bomb,
+        broken,
+        [&whole[..], &[0]].concat(),
+        whole[..whole.len() - 1].to_vec(),
+        // LZS has a number of its own.
+        compressed(6, 3, &tcp()),
+        vec![6, 0],
+    ] {
+        let packet = v4(108, &payload);
+        let mut frames = frames();
+        let packet = frames.read(RAW, &packet, 0).unwrap().unwrap();
+        assert_eq!(packet.transport, Transport::Other(108));
     }
 }
 
@@ -313,8 +437,8 @@ fn what_an_error_quotes_is_no_traffic() {
 proptest! {
     #[test]
     fn broken_frames_do_not_panic(
-        link_type in prop::sample::select(vec![0, 1, 9, 51, 101, 104, 105, 113, 127, 192, 239, 276]),
-        tunnel in 0..6_usize,
+        link_type in prop::sample::select(vec![0, 1, 7, 9, 51, 101, 104, 105, 113, 127, 129, 149, 192, 239, 258, 276]),
+        tunnel in 0..7_usize,
         cut: prop::sample::Index,
         at: prop::sample::Index,
         byte: u8,
@@ -323,6 +447,7 @@ proptest! {
         let ip = v4(6, &tcp());
         let frame = ethernet(0x0800, &ip);
         let packed = match tunnel {
+            6 => v4(108, &compressed(6, 2, &tcp())),
             0 => v4(17, &udp(4789, &[&[8, 0, 0, 0, 0, 0, 1, 0][..], &frame].concat())),
             1 => v4(17, &udp(6081, &[&[1, 0, 0x65, 0x58, 0, 0, 1, 0, 0, 0, 0, 0][..], &frame].concat())),
             2 => v4(47, &[&[0x20, 0, 8, 0, 0, 0, 0, 1][..], &ip].concat()),

@@ -5,8 +5,9 @@ use parsers::packet::{FragmentLimits, Frames, Transport};
 
 use crate::cuts;
 
-const LINK_TYPES: [u32; 20] = [
-    0, 1, 9, 11, 12, 14, 50, 51, 101, 104, 105, 108, 109, 113, 117, 119, 127, 192, 239, 276,
+const LINK_TYPES: [u32; 23] = [
+    0, 1, 9, 11, 12, 14, 50, 51, 101, 104, 105, 108, 109, 113, 117, 119, 127, 192, 239, 276, 7,
+    129, 258,
 ];
 /// Longest datagram, with what its last fragment may begin with.
 const DATAGRAM_MAX: usize = 65_535 + 8;

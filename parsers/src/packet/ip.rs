@@ -4,13 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::bytes::{array_at, u8_at, u16_at, u32_at};
 use super::fragments::{Fragment, Key};
-use super::{Look, Way, transport, tunnel};
+use super::{Look, Way, ipcomp, transport, tunnel};
 use crate::error::{Error, Fault};
 
 const SHORT_V4: Error = Error::new(Fault::Truncated, "short-ipv4-header", "RFC 791 §3.1");
 const BAD_V4: Error = Error::new(Fault::Malformed, "bad-ipv4-header", "RFC 791 §3.1");
 const SHORT_V6: Error = Error::new(Fault::Truncated, "short-ipv6-header", "RFC 8200 §3");
+const SHORT_AH: Error = Error::new(Fault::Truncated, "short-ah-header", "RFC 4302 §2");
 const NOT_IP: Error = Error::new(Fault::Malformed, "bad-ip-version", "RFC 791 §3.1");
+
+/// The protocol of authentication headers.
+const AUTHENTICATION: u8 = 51;
 
 /// What the payload of an IP packet needs to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +90,11 @@ fn v6(bytes: &[u8], way: Way) -> Result<Look<'_>, Error> {
         let length = match header.protocol {
             // Hop-by-hop, routing, destination options, mobility, HIP, shim6.
             0 | 43 | 60 | 135 | 139 | 140 => 8 + usize::from(u8_at(rest, 1).ok_or(SHORT_V6)?) * 8,
-            // Authentication (RFC 4302 §2.2).
-            51 => 8 + usize::from(u8_at(rest, 1).ok_or(SHORT_V6)?) * 4,
+            AUTHENTICATION => {
+                let (inner, behind) = authenticated(&header, rest)?;
+                (header, rest) = (inner, behind);
+                continue;
+            }
             44 => return v6_fragment(header, rest, missing),
             _ => return look_behind(&header, rest, missing),
         };
@@ -142,8 +149,26 @@ pub(super) fn look_behind<'b>(
     payload: &'b [u8],
     missing: usize,
 ) -> Result<Look<'b>, Error> {
+    if header.protocol == AUTHENTICATION {
+        let (header, payload) = authenticated(header, payload)?;
+        return look_behind(&header, payload, missing);
+    }
+    if let Some(look) = ipcomp::look(header, payload, missing)? {
+        return Ok(look);
+    }
     if let Some(look) = tunnel::look(header, payload)? {
         return Ok(look);
     }
     transport::look(header, payload, missing)
+}
+
+/// Passes an authentication header (RFC 4302 §2): what is behind it is in the clear.
+fn authenticated<'b>(header: &Header, payload: &'b [u8]) -> Result<(Header, &'b [u8]), Error> {
+    let length = 8 + usize::from(u8_at(payload, 1).ok_or(SHORT_AH)?) * 4;
+    let inner = Header {
+        protocol: u8_at(payload, 0).ok_or(SHORT_AH)?,
+        way: header.way.deeper()?,
+        ..*header
+    };
+    Ok((inner, payload.get(length..).ok_or(SHORT_AH)?))
 }

@@ -1,5 +1,6 @@
 //! Link layers, and what is between them and IP: VLAN tags, MPLS labels, PPP.
 
+use super::arcnet::{self, Form};
 use super::bytes::{array_at, u8_at, u16_at, u32_at};
 use super::{Look, Way, ip, tunnel};
 use crate::error::{Error, Fault};
@@ -19,6 +20,7 @@ pub(super) fn look(link_type: u32, frame: &[u8]) -> Result<Look<'_>, Error> {
         }
         0 | 108 => family(u32_at(frame, 0).ok_or(SHORT)?, skip(4)?, way),
         109 => family(u32_at(frame, 0).ok_or(SHORT)?, skip(12)?, way),
+        7 => arcnet::look(frame, Form::Wire),
         9 | 50 => ppp(frame, way),
         11 | 100 => llc(frame, way),
         12 | 14 | 101 | 228 | 229 => ip::look(frame, way),
@@ -35,6 +37,9 @@ pub(super) fn look(link_type: u32, frame: &[u8]) -> Result<Look<'_>, Error> {
             let length = array_at(frame, 2).map(u16::from_le_bytes).ok_or(SHORT)?;
             wifi(skip(usize::from(length))?, way)
         }
+        129 => arcnet::look(frame, Form::Linux),
+        // The first of the numbers for private use, as Apple's tools wrote PKTAP before it had its own.
+        149 | 258 => packet_tap(frame),
         192 => per_packet_information(frame),
         239 => netfilter_log(frame, way),
         276 => cooked(u16_at(frame, 0).ok_or(SHORT)?, skip(20)?, way),
@@ -183,10 +188,24 @@ fn per_packet_information(frame: &[u8]) -> Result<Look<'_>, Error> {
     let length = array_at(frame, 2).map(u16::from_le_bytes).ok_or(SHORT)?;
     let inner = array_at(frame, 4).map(u32::from_le_bytes).ok_or(SHORT)?;
     let rest = frame.get(usize::from(length)..).ok_or(SHORT)?;
-    if inner == 192 || length < 8 {
+    if matches!(inner, 149 | 192 | 258) || length < 8 {
         return Ok(Look::Nothing);
     }
     look(inner, rest)
+}
+
+/// Apple's PKTAP: a header with its own length, whether a packet follows, the link type of it, and
+/// more. All that wrote it are little-endian.
+fn packet_tap(frame: &[u8]) -> Result<Look<'_>, Error> {
+    const LENGTH_MIN: u32 = 108;
+    const PACKET_FOLLOWS: u32 = 1;
+    let number = |at| array_at(frame, at).map(u32::from_le_bytes).ok_or(SHORT);
+    let (length, kind, inner) = (number(0)?, number(4)?, number(8)?);
+    if length < LENGTH_MIN || kind != PACKET_FOLLOWS || matches!(inner, 149 | 192 | 258) {
+        return Ok(Look::Nothing);
+    }
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    look(inner, frame.get(length..).ok_or(SHORT)?)
 }
 
 /// Linux's netfilter log: attributes, of which one is the packet.

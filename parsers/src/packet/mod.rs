@@ -3,16 +3,19 @@
 //! ```text
 //!   link ─▶ VLAN, MPLS, PPP… ─▶ IP ─▶ transport ─▶ Packet
 //!    ▲                          │ │
-//!    └── tunnel: VXLAN, GRE… ◀──┘ └─▶ fragment ─▶ kept until the datagram is whole
+//!    └── tunnel: VXLAN, GRE… ◀──┘ ├─▶ fragment ─▶ kept until the datagram is whole
+//!                                 └─▶ IPComp ─▶ inflated
 //! ```
 //!
-//! Everything is borrowed from the frame; only the datagrams of fragments are put together in
-//! memory, and that is bounded.
+//! Everything is borrowed from the frame; only what was cut into fragments or compressed is put
+//! together in memory, and that is bounded.
 
+mod arcnet;
 mod bytes;
 mod encapsulation;
 mod fragments;
 mod ip;
+mod ipcomp;
 mod link;
 mod transport;
 mod tunnel;
@@ -23,6 +26,7 @@ pub use encapsulation::{Encapsulation, Tunnel, TunnelKind, Vlan};
 pub use fragments::FragmentLimits;
 use fragments::{Fragment, Fragments};
 use ip::Header;
+use ipcomp::Inflater;
 pub use transport::{Sctp, Tcp, TcpFlags, Transport, Udp};
 
 use crate::error::{Error, Fault};
@@ -67,7 +71,10 @@ impl Way {
 /// What one look at a frame gave.
 enum Look<'b> {
     Packet(Packet<'b>),
+    Compressed(ipcomp::Compressed<'b>),
     Fragment(Fragment<'b>),
+    /// Of a packet that the link layer has cut.
+    Piece(arcnet::Piece<'b>),
     /// Well-formed, and no IP packet.
     Nothing,
 }
@@ -75,7 +82,11 @@ enum Look<'b> {
 /// Reads frames; keeps fragments until their datagrams are whole.
 #[derive(Debug)]
 pub struct Frames {
-    fragments: Fragments,
+    pieces: arcnet::Pieces,
+    /// A packet made of pieces.
+    joined: Vec<u8>,
+    unpacking: Unpacking,
+    /// What was unpacked.
     datagram: Vec<u8>,
 }
 
@@ -83,7 +94,12 @@ impl Frames {
     /// Nothing read yet.
     pub fn new(limits: FragmentLimits) -> Self {
         Self {
-            fragments: Fragments::new(limits),
+            pieces: arcnet::Pieces::default(),
+            joined: Vec::new(),
+            unpacking: Unpacking {
+                fragments: Fragments::new(limits),
+                inflater: Inflater::default(),
+            },
             datagram: Vec::new(),
         }
     }
@@ -100,40 +116,70 @@ impl Frames {
         frame: &'b [u8],
         time_ns: u64,
     ) -> Result<Option<Packet<'b>>, Error> {
-        let fragment = match link::look(link_type, frame)? {
-            Look::Packet(packet) => return Ok(Some(packet)),
-            Look::Nothing => return Ok(None),
-            Look::Fragment(fragment) => fragment,
-        };
-        let Some(header) = self.complete(&fragment, time_ns)? else {
-            return Ok(None);
-        };
-        match ip::look_behind(&header, &self.datagram, 0)? {
-            Look::Packet(packet) => Ok(Some(packet)),
-            Look::Nothing | Look::Fragment(_) => Ok(None),
-        }
-    }
-
-    /// Puts a datagram together in `self.datagram`, if this is its last missing fragment. What was in
-    /// a tunnel may have been fragmented once more.
-    fn complete(&mut self, fragment: &Fragment<'_>, time_ns: u64) -> Result<Option<Header>, Error> {
-        let added = self.fragments.add(fragment, time_ns, &mut self.datagram);
-        let Some(mut header) = added else {
-            return Ok(None);
-        };
-        while let Look::Fragment(inner) = ip::look_behind(&header, &self.datagram, 0)? {
-            let mut whole = Vec::new();
-            match self.fragments.add(&inner, time_ns, &mut whole) {
+        let look = match link::look(link_type, frame)? {
+            Look::Piece(piece) => match self.pieces.add(&piece, &mut self.joined) {
+                Some(protocol) => arcnet::look_behind(protocol, &self.joined)?,
                 None => return Ok(None),
-                Some(next) => header = next,
-            }
-            self.datagram = whole;
+            },
+            look => look,
+        };
+        if let Look::Packet(packet) = look {
+            return Ok(Some(packet));
         }
-        Ok(Some(header))
+        let datagram = &mut self.datagram;
+        let Some(header) = self.unpacking.unpack_all(&look, time_ns, datagram)? else {
+            return Ok(None);
+        };
+        match ip::look_behind(&header, datagram, 0)? {
+            Look::Packet(packet) => Ok(Some(packet)),
+            _ => Ok(None),
+        }
     }
 
     /// Datagrams whose fragments were given up: too old, too many, or overlapping.
     pub fn lost_datagrams(&self) -> u64 {
-        self.fragments.lost()
+        self.unpacking.fragments.lost() + self.pieces.lost()
+    }
+}
+
+/// What makes packets of fragments and of compressed payload.
+#[derive(Debug)]
+struct Unpacking {
+    fragments: Fragments,
+    inflater: Inflater,
+}
+
+impl Unpacking {
+    /// Writes to `datagram` what such a packet carries, if all of it is there. What was in a tunnel may
+    /// have been fragmented or compressed once more.
+    fn unpack_all(
+        &mut self,
+        look: &Look<'_>,
+        time_ns: u64,
+        datagram: &mut Vec<u8>,
+    ) -> Result<Option<Header>, Error> {
+        let Some(mut header) = self.unpack(look, time_ns, datagram) else {
+            return Ok(None);
+        };
+        loop {
+            let look = ip::look_behind(&header, datagram, 0)?;
+            if matches!(look, Look::Packet(_)) {
+                return Ok(Some(header));
+            }
+            let mut inner = Vec::new();
+            match self.unpack(&look, time_ns, &mut inner) {
+                None => return Ok(None),
+                Some(next) => header = next,
+            }
+            *datagram = inner;
+        }
+    }
+
+    fn unpack(&mut self, look: &Look<'_>, time_ns: u64, datagram: &mut Vec<u8>) -> Option<Header> {
+        match look {
+            Look::Compressed(compressed) => Some(self.inflater.inflate(compressed, datagram)),
+            Look::Fragment(fragment) => self.fragments.add(fragment, time_ns, datagram),
+            Look::Nothing | Look::Packet(_) | Look::Piece(_) => None,
+        }
     }
 }
