@@ -1,7 +1,7 @@
 //! Moves bytes: pooled buffers, half-close, reset.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -116,6 +116,35 @@ pub(super) async fn send(to: &WriteHalf<'_>, mut bytes: &[u8]) -> io::Result<()>
         }
     }
     Ok(())
+}
+
+/// Writes everything of many pieces, in as few calls to the kernel as may be.
+#[expect(single_use_lifetimes, reason = "`impl Trait` cannot leave it out yet")]
+pub(super) async fn send_slices<'b>(
+    to: &WriteHalf<'_>,
+    mut slices: impl Iterator<Item = IoSlice<'b>>,
+) -> io::Result<()> {
+    const AT_ONCE: usize = 16;
+    loop {
+        let mut room = [IoSlice::new(&[]); AT_ONCE];
+        let mut used = 0;
+        for (slot, slice) in room.iter_mut().zip(slices.by_ref()) {
+            *slot = slice;
+            used += 1;
+        }
+        let mut left = room.get_mut(..used).unwrap_or_default();
+        if left.is_empty() {
+            return Ok(());
+        }
+        while !left.is_empty() {
+            match to.try_write_vectored(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => IoSlice::advance_slices(&mut left, count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 /// Small messages go at once.

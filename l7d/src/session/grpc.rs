@@ -16,7 +16,8 @@ const SAMPLE_NS: u64 = 10_000_000_000;
 
 /// A gRPC call: it is answered by its trailers.
 pub(super) struct Rpc {
-    code: u16,
+    /// Status of HTTP.
+    pub(super) code: u16,
     headers: Text,
     sent: Stream,
     received: Stream,

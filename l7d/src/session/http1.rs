@@ -11,6 +11,7 @@ use super::{Session, State, Upgrade};
 use crate::exchange::{Answered, Asked, Exchange};
 use crate::record::{HttpKind, Outcome, PolicyRef, Verdict};
 
+/// Only where the request offered no settings, which HTTP/2 would begin with.
 const HTTP_UPGRADE: &str = "upgrade to http/2";
 const TLS_UPGRADE: &str = "upgrade to tls";
 const UNNAMED_UPGRADE: &str = "upgrade without a name";
@@ -42,7 +43,7 @@ fn switched_to(head: &ResponseHead<'_>) -> &'static str {
 }
 
 /// What a request says of itself.
-fn asked<'h>(head: &RequestHead<'h>) -> Asked<'h> {
+pub(crate) fn asked<'h>(head: &RequestHead<'h>) -> Asked<'h> {
     let (scheme, path): (&[u8], _) = if head.is_connect() {
         (b"", head.target())
     } else {
@@ -57,7 +58,8 @@ fn asked<'h>(head: &RequestHead<'h>) -> Asked<'h> {
     }
 }
 
-struct Fields<'h, 'b>(&'h RequestHead<'b>);
+/// The fields of a request, for who judges it.
+pub(crate) struct Fields<'h, 'b>(pub(crate) &'h RequestHead<'b>);
 
 impl policy_l7::Headers for Fields<'_, '_> {
     fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8])) {
@@ -122,7 +124,6 @@ impl Session {
                     &judged.detail,
                     &judged.policies,
                 );
-                self.keep_settings(head);
             }
             Event::Response(head) => {
                 self.show(Way::ToClient, &Message::Http1Response(head));
@@ -135,7 +136,9 @@ impl Session {
 
     /// Keeps what an upgrade to HTTP/2 would begin with (RFC 7540 §3.2.1).
     fn keep_settings(&mut self, head: &RequestHead<'_>) {
-        if let Some(settings) = head.header(b"http2-settings") {
+        if head.upgrade().is_some()
+            && let Some(settings) = head.header(b"http2-settings")
+        {
             self.upgrade = Some(Box::new(Upgrade {
                 settings: settings.into(),
                 is_head: head.method() == b"HEAD",
@@ -154,6 +157,7 @@ impl Session {
             self.recorder.clock.monotonic(),
         );
         self.exchanges.push_back(exchange);
+        self.keep_settings(head);
     }
 
     /// Opens the exchange of a request that could not be read.
@@ -209,7 +213,7 @@ impl Session {
 
     /// Goes on with HTTP/2, in which the answer to the upgrading request comes on stream 1.
     fn follow_upgrade(&mut self) -> bool {
-        let Some(upgrade) = self.upgrade.take().filter(|_| !self.is_strict) else {
+        let Some(upgrade) = self.upgrade.take() else {
             return false;
         };
         let Upgrade { settings, is_head } = *upgrade;

@@ -14,8 +14,8 @@
 mod detect;
 mod dns;
 mod grpc;
-mod http1;
-mod http2;
+pub(crate) mod http1;
+pub(crate) mod http2;
 mod messages;
 mod recorder;
 mod redaction;

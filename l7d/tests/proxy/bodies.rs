@@ -1,8 +1,9 @@
 //! Long bodies take another way through the kernel: they arrive as they are, and what follows them
 //! on the connection is judged as ever.
 
+use crate::enforce::assert_records;
 use crate::enforce::{ANSWERED, ASKED, DENIED, GET, OK, POST, POST_DENIED, POST_REFUSED};
-use crate::enforce::{assert_records, enforcing};
+use crate::policed::enforcing;
 use crate::world::{End, Server};
 
 /// Bytes in which a piece that is lost, repeated or moved shows.

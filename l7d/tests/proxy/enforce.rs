@@ -1,110 +1,13 @@
 //! Every request is judged before its bytes go on.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use l7d::policy::Live;
-use l7d::record::{Endpoint, EndpointId, IdentityNumber, Party};
-use policy_l7::{Compiled, Inputs, Labels, compile, identity, read_policies};
+use policy_l7::Compiled;
 
+use crate::policed::{CLOSED, POLICY, compiled, enforcing, plan};
 use crate::world::{End, Peer, Plan, Server, World, shown};
-
-/// GET on `/get`, anything on `/open/…`, and tunnels to one port.
-const POLICY: &str = r#"
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: { name: api, namespace: shop }
-spec:
-  endpointSelector: { matchLabels: { app: web } }
-  ingress:
-  - fromEndpoints: [ { matchLabels: { app: client } } ]
-    toPorts:
-    - ports: [ { port: "80", protocol: TCP } ]
-      rules:
-        http:
-        - { method: GET, path: /get }
-        - { path: "/open/.*" }
-"#;
-const CLOSED: &str = r#"
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: { name: closed, namespace: shop }
-spec:
-  endpointSelector: { matchLabels: { app: web } }
-  ingress:
-  - fromEndpoints: [ { matchLabels: { app: client } } ]
-    toPorts:
-    - ports: [ { port: "80", protocol: TCP } ]
-      rules:
-        http: [ { path: /other } ]
-"#;
-
-fn labels(app: &str) -> Labels {
-    let labels = [
-        format!("app={app}"),
-        "io.kubernetes.pod.namespace=shop".to_owned(),
-    ];
-    labels.iter().map(|label| label.parse().unwrap()).collect()
-}
-
-fn compiled(policy: &str, revision: u64) -> Arc<Compiled> {
-    let policies = read_policies("policy.yaml", policy).unwrap();
-    let named = [("client", 300), ("web", 301)];
-    let identities: Vec<policy_l7::Identity> = named
-        .iter()
-        .map(|(app, number)| policy_l7::Identity {
-            number: *number,
-            labels: labels(app),
-        })
-        .chain(identity::reserved())
-        .collect();
-    let endpoints = [policy_l7::Endpoint {
-        id: 7,
-        identity: 301,
-        labels: labels("web"),
-        named_ports: Vec::new(),
-    }];
-    let inputs = Inputs {
-        policies: &policies,
-        identities: &identities,
-        endpoints: &endpoints,
-        revision,
-    };
-    Arc::new(compile(&inputs))
-}
-
-fn party(name: &str, id: u16, identity: u32, port: u16) -> Party {
-    let last = u8::try_from(identity % 100).unwrap();
-    let address = SocketAddr::from((Ipv4Addr::new(10, 0, 0, last), port));
-    let identity = IdentityNumber(identity);
-    let endpoint = Endpoint {
-        id: EndpointId(id),
-        identity,
-        cluster: String::new(),
-        namespace: "shop".to_owned(),
-        name: name.to_owned(),
-        labels: Vec::new(),
-        workload: None,
-    };
-    Party {
-        endpoint: Some(Arc::new(endpoint)),
-        ..Party::unnamed(address, identity)
-    }
-}
-
-fn plan(server: SocketAddr) -> Plan {
-    Plan {
-        live: Arc::new(Live::new(compiled(POLICY, 1))),
-        source: party("client", 0, 300, 40000),
-        destination: party("web", 7, 301, 80),
-        ..Plan::watching(server)
-    }
-}
-
-pub(crate) fn enforcing(server: SocketAddr) -> World {
-    World::start(plan(server))
-}
 
 pub(crate) const GET: &[u8] = b"GET /get HTTP/1.1\r\nHost: web\r\n\r\n";
 pub(crate) const POST: &[u8] = b"POST /post HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\n\r\ndata";
@@ -310,7 +213,6 @@ fn what_two_servers_could_read_differently_is_refused_by_its_rule() {
             "501",
             "transfer-coding-list",
         ),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "501", "bad-version"),
         ("\u{16}\u{3}\u{1}\n\n", "400", "parse_error"),
     ] {
         assert_refused(head.as_bytes(), status, rule);

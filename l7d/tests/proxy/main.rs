@@ -6,6 +6,8 @@
 
 mod bodies;
 mod enforce;
+mod http2;
+mod policed;
 mod splits;
 mod watch;
 mod world;

@@ -160,7 +160,7 @@ impl<'b> Settings<'b> {
 }
 
 impl Priority {
-    const BYTES: usize = 5;
+    pub(super) const BYTES: usize = 5;
 
     fn read(bytes: [u8; Self::BYTES]) -> Self {
         let [d0, d1, d2, d3, weight] = bytes;

@@ -139,6 +139,19 @@ impl Frame<'_> {
         most: usize,
         out: &mut Vec<u8>,
     ) {
+        Self::write_request_block(stream, flags, None, block, most, out);
+    }
+
+    /// The same with the deprecated priority fields.
+    pub fn write_request_block(
+        stream: u32,
+        flags: Flags,
+        priority: Option<Priority>,
+        block: &[u8],
+        most: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let most = most.saturating_sub(priority.map_or(0, |_| Priority::BYTES));
         let (first, mut rest) = block.split_at(block.len().min(most.max(1)));
         let end = |rest: &[u8]| {
             if rest.is_empty() {
@@ -148,7 +161,7 @@ impl Frame<'_> {
             }
         };
         let headers = Frame::Headers {
-            priority: None,
+            priority,
             fragment: first,
             padding: None,
         };

@@ -1,68 +1,21 @@
-//! The relay that judges each request before its bytes go on.
-//!
-//! The client's bytes wait until the end of a head. A head that could be read in two ways is
-//! refused with the name of the rule it breaks; one that is well formed is judged by the policy of
-//! that moment. Only a [`Permit`] moves bytes on: [`Cleared`] takes one for every range.
-
-use std::cell::{Cell, RefCell};
-use std::ops::Range;
-use std::pin::pin;
+//! HTTP/1 requests: judged one by one, refused in the order of the answers.
 
 use parsers::Direction as Way;
 use parsers::http1::{BodyKind, Connection, Event, RequestHead, Step};
 use parsers::{Error as ParseError, Fault};
-use policy_l7::Headers;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::Worker;
-use super::forward::{self, Broken, Received, receive, send};
-use super::refuse::Refusal;
-use super::splice::WORTHWHILE_BYTES;
-use crate::policy::{Denial, Judge, Permit, Request};
+use super::inbox::{Inbox, More, Place};
+use super::{Next, Relay, ToClient};
+use crate::policy::{Denial, Permit, Request};
+use crate::proxy::forward::{Broken, Received, receive, send};
+use crate::proxy::refuse::Refusal;
+use crate::proxy::splice::WORTHWHILE_BYTES;
 use crate::record::{Outcome, Verdict, no_policies};
 use crate::session::Session;
-
-/// One enforced connection.
-pub(super) struct Relay<'w> {
-    worker: &'w Worker,
-    judge: Judge,
-    session: RefCell<Session>,
-    /// Told when a response was seen: who waits for earlier answers looks again.
-    answered: Notify,
-    /// The server has no more: no answer comes any longer.
-    has_server_ended: Cell<bool>,
-}
-
-/// The client's bytes that have come and not gone on.
-struct Inbox {
-    buffer: Option<Box<[u8]>>,
-    filled: Range<usize>,
-    cleared: Cleared,
-    /// The request whose body is passing; without one, body bytes are dropped.
-    permit: Option<Permit>,
-    is_in_body: bool,
-    /// When the present, unfinished head must be complete.
-    deadline: Option<Instant>,
-}
-
-/// A range of bytes that permits cover and that has not been sent.
-#[derive(Default)]
-struct Cleared(Range<usize>);
-
-impl Cleared {
-    /// Extends the range. There is no other way into it.
-    fn extend(&mut self, _by: &Permit, range: Range<usize>) {
-        if self.0.is_empty() {
-            self.0 = range;
-        } else {
-            self.0.end = range.end;
-        }
-    }
-}
+use crate::session::http1::{Fields, asked};
 
 /// What happens next with a request.
 enum Judged {
@@ -70,101 +23,31 @@ enum Judged {
     Refuse(Refusal),
 }
 
-impl<'w> Relay<'w> {
-    pub(super) fn new(worker: &'w Worker, judge: Judge, session: Session) -> Self {
-        Self {
-            worker,
-            judge,
-            session: RefCell::new(session),
-            answered: Notify::new(),
-            has_server_ended: Cell::new(false),
-        }
-    }
+/// What one event came to.
+enum Taken {
+    Bytes,
+    Nothing,
+    Refused(Refusal),
+    Unjudged,
+}
 
-    /// Relays both directions until both have ended, or a refusal ends the connection.
-    pub(super) async fn run(&self, client: &mut TcpStream, server: &mut TcpStream) {
-        let end = {
-            let (from_client, to_client) = client.split();
-            let (from_server, to_server) = server.split();
-            let to_client = tokio::sync::Mutex::new(to_client);
-            let up = self.judge_requests(from_client, to_server, &to_client);
-            let down = async {
-                let end = self.pass_responses(from_server, &to_client).await;
-                self.has_server_ended.set(true);
-                self.answered.notify_one();
-                end
-            };
-            forward::join(pin!(up), pin!(down)).await
-        };
-        let is_refused = matches!(end, Err(Broken::Refused));
-        forward::finish(end, client, server, &mut self.session.borrow_mut());
-        if is_refused {
-            forward::linger(client, &self.worker.pool).await;
-        }
-    }
-
-    async fn pass_responses(
+impl Relay<'_> {
+    /// Relays requests until the client has no more, or speaks HTTP/2 from now on.
+    pub(super) async fn judge_requests(
         &self,
-        mut from: ReadHalf<'_>,
-        to: &tokio::sync::Mutex<WriteHalf<'_>>,
-    ) -> Result<(), Broken> {
-        let pool = &self.worker.pool;
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+        to_client: &ToClient<'_>,
+        inbox: &mut Inbox,
+    ) -> Result<Next, Broken> {
         loop {
-            let (received, buffer) = receive(&mut from, || pool.take(), pool)
-                .await
-                .map_err(|error| Broken::Read(Way::ToClient, error))?;
-            let Received::Bytes(count) = received else {
-                pool.give(buffer);
-                return to
-                    .lock()
-                    .await
-                    .shutdown()
-                    .await
-                    .map_err(|error| Broken::Write(Way::ToClient, error));
-            };
-            let bytes = buffer.get(..count).unwrap_or_default();
-            {
-                let to = to.lock().await;
-                send(&to, bytes)
-                    .await
-                    .map_err(|error| Broken::Write(Way::ToClient, error))?;
-            }
-            self.session.borrow_mut().observe(Way::ToClient, bytes);
-            pool.give(buffer);
-            let left = self.session.borrow().unseen_body(Way::ToClient);
-            if left >= WORTHWHILE_BYTES {
-                // Nobody else writes inside of a response.
-                let to = to.lock().await;
-                let moved = |bytes| self.session.borrow_mut().skip(Way::ToClient, bytes);
-                let (from, to) = (from.as_ref(), (*to).as_ref());
-                Box::pin(pool.pipes.pass(Way::ToClient, from, to, left, moved)).await?;
-            }
-            self.answered.notify_one();
-        }
-    }
-
-    async fn judge_requests(
-        &self,
-        mut from: ReadHalf<'_>,
-        mut to: WriteHalf<'_>,
-        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
-    ) -> Result<(), Broken> {
-        let mut inbox = Inbox {
-            buffer: None,
-            filled: 0..0,
-            cleared: Cleared::default(),
-            permit: None,
-            is_in_body: false,
-            deadline: None,
-        };
-        loop {
-            match self.read_more(&mut from, &mut inbox).await? {
+            match self.read_more(from, inbox).await? {
                 More::Bytes => {}
                 More::End => {
                     to.shutdown()
                         .await
                         .map_err(|error| Broken::Write(Way::ToServer, error))?;
-                    return Ok(());
+                    return Ok(Next::End);
                 }
                 More::TooSlow => {
                     let refusal = Refusal::closing(408);
@@ -174,8 +57,16 @@ impl<'w> Relay<'w> {
                     return Err(Broken::Refused);
                 }
             }
-            self.take_requests(&mut inbox, &to, to_client).await?;
-            self.pass_long_body(&from, &mut inbox, &to).await?;
+            match self.speaks_http2(inbox) {
+                None => continue,
+                Some(true) => return Ok(Next::Http2),
+                Some(false) => {}
+            }
+            self.take_requests(inbox, to, to_client).await?;
+            if self.session.borrow().is_http2() {
+                return Ok(Next::Http2);
+            }
+            self.pass_long_body(from, inbox, to).await?;
         }
     }
 
@@ -199,7 +90,11 @@ impl<'w> Relay<'w> {
     }
 
     /// Waits for bytes, no longer than the present head may take.
-    async fn read_more(&self, from: &mut ReadHalf<'_>, inbox: &mut Inbox) -> Result<More, Broken> {
+    pub(super) async fn read_more(
+        &self,
+        from: &mut ReadHalf<'_>,
+        inbox: &mut Inbox,
+    ) -> Result<More, Broken> {
         let pool = &self.worker.pool;
         let broken = |error| Broken::Read(Way::ToServer, error);
         if inbox.filled.is_empty() {
@@ -238,7 +133,7 @@ impl<'w> Relay<'w> {
         &self,
         inbox: &mut Inbox,
         to: &WriteHalf<'_>,
-        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
+        to_client: &ToClient<'_>,
     ) -> Result<(), Broken> {
         while !inbox.filled.is_empty() {
             match self.take_one(inbox) {
@@ -268,13 +163,13 @@ impl<'w> Relay<'w> {
     fn take_one(&self, inbox: &mut Inbox) -> Result<Taken, ParseError> {
         let start = inbox.filled.start;
         let mut session = self.session.borrow_mut();
-        let Some(bytes) = inbox
-            .buffer
-            .as_deref()
-            .and_then(|all| all.get(inbox.filled.clone()))
-        else {
+        // What comes behind an upgrade is for another reader.
+        if session.is_http2() {
             return Ok(Taken::Nothing);
-        };
+        }
+        let all = inbox.buffer.as_deref();
+        let bytes = all.and_then(|all| all.get(inbox.filled.clone()));
+        let bytes = bytes.unwrap_or_default();
         let Step::Event { consumed, event } = session.http().step(Way::ToServer, bytes)? else {
             return Ok(Taken::Nothing);
         };
@@ -330,15 +225,11 @@ impl<'w> Relay<'w> {
 
     /// Asks the policy of this moment.
     fn ask(&self, head: &RequestHead<'_>) -> Result<Permit, Denial> {
-        let path = if head.is_connect() {
-            head.target()
-        } else {
-            head.path()
-        };
+        let asked = asked(head);
         self.judge.judge_readings(&Request {
-            method: head.method(),
-            path,
-            host: head.authority().unwrap_or_default(),
+            method: asked.method,
+            path: asked.path,
+            host: asked.authority.unwrap_or_default(),
             headers: &Fields(head),
         })
     }
@@ -352,7 +243,7 @@ impl<'w> Relay<'w> {
             }
             {
                 let mut session = self.session.borrow_mut();
-                if session.is_opaque() {
+                if session.is_opaque() || session.is_http2() {
                     return Err(Broken::Unjudged);
                 }
                 if is_turn(session.http()) {
@@ -364,11 +255,7 @@ impl<'w> Relay<'w> {
     }
 
     /// Answers in the place of the server, and records it.
-    async fn answer(
-        &self,
-        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
-        refusal: Refusal,
-    ) -> Result<(), Broken> {
+    async fn answer(&self, to_client: &ToClient<'_>, refusal: Refusal) -> Result<(), Broken> {
         self.answer_as(Outcome::PolicyDenied, to_client, refusal)
             .await
     }
@@ -376,7 +263,7 @@ impl<'w> Relay<'w> {
     async fn answer_as(
         &self,
         outcome: Outcome,
-        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
+        to_client: &ToClient<'_>,
         refusal: Refusal,
     ) -> Result<(), Broken> {
         let broken = |error| Broken::Write(Way::ToClient, error);
@@ -396,11 +283,7 @@ impl<'w> Relay<'w> {
     }
 
     /// Answers a request that policy denied, when it is its turn.
-    async fn refuse(
-        &self,
-        refusal: Refusal,
-        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
-    ) -> Result<(), Broken> {
+    async fn refuse(&self, refusal: Refusal, to_client: &ToClient<'_>) -> Result<(), Broken> {
         self.wait_until(is_refused_next).await?;
         self.answer(to_client, refusal).await?;
         self.session.borrow_mut().http().answered_refused();
@@ -417,7 +300,7 @@ impl<'w> Relay<'w> {
         &self,
         error: ParseError,
         place: Place,
-        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
+        to_client: &ToClient<'_>,
     ) -> Result<(), Broken> {
         let outcome = match error.fault {
             Fault::TooLarge => Outcome::Limit,
@@ -448,7 +331,7 @@ impl<'w> Relay<'w> {
         refusal: Refusal,
         outcome: Outcome,
         detail: &str,
-        to_client: &tokio::sync::Mutex<WriteHalf<'_>>,
+        to_client: &ToClient<'_>,
     ) -> Result<(), Broken> {
         self.tell_unreadable(outcome, detail);
         self.wait_until(is_all_answered).await?;
@@ -461,7 +344,6 @@ impl<'w> Relay<'w> {
         session.tell_request(Verdict::Dropped, outcome, detail, &no_policies());
     }
 }
-
 /// Whether the oldest request without an answer is one that was refused.
 fn is_refused_next(http: &Connection) -> bool {
     http.is_refused_next() && http.is_between_messages(Way::ToClient)
@@ -477,71 +359,6 @@ fn is_only_one_unanswered(http: &Connection) -> bool {
     http.awaiting_response() == 1 && http.is_between_messages(Way::ToClient)
 }
 
-/// Where in the client's messages something could not be read.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Head,
-    DeniedBody,
-    PermittedBody,
-}
-
-/// What waiting for bytes came to.
-enum More {
-    Bytes,
-    End,
-    TooSlow,
-}
-
-/// What one event came to.
-enum Taken {
-    Bytes,
-    Nothing,
-    Refused(Refusal),
-    Unjudged,
-}
-
-impl Inbox {
-    fn place(&self) -> Place {
-        match (self.is_in_body, &self.permit) {
-            (false, _) => Place::Head,
-            (true, None) => Place::DeniedBody,
-            (true, Some(_)) => Place::PermittedBody,
-        }
-    }
-
-    /// Room behind the bytes that are there; they move to the front when it gets scarce.
-    fn room(&mut self) -> &mut [u8] {
-        let Some(buffer) = self.buffer.as_deref_mut() else {
-            return &mut [];
-        };
-        let (start, end) = (self.filled.start, self.filled.end);
-        if start > 0 && buffer.len() - end < buffer.len() / 4 {
-            buffer.copy_within(start..end, 0);
-            self.filled = 0..end - start;
-        }
-        buffer.get_mut(self.filled.end..).unwrap_or_default()
-    }
-
-    /// Sends what permits cover.
-    async fn flush(&mut self, to: &WriteHalf<'_>) -> Result<(), Broken> {
-        let range = std::mem::take(&mut self.cleared.0);
-        let bytes = self.buffer.as_deref().and_then(|buffer| buffer.get(range));
-        send(to, bytes.unwrap_or_default())
-            .await
-            .map_err(|error| Broken::Write(Way::ToServer, error))
-    }
-
-    /// Gives the buffer back when there is nothing in it.
-    fn release(&mut self, pool: &forward::Pool) {
-        if self.filled.is_empty()
-            && let Some(buffer) = self.buffer.take()
-        {
-            pool.give(buffer);
-            self.filled = 0..0;
-        }
-    }
-}
-
 /// Whether the connection ends after a refusal: the client wants it so, or whether its body comes
 /// is not known.
 fn closes_after(head: &RequestHead<'_>) -> bool {
@@ -554,14 +371,4 @@ fn closes_after(head: &RequestHead<'_>) -> bool {
     wants_close
         || head.version() == 10
         || (head.expects_continue() && head.body() != BodyKind::None)
-}
-
-struct Fields<'h, 'b>(&'h RequestHead<'b>);
-
-impl Headers for Fields<'_, '_> {
-    fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8])) {
-        for header in self.0.headers() {
-            visit(header.name, header.value);
-        }
-    }
 }

@@ -1,26 +1,20 @@
-//! HTTP/2 streams → exchanges.
+//! The streams that are open, and what is told of them.
 
 use std::collections::BTreeMap;
 
-use parsers::http2::{Connection, Event, Gap, Head, Step};
+use parsers::http2::{Event, Head};
 use parsers::{Direction as Way, Limits, grpc};
 
-use super::grpc::Rpc;
-use super::http1::verdict_of;
-use super::messages::{Http2Kind, Message};
-use super::recorder::Recorder;
-use super::{Ends, Session};
+use super::Out;
 use crate::exchange::{Answered, Asked, Exchange};
 use crate::record::{HttpKind, Outcome, Verdict};
-
-/// One connection.
-pub(super) struct Http2 {
-    connection: Connection,
-    calls: Calls,
-}
+use crate::session::RequestVerdict;
+use crate::session::grpc::Rpc;
+use crate::session::http1::verdict_of;
+use crate::session::messages::{Http2Kind, Message};
 
 /// Open streams. The parser bounds them.
-struct Calls {
+pub(crate) struct Calls {
     limits: Limits,
     open: BTreeMap<u32, Call>,
 }
@@ -31,27 +25,11 @@ struct Call {
     is_answered: bool,
 }
 
-/// Where records and messages of a connection go.
-#[derive(Clone, Copy)]
-pub(super) struct Out<'s> {
-    pub(super) recorder: &'s Recorder,
-    pub(super) ends: &'s Ends,
-}
-
-impl Out<'_> {
-    pub(super) fn show(self, way: Way, message: &Message<'_>) {
-        if let Some(messages) = &self.recorder.messages {
-            messages.message(self.ends, way, message);
-        }
-    }
-}
-
-impl Http2 {
-    pub(super) fn new(connection: Connection, limits: Limits) -> Self {
-        let open = BTreeMap::new();
+impl Calls {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
-            connection,
-            calls: Calls { limits, open },
+            limits,
+            open: BTreeMap::new(),
         }
     }
 
@@ -62,73 +40,11 @@ impl Http2 {
             rpc: None,
             is_answered: false,
         };
-        self.calls.open.insert(stream, call);
-    }
-}
-
-impl Session {
-    /// Reads as many events as there are and gives back the bytes that are left.
-    pub(super) fn read_http2<'b>(&mut self, way: Way, mut bytes: &'b [u8]) -> &'b [u8] {
-        let Some(http2) = &mut self.http2 else {
-            return bytes;
-        };
-        let out = Out {
-            recorder: &self.recorder,
-            ends: &self.ends,
-        };
-        loop {
-            match http2.connection.step(way, bytes) {
-                Ok(Step::NeedMore) => return bytes,
-                Ok(Step::Event { consumed, event }) => {
-                    http2.calls.note(out, way, &event);
-                    bytes = bytes.get(consumed..).unwrap_or_default();
-                }
-                // The other side goes on: it may say why it ends the connection.
-                Err(error) => {
-                    tracing::debug!(rule = error.rule, ?way, "no longer followed");
-                    self.unread.get_or_insert(error.rule);
-                    return &[];
-                }
-            }
-        }
+        self.open.insert(stream, call);
     }
 
-    /// Bytes of that direction were not captured.
-    pub(super) fn handle_http2_gap(&mut self, way: Way, missing: u64) {
-        let Some(http2) = &mut self.http2 else { return };
-        let gap = http2.connection.handle_gap(way, missing);
-        if let Gap::Data {
-            stream,
-            bytes,
-            is_last,
-            ..
-        } = gap
-        {
-            let out = Out {
-                recorder: &self.recorder,
-                ends: &self.ends,
-            };
-            http2.calls.skip_data(stream, way, bytes);
-            if is_last && way == Way::ToClient {
-                http2.calls.end(out, stream, Outcome::Passed);
-            }
-        }
-    }
-
-    /// Ends every stream that is open.
-    pub(super) fn finish_http2(&mut self, outcome: Outcome) {
-        let out = Out {
-            recorder: &self.recorder,
-            ends: &self.ends,
-        };
-        if let Some(http2) = &mut self.http2 {
-            http2.calls.end_all(out, outcome);
-        }
-    }
-}
-
-impl Calls {
-    fn note(&mut self, out: Out<'_>, way: Way, event: &Event<'_>) {
+    /// Notes what was found in the frames of a direction.
+    pub(crate) fn note(&mut self, out: Out<'_>, way: Way, event: &Event<'_>) {
         match event {
             Event::Request { stream, head, .. } => {
                 out.show(way, &message(Http2Kind::Request, *stream, head));
@@ -185,6 +101,21 @@ impl Calls {
     }
 
     fn begin(&mut self, out: Out<'_>, stream: u32, head: &Head<'_>, detail: &str) {
+        let mut judged = out.recorder.verdict(out.ends, &asked(head), &Fields(head));
+        if judged.detail.is_empty() {
+            detail.clone_into(&mut judged.detail);
+        }
+        self.begin_judged(out, stream, head, &judged);
+    }
+
+    /// Records a request, and follows its stream.
+    pub(crate) fn begin_judged(
+        &mut self,
+        out: Out<'_>,
+        stream: u32,
+        head: &Head<'_>,
+        judged: &RequestVerdict,
+    ) {
         // A stream that the parser has let go of is no longer followed here either.
         let streams_max = self.limits.streams;
         if self.open.len() >= streams_max
@@ -192,9 +123,9 @@ impl Calls {
         {
             call.tell_end(out, Outcome::Unseen);
         }
-        let now = out.recorder.clock.monotonic();
-        let mut exchange = out.recorder.exchange();
         let recorder = out.recorder;
+        let now = recorder.clock.monotonic();
+        let mut exchange = recorder.exchange();
         exchange.open(
             &asked(head),
             fields(head),
@@ -202,14 +133,8 @@ impl Calls {
             &recorder.redaction,
             now,
         );
-        let judged = recorder.verdict(out.ends, &asked(head), &Fields(head));
-        let detail = if judged.detail.is_empty() {
-            detail
-        } else {
-            &judged.detail
-        };
         recorder.tell_asked(out.ends, judged.verdict, &judged.policies, |record| {
-            exchange.write_request(record, judged.outcome, detail);
+            exchange.write_request(record, judged.outcome, &judged.detail);
         });
         let is_grpc = head.header(b"content-type").is_some_and(grpc::is_grpc);
         let rpc = is_grpc.then(|| Box::new(Rpc::new(&self.limits, now)));
@@ -220,6 +145,27 @@ impl Calls {
         };
         if let Some(former) = self.open.insert(stream, call) {
             former.tell_end(out, Outcome::Unseen);
+        }
+    }
+
+    /// Records the answer that was given in the place of the server.
+    pub(crate) fn answer_refused(
+        &mut self,
+        out: Out<'_>,
+        stream: u32,
+        code: u16,
+        status: Option<grpc::Status<'_>>,
+        outcome: Outcome,
+    ) {
+        if let Some(mut call) = self.open.remove(&stream) {
+            if let Some(rpc) = &mut call.rpc {
+                rpc.code = code;
+                rpc.note_status(status);
+            } else {
+                call.tell(out, code, outcome);
+                call.is_answered = true;
+            }
+            call.tell_end(out, outcome);
         }
     }
 
@@ -279,19 +225,20 @@ impl Calls {
         }
     }
 
-    fn skip_data(&mut self, stream: u32, way: Way, bytes: u64) {
+    pub(super) fn skip_data(&mut self, stream: u32, way: Way, bytes: u64) {
         if let Some(Call { rpc: Some(rpc), .. }) = self.open.get_mut(&stream) {
             rpc.skip_data(way, bytes);
         }
     }
 
-    fn end(&mut self, out: Out<'_>, stream: u32, outcome: Outcome) {
+    /// Ends a stream.
+    pub(crate) fn end(&mut self, out: Out<'_>, stream: u32, outcome: Outcome) {
         if let Some(call) = self.open.remove(&stream) {
             call.tell_end(out, outcome);
         }
     }
 
-    fn end_all(&mut self, out: Out<'_>, outcome: Outcome) {
+    pub(super) fn end_all(&mut self, out: Out<'_>, outcome: Outcome) {
         while let Some((_, call)) = self.open.pop_first() {
             call.tell_end(out, outcome);
         }
@@ -303,7 +250,7 @@ fn message<'m>(kind: Http2Kind, stream: u32, head: &'m Head<'m>) -> Message<'m> 
 }
 
 /// What a request says of itself; what was defined before a capture began is `unknown`.
-fn asked<'h>(head: &Head<'h>) -> Asked<'h> {
+pub(crate) fn asked<'h>(head: &Head<'h>) -> Asked<'h> {
     const UNKNOWN: &[u8] = b"unknown";
     let authority = head.authority().or_else(|| head.header(b"host"));
     let method = head.method().unwrap_or(UNKNOWN);
@@ -325,7 +272,8 @@ fn asked<'h>(head: &Head<'h>) -> Asked<'h> {
     }
 }
 
-struct Fields<'h, 'c>(&'h Head<'c>);
+/// The fields of a request, for who judges it.
+pub(crate) struct Fields<'h, 'c>(pub(crate) &'h Head<'c>);
 
 impl policy_l7::Headers for Fields<'_, '_> {
     fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8])) {
@@ -335,7 +283,9 @@ impl policy_l7::Headers for Fields<'_, '_> {
     }
 }
 
-pub(super) fn fields<'h>(head: &Head<'h>) -> impl Iterator<Item = (&'h [u8], &'h [u8])> + use<'h> {
+pub(in crate::session) fn fields<'h>(
+    head: &Head<'h>,
+) -> impl Iterator<Item = (&'h [u8], &'h [u8])> + use<'h> {
     head.headers().map(|field| (field.name, field.value))
 }
 
@@ -359,6 +309,24 @@ impl Call {
             });
     }
 
+    /// Records an answer without fields.
+    fn tell(&self, out: Out<'_>, code: u16, outcome: Outcome) {
+        let answered = Answered {
+            code,
+            outcome,
+            kind: HttpKind::Response,
+            grpc: None,
+        };
+        let now = out.recorder.clock.monotonic();
+        let redaction = &out.recorder.redaction;
+        out.recorder
+            .tell_answered(out.ends, verdict_of(outcome), |record| {
+                let none = std::iter::empty();
+                self.exchange
+                    .write_response(record, answered, none, redaction, now);
+            });
+    }
+
     /// The stream has ended: a call is told with its status, and what has no answer with that.
     fn tell_end(self, out: Out<'_>, outcome: Outcome) {
         match &self.rpc {
@@ -368,20 +336,7 @@ impl Call {
                     Outcome::Passed => Outcome::NoResponse,
                     other => other,
                 };
-                let answered = Answered {
-                    code: 0,
-                    outcome,
-                    kind: HttpKind::Response,
-                    grpc: None,
-                };
-                let now = out.recorder.clock.monotonic();
-                let redaction = &out.recorder.redaction;
-                out.recorder
-                    .tell_answered(out.ends, verdict_of(outcome), |record| {
-                        let none = std::iter::empty();
-                        self.exchange
-                            .write_response(record, answered, none, redaction, now);
-                    });
+                self.tell(out, 0, outcome);
             }
             None => {}
         }

@@ -1,0 +1,139 @@
+//! Frames that cost their sender nothing and others work: so many at once, and so many a second
+//! (RFC 9113 §10.5).
+
+use parsers::http2::ErrorCode;
+use parsers::{Error, Fault};
+
+use super::Broken;
+use crate::clock::{Clock, Monotonic};
+
+/// What a client may spend.
+pub(super) struct Floods {
+    /// `RST_STREAM`: a request that is taken back at once costs a server its start (CVE-2023-44487).
+    resets: Bucket,
+    /// PING, SETTINGS, PRIORITY and extensions: each is answered or worked on (CVE-2019-9512, -9515).
+    control: Bucket,
+    /// `WINDOW_UPDATE`: one per frame of payload is usual, at any speed.
+    windows: Bucket,
+    /// DATA frames without payload in a row (CVE-2019-9518).
+    empty: u32,
+}
+
+/// In a row; some libraries send one to end a stream.
+const EMPTY_MAX: u32 = 100;
+
+struct Bucket {
+    left: u64,
+    burst: u64,
+    per_second: u64,
+    filled: Monotonic,
+    rule: &'static str,
+}
+
+impl Floods {
+    pub(super) fn new(clock: &Clock) -> Self {
+        let now = clock.monotonic();
+        let bucket = |burst, per_second, rule| Bucket {
+            left: burst,
+            burst,
+            per_second,
+            filled: now,
+            rule,
+        };
+        Self {
+            resets: bucket(500, 100, "too-many-resets"),
+            control: bucket(2000, 500, "too-many-control-frames"),
+            windows: bucket(200_000, 200_000, "too-many-window-updates"),
+            empty: 0,
+        }
+    }
+
+    pub(super) fn reset(&mut self, clock: &Clock) -> Result<(), Broken> {
+        self.resets.take(clock)
+    }
+
+    pub(super) fn control(&mut self, clock: &Clock) -> Result<(), Broken> {
+        self.control.take(clock)
+    }
+
+    pub(super) fn window(&mut self, clock: &Clock) -> Result<(), Broken> {
+        self.windows.take(clock)
+    }
+
+    pub(super) fn data(&mut self, bytes: usize, is_last: bool) -> Result<(), Broken> {
+        if bytes > 0 || is_last {
+            self.empty = 0;
+            return Ok(());
+        }
+        self.empty += 1;
+        if self.empty > EMPTY_MAX {
+            return Err(too_many("too-many-empty-frames"));
+        }
+        Ok(())
+    }
+}
+
+impl Bucket {
+    /// Reads the clock only when what was there is spent.
+    fn take(&mut self, clock: &Clock) -> Result<(), Broken> {
+        if self.left == 0 {
+            let now = clock.monotonic();
+            let nanos = u128::from(now.nanos_since(self.filled));
+            let earned = nanos * u128::from(self.per_second) / 1_000_000_000;
+            self.left = u64::try_from(earned).unwrap_or(u64::MAX).min(self.burst);
+            if self.left == 0 {
+                return Err(too_many(self.rule));
+            }
+            self.filled = now;
+        }
+        self.left -= 1;
+        Ok(())
+    }
+}
+
+fn too_many(rule: &'static str) -> Broken {
+    Broken {
+        code: ErrorCode::ENHANCE_YOUR_CALM,
+        error: Error {
+            fault: Fault::TooLarge,
+            rule,
+            section: "RFC 9113 §10.5",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    #[test]
+    fn what_is_spent_comes_back_with_time() {
+        let clock = Clock::captured();
+        clock.set(Timestamp(1_000_000_000));
+        let mut floods = Floods::new(&clock);
+        for _ in 0..500 {
+            floods.reset(&clock).unwrap();
+        }
+        let broken = floods.reset(&clock).unwrap_err();
+        assert_eq!(broken.error.rule, "too-many-resets");
+        assert_eq!(broken.code, ErrorCode::ENHANCE_YOUR_CALM);
+        clock.set(Timestamp(2_000_000_000));
+        for _ in 0..100 {
+            floods.reset(&clock).unwrap();
+        }
+        assert!(floods.reset(&clock).is_err());
+    }
+
+    #[test]
+    fn payload_between_empty_frames_makes_them_usual() {
+        let clock = Clock::captured();
+        let mut floods = Floods::new(&clock);
+        for _ in 0..10_000 {
+            floods.data(0, false).unwrap();
+            floods.data(1, false).unwrap();
+        }
+        let mut run = (0..=EMPTY_MAX).map(|_| floods.data(0, false));
+        assert!(run.any(|result| result.is_err()));
+    }
+}

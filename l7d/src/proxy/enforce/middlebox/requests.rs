@@ -1,0 +1,193 @@
+//! Requests and trailers: judged, written anew, or answered here.
+
+use std::sync::Arc;
+
+use parsers::Fault;
+use parsers::grpc;
+use parsers::http2::{ErrorCode, Head, Priority, check_request};
+
+use super::reply::{Answer, Reply};
+use super::streams::Known;
+use super::{After, Court, Middlebox};
+use crate::policy::{Denial, Judge, Permit, Request};
+use crate::record::{Outcome, PolicyRef, Verdict, no_policies};
+use crate::session::RequestVerdict;
+use crate::session::http2::{Fields, asked};
+
+/// A request that begins.
+pub(super) struct Opening<'h, 'c> {
+    pub(super) stream: u32,
+    pub(super) priority: Option<Priority>,
+    pub(super) head: &'h Head<'c>,
+    /// More streams are open than are followed.
+    pub(super) is_one_too_many: bool,
+}
+
+/// Why a request does not go on, and what its client is told.
+struct Refused {
+    outcome: Outcome,
+    detail: String,
+    policies: Arc<[PolicyRef]>,
+    how: How,
+}
+
+enum How {
+    Answer(Answer),
+    Reset(ErrorCode),
+}
+
+impl Middlebox {
+    /// Judges a request by the policy of this moment.
+    pub(super) fn open(&mut self, court: &mut Court<'_>, opening: &Opening<'_, '_>) -> After {
+        let Opening { stream, head, .. } = *opening;
+        match may_go_on(court.judge, opening) {
+            Ok(permit) => {
+                let judged = RequestVerdict {
+                    verdict: Verdict::Forwarded,
+                    outcome: Outcome::Passed,
+                    detail: String::new(),
+                    policies: Arc::clone(permit.policies()),
+                };
+                court.calls.begin_judged(court.out, stream, head, &judged);
+                self.write_head(stream, &permit, head, opening.priority);
+                self.streams.open(stream, Some(permit), head.is_last());
+                // Recorded already, with its verdict.
+                After::Hidden
+            }
+            Err(refused) => {
+                self.refuse(court, opening, refused);
+                After::Forget(stream)
+            }
+        }
+    }
+
+    fn refuse(&mut self, court: &mut Court<'_>, opening: &Opening<'_, '_>, refused: Refused) {
+        let Opening { stream, head, .. } = *opening;
+        let Refused {
+            outcome,
+            detail,
+            policies,
+            how,
+        } = refused;
+        let judged = RequestVerdict {
+            verdict: Verdict::Dropped,
+            outcome,
+            detail,
+            policies,
+        };
+        let Court { calls, out, .. } = court;
+        calls.begin_judged(*out, stream, head, &judged);
+        self.refused += 1;
+        self.streams.open(stream, None, head.is_last());
+        match how {
+            How::Answer(answer) => {
+                let (code, status) = answer.statuses();
+                calls.answer_refused(*out, stream, code, status, outcome);
+                self.replies.push(Reply::Answer {
+                    stream,
+                    answer,
+                    is_unfinished: !head.is_last(),
+                });
+            }
+            How::Reset(code) => {
+                calls.end(*out, stream, outcome);
+                self.replies.push(Reply::Reset { stream, code });
+            }
+        }
+    }
+
+    /// Fields after a payload go the way of their request.
+    pub(super) fn take_trailers(&mut self, stream: u32, head: &Head<'_>) -> After {
+        match self.streams.state(stream) {
+            Known::Permitted(_) if head.fault().is_some() => {
+                After::Break(stream, ErrorCode::PROTOCOL_ERROR)
+            }
+            Known::Permitted(permit) => {
+                self.block.clear();
+                self.encoder.encode(head.list().iter(), &mut self.block);
+                self.outgoing
+                    .write_block(permit, stream, true, None, &self.block);
+                self.streams.end(stream);
+                After::Told
+            }
+            Known::Refused => {
+                self.streams.end(stream);
+                After::Hidden
+            }
+            Known::Done(_) | Known::Unknown => After::Break(stream, ErrorCode::STREAM_CLOSED),
+        }
+    }
+
+    fn write_head(
+        &mut self,
+        stream: u32,
+        permit: &Permit,
+        head: &Head<'_>,
+        priority: Option<Priority>,
+    ) {
+        self.block.clear();
+        self.encoder.encode(head.list().iter(), &mut self.block);
+        self.outgoing
+            .write_block(permit, stream, head.is_last(), priority, &self.block);
+    }
+}
+
+/// What may be read in two ways is refused before anybody judges it.
+fn may_go_on(judge: &Judge, opening: &Opening<'_, '_>) -> Result<Permit, Refused> {
+    let head = opening.head;
+    if opening.is_one_too_many {
+        return Err(Refused {
+            outcome: Outcome::Limit,
+            detail: "too-many-streams (RFC 9113 §5.1.2)".to_owned(),
+            policies: no_policies(),
+            how: How::Reset(ErrorCode::REFUSED_STREAM),
+        });
+    }
+    if let Err(error) = check_request(head) {
+        let (outcome, how) = match error.fault {
+            Fault::TooLarge => (Outcome::Limit, How::Answer(Answer::Status(error.status()))),
+            Fault::Ambiguous | Fault::Unsupported => (
+                Outcome::ParseError,
+                How::Answer(Answer::Status(error.status())),
+            ),
+            // RFC 9113 §8.1.1.
+            Fault::Malformed | Fault::NotThisProtocol | Fault::Truncated => {
+                (Outcome::ParseError, How::Reset(ErrorCode::PROTOCOL_ERROR))
+            }
+        };
+        return Err(Refused {
+            outcome,
+            detail: error.to_string(),
+            policies: no_policies(),
+            how,
+        });
+    }
+    let asked = asked(head);
+    let request = Request {
+        method: asked.method,
+        path: asked.path,
+        host: asked.authority.unwrap_or_default(),
+        headers: &Fields(head),
+    };
+    judge.judge_readings(&request).map_err(|denial| {
+        let Denial {
+            policies, detail, ..
+        } = denial;
+        Refused {
+            outcome: Outcome::PolicyDenied,
+            detail,
+            policies,
+            how: How::Answer(denied(head)),
+        }
+    })
+}
+
+/// Clients of gRPC look at its status only.
+fn denied(head: &Head<'_>) -> Answer {
+    const PERMISSION_DENIED: u32 = 7;
+    if head.header(b"content-type").is_some_and(grpc::is_grpc) {
+        Answer::Grpc(PERMISSION_DENIED, "Access denied")
+    } else {
+        Answer::Status(403)
+    }
+}

@@ -1,0 +1,119 @@
+//! What the client's streams are: permitted, refused, and whether it has more to say on them.
+
+use std::collections::BTreeMap;
+
+use crate::policy::Permit;
+
+/// Streams that the client opened, by number.
+pub(super) struct Streams {
+    known: BTreeMap<u32, Stream>,
+    /// Entries at which the table is swept.
+    sweep_at: usize,
+}
+
+struct Stream {
+    /// None of a stream that the server does not know.
+    permit: Option<Permit>,
+    /// The client has said all.
+    is_done: bool,
+}
+
+/// What is known of a stream.
+pub(super) enum Known<'s> {
+    /// Its frames go on.
+    Permitted(&'s Permit),
+    /// Its frames are swallowed.
+    Refused,
+    /// Permitted, and the client has said that it has no more payload.
+    Done(&'s Permit),
+    /// Ended long ago, or not opened yet.
+    Unknown,
+}
+
+/// Ended streams that are remembered, since frames of theirs may still be under way.
+const REMEMBERED: u32 = 1024;
+const SWEEP_MIN: usize = 128;
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self {
+            known: BTreeMap::new(),
+            sweep_at: SWEEP_MIN,
+        }
+    }
+}
+
+impl Streams {
+    /// A request was judged; without a permit it is refused.
+    pub(super) fn open(&mut self, stream: u32, permit: Option<Permit>, is_done: bool) {
+        self.known.insert(stream, Stream { permit, is_done });
+    }
+
+    pub(super) fn state(&self, stream: u32) -> Known<'_> {
+        match self.known.get(&stream) {
+            None => Known::Unknown,
+            Some(Stream { permit: None, .. }) => Known::Refused,
+            Some(Stream {
+                permit: Some(permit),
+                is_done,
+            }) => {
+                if *is_done {
+                    Known::Done(permit)
+                } else {
+                    Known::Permitted(permit)
+                }
+            }
+        }
+    }
+
+    /// Whether the server knows the stream.
+    pub(super) fn is_permitted(&self, stream: u32) -> bool {
+        matches!(self.state(stream), Known::Permitted(_) | Known::Done(_))
+    }
+
+    /// The client has said all on the stream.
+    pub(super) fn end(&mut self, stream: u32) {
+        if let Some(stream) = self.known.get_mut(&stream) {
+            stream.is_done = true;
+        }
+    }
+
+    /// Whatever follows on the stream is swallowed; tells whether the server knows it.
+    pub(super) fn revoke(&mut self, stream: u32) -> bool {
+        let stream = self.known.get_mut(&stream);
+        stream.is_some_and(|stream| stream.permit.take().is_some())
+    }
+
+    /// Forgets streams that are over, now and then: a connection may live for days.
+    pub(super) fn sweep(&mut self, is_open: impl Fn(u32) -> bool) {
+        if self.known.len() < self.sweep_at {
+            return;
+        }
+        let newest = self.known.last_key_value().map_or(0, |(newest, _)| *newest);
+        self.known.retain(|number, stream| {
+            is_open(*number) || (!stream.is_done && number.saturating_add(REMEMBERED) > newest)
+        });
+        self.sweep_at = SWEEP_MIN.max(self.known.len().saturating_mul(2));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_lives_for_days_remembers_no_more_streams() {
+        let mut streams = Streams::default();
+        let long = 1;
+        streams.open(long, None, false);
+        let mut most = 0;
+        for number in 1..200_000 {
+            streams.open(2 * number + 1, None, number % 2 == 0);
+            streams.sweep(|stream| stream == long);
+            most = most.max(streams.known.len());
+        }
+        assert!(most <= 2 * REMEMBERED as usize, "{most}");
+        assert!(matches!(streams.state(long), Known::Refused));
+        assert!(matches!(streams.state(3), Known::Unknown));
+    }
+}
