@@ -135,6 +135,16 @@ const TRICKS: &[Trick] = &[
         "bad-target-form",
         true,
     ),
+    trick(
+        "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nContent-Length: 5\r\n\r\n",
+        "connect-with-body",
+        true,
+    ),
+    trick(
+        "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "connect-with-body",
+        true,
+    ),
     trick("GET / HTTP/2.0\r\nHost: a\r\n\r\n", "bad-version", false),
     trick("GET / http/1.1\r\nHost: a\r\n\r\n", "bad-version", false),
 ];
@@ -173,6 +183,7 @@ fn what_real_clients_send_is_accepted() {
         "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET http://a:8080/x HTTP/1.1\r\nHost: a:8080\r\n\r\n",
         "CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\n\r\n",
+        "CONNECT a:443 HTTP/1.0\r\nContent-Length: 0\r\n\r\n",
         "GET / HTTP/1.0\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n",
         "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -2,6 +2,7 @@
 
 #![deny(clippy::arithmetic_side_effects)]
 
+use super::extension::Extension;
 use crate::error::{Error, Fault};
 use crate::limits::Limits;
 
@@ -30,8 +31,8 @@ pub(super) struct Chunks {
 enum Place {
     /// In the size, before any extension; how many digits there were.
     Size { value: u64, digits: u8 },
-    /// In an extension.
-    Extension { value: u64 },
+    /// In an extension; where, if it is read strictly.
+    Extension { value: u64, at: Extension },
     /// After the carriage return of a size line.
     SizeEnd { value: u64 },
     /// In the data.
@@ -144,29 +145,34 @@ impl Chunks {
 
     fn next(self, byte: u8, is_strict: bool) -> Result<Place, Error> {
         const BAD: Error = Error::new(Fault::Malformed, "bad-chunk", "RFC 9112 §7.1");
+        const BAD_EXTENSION: Error =
+            Error::new(Fault::Ambiguous, "bad-chunk-extension", "RFC 9112 §7.1.1");
+        const BEGIN: Extension = Extension::BeforeName;
         const BARE_LF: Error = Error::new(Fault::Ambiguous, "bare-lf-in-chunk", "RFC 9112 §2.2");
         let bare = |place| if is_strict { Err(BARE_LF) } else { Ok(place) };
         match (self.place, byte) {
             (Place::Size { digits: 0, .. }, b'\r' | b'\n' | b';')
             | (Place::TrailerStart | Place::Trailer, 0) => Err(BAD),
-            (Place::Size { value, .. } | Place::Extension { value }, b'\r') => {
+            (Place::Extension { at, .. }, b'\r') if is_strict && !at.may_end() => {
+                Err(BAD_EXTENSION)
+            }
+            (Place::Size { value, .. } | Place::Extension { value, .. }, b'\r') => {
                 Ok(Place::SizeEnd { value })
             }
-            (Place::Size { value, .. } | Place::Extension { value }, b'\n') => {
+            (Place::Size { value, .. } | Place::Extension { value, .. }, b'\n') => {
                 bare(after_size(value))
             }
-            (Place::Size { value, .. }, b';') => Ok(Place::Extension { value }),
+            (Place::Size { value, .. }, b';') => Ok(Place::Extension { value, at: BEGIN }),
             (Place::Size { value, digits }, b' ' | b'\t') if digits > 0 && !is_strict => {
-                Ok(Place::Extension { value })
+                Ok(Place::Extension { value, at: BEGIN })
             }
             (Place::Size { value, digits }, digit) => size_digit(value, digits, digit),
-            (Place::Extension { .. }, 0..=8 | 11..=31 | 127)
-            | (Place::TrailerStart, b' ' | b'\t')
-                if is_strict =>
-            {
-                Err(BAD)
+            (Place::Extension { value, at }, _) if is_strict => {
+                let at = at.next(byte).ok_or(BAD_EXTENSION)?;
+                Ok(Place::Extension { value, at })
             }
-            (Place::Extension { value }, _) => Ok(Place::Extension { value }),
+            (Place::Extension { .. }, _) => Ok(self.place),
+            (Place::TrailerStart, b' ' | b'\t') if is_strict => Err(BAD),
             (Place::SizeEnd { value }, b'\n') => Ok(after_size(value)),
             (Place::DataEnd, b'\r') => Ok(Place::DataEnded),
             (Place::DataEnd, b'\n') => bare(Self::START.place),
@@ -237,6 +243,16 @@ mod tests {
         for body in [&b"5\nhello\r\n0\r\n\r\n"[..], b"5 \r\nhello\r\n0\r\n\r\n"] {
             assert!(read_all(body, true).is_err(), "{body:?}");
             assert!(read_all(body, false).is_ok_and(|(_, data, last)| data == 5 && last));
+        }
+    }
+
+    #[test]
+    fn strict_refuses_extensions_that_are_none() {
+        for line in ["5;", "5; ", "5;a=", "5;a=\"b", "5;a\0", "5;a b"] {
+            let body = format!("{line}\r\nhello\r\n0\r\n\r\n");
+            let refused = read_all(body.as_bytes(), true).expect_err("a refusal");
+            assert_eq!(refused.rule, "bad-chunk-extension", "{line}");
+            assert_eq!(read_all(body.as_bytes(), false), Ok((body.len(), 5, true)));
         }
     }
 

@@ -7,6 +7,7 @@
 //! ```
 
 mod body;
+mod extension;
 mod head;
 mod resync;
 mod strict;

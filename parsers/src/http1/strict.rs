@@ -1,6 +1,7 @@
 //! What two implementations could read differently: one rule per function. Each is refused on
 //! enforced ports, since a request that the server reads differently was never judged.
 
+use super::body::BodyKind;
 use super::head::{Framing, RequestHead, after_scheme, is_chunked, parse_length};
 use crate::error::{Error, Fault};
 
@@ -11,6 +12,7 @@ pub(super) fn check_request(head: &RequestHead<'_>, framing: &Framing<'_>) -> Re
     length_and_coding(framing)?;
     several_lengths(framing)?;
     bad_length(framing)?;
+    tunnel_with_body(head)?;
     coding_in_old_version(head, framing)?;
     unknown_coding(framing)?;
     host_count(head, framing)?;
@@ -77,6 +79,14 @@ fn bad_length(framing: &Framing<'_>) -> Result<(), Error> {
         )),
         Some(Some(_)) | None => Ok(()),
     }
+}
+
+/// What follows such a head is the tunnel's, or a body: readers differ.
+fn tunnel_with_body(head: &RequestHead<'_>) -> Result<(), Error> {
+    if head.is_connect() && head.body() != BodyKind::None {
+        return Err(ambiguous("connect-with-body", "RFC 9110 §9.3.6"));
+    }
+    Ok(())
 }
 
 /// A server of that version does not know the field and sees a body that ends elsewhere.

@@ -91,6 +91,31 @@ mod tests {
     }
 
     #[test]
+    fn a_folded_line_goes_on_with_the_value_before() {
+        let head = request(
+            b"POST / HTTP/1.1\r\n Odd: 1\r\nTransfer-Encoding:\r\n\tchunked\r\nX: a\r\n b:\r\n\r\n",
+        );
+        let head = head.expect("a request");
+        let fields: Vec<_> = head
+            .headers()
+            .map(|field| (field.name, field.value))
+            .collect();
+        let expected: [(&[u8], &[u8]); 3] = [
+            (b" Odd", b"1"),
+            (b"Transfer-Encoding", b"chunked"),
+            (b"X", b"a\r\n b:"),
+        ];
+        assert_eq!(fields, expected);
+        assert_eq!(head.body(), crate::http1::BodyKind::Chunked);
+        let head =
+            request(b"POST / HTTP/1.1\nTransfer-Encoding: chunked\n abc\nContent-Length: 3\n\n");
+        assert_eq!(
+            head.expect("a request").body(),
+            crate::http1::BodyKind::Length(3)
+        );
+    }
+
+    #[test]
     fn a_status_line_needs_a_version_and_a_code() {
         let head = response(b"HTTP/1.1 200\xff\r\nContent-Length: 3\r\n\r\n", None);
         assert_eq!(head.expect("a response").code(), 200);

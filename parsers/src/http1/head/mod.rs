@@ -405,18 +405,30 @@ fn after_first_line(bytes: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-/// Splits lines that httparse has accepted.
+/// Splits the lines behind the first; a line that begins with a blank goes on with the value before
+/// it (RFC 9112 §5.2), line end and all.
 fn fields<'b>(lines: &'b [u8]) -> impl Iterator<Item = Header<'b>> + Clone {
-    lines
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line: &'b [u8]| {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let colon = memchr::memchr(b':', line)?;
-            let (name, value) = line.split_at(colon);
-            let value = value.get(1..).unwrap_or_default().trim_ascii();
-            Some(Header {
-                name: name.trim_ascii_end(),
-                value,
-            })
+    let mut rest = lines;
+    let lines = std::iter::from_fn(move || {
+        let mut end = 0;
+        loop {
+            let more = rest.get(end..)?;
+            let line = memchr::memchr(b'\n', more).map_or(more.len(), |line| line + 1);
+            end += line;
+            if !matches!(rest.get(end), Some(b' ' | b'\t')) || line == 0 {
+                break;
+            }
+        }
+        let (line, after) = rest.split_at_checked(end)?;
+        rest = after;
+        (!line.is_empty()).then_some(line)
+    });
+    lines.filter_map(|line: &'b [u8]| {
+        let colon = memchr::memchr(b':', line)?;
+        let (name, value) = line.split_at(colon);
+        Some(Header {
+            name: name.trim_ascii_end(),
+            value: value.get(1..).unwrap_or_default().trim_ascii(),
         })
+    })
 }
