@@ -38,7 +38,11 @@ impl Exceptions {
 
     /// Whether it is listed; every line that lists it has its use.
     pub(super) fn has(&mut self, file: &str, what: &str) -> bool {
-        let name = file.rsplit('/').next().unwrap_or(file);
+        self.has_case(file.rsplit('/').next().unwrap_or(file), what)
+    }
+
+    /// The same of a name that is no path.
+    pub(super) fn has_case(&mut self, name: &str, what: &str) -> bool {
         let mut is_listed = false;
         for line in &mut self.lines {
             if matches(&line.what, what) && matches(&line.pattern, name) {

@@ -3,7 +3,8 @@
 //! The project's own captures have their truth beside them (`testdata/truth`, by
 //! `cargo xtask fixtures --truth`), so that every change is compared with another dissector. DIR adds
 //! captures of others: it holds `manifest.tsv`, `truth/<capture>.jsonl` (one message per line, with
-//! the keys of `l7d replay -o messages`), and the captures.
+//! the keys of `l7d replay -o messages`), and the captures; `suites/` holds cases of other parsers,
+//! read by ours in both modes, and corpora of other fuzzers.
 //!
 //! A message must be there with all its fields, in its place among those of its direction; the other
 //! program's notes that it is not sure (`partial`, `mal`, `gap`…) make a message soft: it may be
@@ -16,6 +17,7 @@ mod dissect;
 mod exceptions;
 mod order;
 mod own;
+mod suites;
 
 use std::path::{Path, PathBuf};
 
@@ -40,6 +42,7 @@ pub(crate) fn run(folder: Option<PathBuf>, show: usize) -> anyhow::Result<()> {
     let mut faults = own::set()?.compare(&program, show)?;
     if let Some(folder) = folder.or_else(self::folder) {
         faults.extend(others(&folder)?.compare(&program, show)?);
+        faults.extend(suites::compare(&folder.join("suites"), show)?);
     }
     for fault in &faults {
         say(fault);
