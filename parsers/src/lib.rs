@@ -28,6 +28,7 @@ pub mod http2;
 mod limits;
 pub mod packet;
 pub mod reassembly;
+pub mod socks;
 mod stream;
 pub mod target;
 pub mod tls;

@@ -16,6 +16,7 @@ mod http2_split;
 mod http_path;
 mod policy_yaml;
 mod reassembly;
+mod socks_split;
 mod tls_hello;
 
 pub use cuts::TURN;
@@ -24,7 +25,7 @@ pub use cuts::TURN;
 pub type Property = fn(&[u8]);
 
 /// All targets, by the name of what they eat.
-pub const TARGETS: [(&str, Property); 11] = [
+pub const TARGETS: [(&str, Property); 12] = [
     ("capture_file", capture_file::holds),
     ("dns_message", dns_message::holds),
     ("frame", frame::holds),
@@ -35,6 +36,7 @@ pub const TARGETS: [(&str, Property); 11] = [
     ("http_path", http_path::holds),
     ("policy_yaml", policy_yaml::holds),
     ("reassembly", reassembly::holds),
+    ("socks_split", socks_split::holds),
     ("tls_hello", tls_hello::holds),
 ];
 

@@ -29,6 +29,11 @@ impl Session {
         let State::Detecting(note) = self.state else {
             return true;
         };
+        match self.detect_socks(way, bytes) {
+            None => return false,
+            Some(true) => return true,
+            Some(false) => {}
+        }
         // No message there is as long as letters would say: who begins with some speaks something else.
         let begins_with_text = bytes.first().is_none_or(u8::is_ascii_graphic);
         if self.ends.server.addr.port() == DNS_PORT && !begins_with_text {
@@ -115,7 +120,7 @@ impl Session {
         };
     }
 
-    /// A handshake of another protocol may come before HTTP (SOCKS, PROXY…).
+    /// A handshake of another protocol may come before HTTP (PROXY…).
     fn look_behind_unknown(&mut self, note: &'static str) {
         // Where the start was missed, unknown bytes are most likely the middle of a message.
         if !self.is_late {
@@ -145,10 +150,13 @@ impl Session {
     pub(super) fn is_hopeless(&self) -> bool {
         const PATIENCE_BYTES: u64 = 4096;
         let [sent, received] = self.bytes;
-        self.unread.is_some()
-            && self.http.awaiting_response() == 0
-            && self.http.is_looking()
-            && sent + received > PATIENCE_BYTES
+        self.is_nothing_known() && sent + received > PATIENCE_BYTES
+    }
+
+    /// Whether what the connection began with was nothing that is known, and no message was found
+    /// behind it yet.
+    pub(super) fn is_nothing_known(&self) -> bool {
+        self.unread.is_some() && self.http.awaiting_response() == 0 && self.http.is_looking()
     }
 
     fn look_for_http1(&mut self) {
@@ -203,7 +211,7 @@ impl Session {
         self.state = State::Http1;
         for way in [Way::ToServer, Way::ToClient] {
             let kept = self.carry.get_mut(index(way)).map(std::mem::take);
-            let _rest = self.read(way, &kept.unwrap_or_default());
+            let _rest = self.read(self.turned(way), &kept.unwrap_or_default());
         }
     }
 }

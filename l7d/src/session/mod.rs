@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   bytes, gaps ─▶ Session ─▶ detect ─▶ http1 | http2 (grpc) | dns | opaque
+//!                              ▲ └▶ socks, connect: a tunnel ─┐
+//!                              └──────────────────────────────┘
 //!                                          │
 //!                              Exchange ◀──┴──▶ Messages (if anybody wants them)
 //!                                 │
@@ -19,6 +21,7 @@ pub(crate) mod http2;
 mod messages;
 mod recorder;
 mod redaction;
+mod socks;
 mod verdicts;
 
 use std::collections::VecDeque;
@@ -26,6 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use parsers::http1::{Connection, Reading};
+use parsers::socks::Handshake;
 use parsers::{Direction as Way, Limits};
 
 pub use dns::Lookups;
@@ -102,6 +106,7 @@ pub struct Session {
     is_strict: bool,
     /// Not everything was seen: the capture began late, or has a gap.
     is_late: bool,
+    roles: Roles,
     /// Heads that were begun and could not be read.
     broken_heads: u32,
     /// Why bytes of one side are no longer read; what the other says may still be.
@@ -122,6 +127,15 @@ struct Upgrade {
     is_head: bool,
 }
 
+/// Who is the client of what a connection carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Roles {
+    /// Who opened it.
+    AsOpened,
+    /// Who was asked: the proxy of a tunnel had opened it.
+    Turned,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nothing has told yet what it speaks; the note is what stands there if nothing does.
@@ -129,6 +143,8 @@ enum State {
     Http1,
     Http2,
     Dns,
+    /// A handshake, then a tunnel.
+    Socks(Handshake),
     /// The client's first message tells whom it asks for.
     Tls,
     /// Bytes are counted, for the reason given.
@@ -168,6 +184,7 @@ impl Session {
             },
             is_strict,
             is_late: false,
+            roles: Roles::AsOpened,
             broken_heads: 0,
             unread: None,
             carry: [Vec::new(), Vec::new()],
@@ -188,7 +205,16 @@ impl Session {
 
     /// Notes what packets that go `way` come packed in.
     pub fn note_encapsulation(&mut self, way: Way, encapsulation: Option<&Arc<Encapsulation>>) {
-        self.ends.note_encapsulation(way, encapsulation);
+        self.ends
+            .note_encapsulation(self.turned(way), encapsulation);
+    }
+
+    /// Which way bytes go in what the connection carries, and back.
+    fn turned(&self, way: Way) -> Way {
+        match self.roles {
+            Roles::AsOpened => way,
+            Roles::Turned => opposite(way),
+        }
     }
 
     /// The parser, for who forwards by its events.
@@ -210,7 +236,7 @@ impl Session {
     /// Bytes of the present body that need not be looked at.
     pub fn unseen_body(&self, way: Way) -> u64 {
         if self.state == State::Http1 {
-            self.http.body_left(way).unwrap_or(0)
+            self.http.body_left(self.turned(way)).unwrap_or(0)
         } else {
             0
         }
@@ -218,7 +244,7 @@ impl Session {
 
     /// Notes bytes of the present body that were moved without being looked at.
     pub fn skip(&mut self, way: Way, bytes: u64) {
-        self.http.skip_body(way, bytes);
+        self.http.skip_body(self.turned(way), bytes);
         self.count(way, usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 
@@ -235,11 +261,13 @@ impl Session {
         if self.is_opaque() {
             return;
         }
-        let was_detecting = matches!(self.state, State::Detecting(_));
+        self.look_for_greeting(way, bytes);
+        let (mut way, mut before) = (way, self.state);
         self.read_on(way, bytes);
-        if was_detecting && !matches!(self.state, State::Detecting(_)) {
-            // What the other side had said can be read now.
-            self.read_on(opposite(way), &[]);
+        // What the other side had said may be read now.
+        while before != self.state && matches!(before, State::Detecting(_) | State::Socks(_)) {
+            (way, before) = (opposite(way), self.state);
+            self.read_on(way, &[]);
         }
     }
 
@@ -249,12 +277,12 @@ impl Session {
             return;
         };
         if carry.is_empty() {
-            let rest = self.read(way, bytes);
+            let rest = self.read(self.turned(way), bytes);
             self.keep(way, rest.to_vec());
         } else {
             let mut whole = carry;
             whole.extend_from_slice(bytes);
-            let rest = self.read(way, &whole).len();
+            let rest = self.read(self.turned(way), &whole).len();
             whole.drain(..whole.len() - rest);
             self.keep(way, whole);
         }
@@ -263,6 +291,7 @@ impl Session {
     /// Bytes of that direction were not captured.
     pub fn observe_gap(&mut self, way: Way, missing: u64) {
         let kept = self.carry.get_mut(index(way)).map(std::mem::take);
+        let way = self.turned(way);
         self.is_late = true;
         match self.state {
             State::Http1 => {
@@ -280,6 +309,7 @@ impl Session {
                     dns.handle_gap(way, missing);
                 }
             }
+            State::Socks(_) => self.detect_again("socks"),
             State::Tls => self.state = State::Opaque("tls"),
             State::Detecting(_) | State::Opaque(_) => {}
         }
@@ -301,7 +331,8 @@ impl Session {
                     return &[];
                 }
                 State::Detecting(_) => {
-                    if !self.detect(way, bytes) {
+                    let roles = self.roles;
+                    if !self.detect(way, bytes) || self.roles != roles {
                         return bytes;
                     }
                     if self.state == state {
@@ -316,6 +347,7 @@ impl Session {
                 State::Http1 => self.read_http1(way, bytes),
                 State::Http2 => self.read_http2(way, bytes),
                 State::Dns => self.read_dns(way, bytes),
+                State::Socks(handshake) => self.read_socks(handshake, way, bytes),
                 State::Tls => {
                     self.read_hello(way, bytes);
                     if self.state == state && self.is_enough_of_tls(way, bytes) {
@@ -365,6 +397,7 @@ impl Session {
         }
         let note = match (self.state, outcome) {
             (State::Opaque(note), _) => note,
+            (State::Socks(_), _) => "socks",
             (State::Tls, _) => "tls",
             (State::Http1 | State::Http2 | State::Dns, Outcome::Passed)
                 if let Some(note) = self.unread =>
@@ -389,7 +422,10 @@ impl Session {
             Outcome::NotImplemented => Verdict::Dropped,
             _ => Verdict::Forwarded,
         };
-        let [sent, received] = self.bytes;
+        let [mut sent, mut received] = self.bytes;
+        if self.roles == Roles::Turned {
+            std::mem::swap(&mut sent, &mut received);
+        }
         let duration_ns = self.recorder.clock.monotonic().nanos_since(self.opened);
         let policies = record::no_policies();
         self.recorder

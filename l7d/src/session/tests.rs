@@ -143,3 +143,103 @@ fn a_sender_of_heads_without_end_is_given_up() {
     let lines = run_late(&[(ToServer, &bytes)]);
     assert_eq!(lines, [format!("opaque head-too-long {sent} 0")]);
 }
+
+const SOCKS_CLIENT: &[u8] = b"\x05\x01\0\x05\x01\0\x03\x03web\0P";
+const SOCKS_SERVER: &[u8] = b"\x05\0\x05\0\0\x01\x0a\0\0\x01\x9c\x40";
+const ASKED: &[u8] = b"GET /a HTTP/1.1\r\nHost: web\r\n\r\n";
+const ANSWERED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/// Both sides, one after the other by turns, cut at every so many bytes.
+fn by_turns(sides: [(Way, &[u8]); 2], run: usize) -> Vec<(Way, &[u8])> {
+    let [(a, first), (b, second)] = sides;
+    let (mut first, mut second) = (first.chunks(run), second.chunks(run));
+    let mut turns = Vec::new();
+    loop {
+        let (from_a, from_b) = (first.next(), second.next());
+        if from_a.is_none() && from_b.is_none() {
+            return turns;
+        }
+        turns.extend(from_a.map(|bytes| (a, bytes)));
+        turns.extend(from_b.map(|bytes| (b, bytes)));
+    }
+}
+
+#[test]
+fn what_is_behind_socks_is_read_however_it_is_cut() {
+    let client = [SOCKS_CLIENT, ASKED].concat();
+    let server = [SOCKS_SERVER, ANSWERED].concat();
+    for length in 1..=client.len() {
+        let sides = [(ToServer, &client[..]), (ToClient, &server[..])];
+        let lines = run(&by_turns(sides, length));
+        assert_eq!(
+            lines,
+            [
+                "request 0 GET http://web/a Passed",
+                "response 200 GET http://web/a Passed",
+            ],
+            "cut every {length} bytes"
+        );
+    }
+}
+
+#[test]
+fn tls_and_nothing_behind_socks_name_whom_the_client_asked_for() {
+    let tls = [
+        (ToServer, SOCKS_CLIENT),
+        (ToClient, SOCKS_SERVER),
+        (ToServer, b"\x16\x03\x01\0\x01\0"),
+        (ToClient, b"\x16\x03\x03\0\x01\0"),
+    ];
+    assert_eq!(run(&tls), ["opaque tls to web:80 19 18"]);
+    assert_eq!(run(&tls[..2]), ["opaque socks to web:80 13 12"]);
+    let refused = [
+        (ToServer, SOCKS_CLIENT),
+        (ToClient, &b"\x05\0\x05\x05\0\x01\0\0\0\0\0\0"[..]),
+        (ToServer, ASKED),
+    ];
+    assert_eq!(run(&refused), ["opaque socks refused to web:80 43 12"]);
+}
+
+#[test]
+fn a_proxy_that_opened_the_connection_is_the_server_of_what_is_in_it() {
+    for garbage in [&b""[..], b"NZ\x8d\x08\x87N"] {
+        let (greeting, request) = SOCKS_CLIENT.split_at(3);
+        let (choice, reply) = SOCKS_SERVER.split_at(2);
+        let mut turns = vec![
+            (ToClient, greeting),
+            (ToServer, choice),
+            (ToClient, request),
+            (ToServer, reply),
+            (ToClient, ASKED),
+            (ToServer, ANSWERED),
+        ];
+        if !garbage.is_empty() {
+            turns.insert(0, (ToServer, garbage));
+        }
+        assert_eq!(
+            run(&turns),
+            [
+                "request 0 GET http://web/a Passed",
+                "response 200 GET http://web/a Passed",
+            ]
+        );
+    }
+}
+
+#[test]
+fn what_only_begins_like_socks_is_something_else() {
+    let lines = run(&[
+        (ToServer, b"\x05\x01\0"),
+        (ToClient, b"220 ready\r\n"),
+        (ToServer, ASKED),
+        (ToClient, ANSWERED),
+    ]);
+    assert_eq!(
+        lines,
+        [
+            "request 0 GET http://web/a Passed",
+            "response 200 GET http://web/a Passed",
+            "opaque not http 33 49",
+        ]
+    );
+}

@@ -20,6 +20,22 @@ struct Conversation {
     sides: [Vec<u8>; 2],
 }
 
+/// Handshakes of a kind that no capture holds: a name, a user, version 4 with a name.
+const SOCKS: [[&[u8]; 2]; 3] = [
+    [
+        b"\x05\x01\0\x05\x01\0\x03\x03web\0PGET",
+        b"\x05\0\x05\0\0\x01\x0a\0\0\x01\0PHTTP",
+    ],
+    [
+        b"\x05\x01\x02\x01\x01u\x01p\x05\x02\0\x01\x0a\0\0\x01\0P",
+        b"\x05\x02\x01\0\x05\0\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0P",
+    ],
+    [
+        b"\x04\x01\0P\0\0\0\x01u\0web\0GET",
+        b"\0\x5a\0\0\0\0\0\0HTTP",
+    ],
+];
+
 /// Longer inputs would only be cut.
 const LENGTH: usize = 8192;
 
@@ -47,7 +63,12 @@ pub(super) fn make(folder: &Path) -> anyhow::Result<()> {
             policies.add("policy_yaml", std::fs::read(path)?);
         }
     }
-    write(folder, "policy", &policies)
+    write(folder, "policy", &policies)?;
+    let mut handshakes = Seeds::default();
+    for [client, server] in SOCKS {
+        handshakes.add("socks_split", [client, TURN, server].concat());
+    }
+    write(folder, "handshake", &handshakes)
 }
 
 impl Seeds {
@@ -120,6 +141,7 @@ fn of_conversation([client, server]: [Vec<u8>; 2], seeds: &mut Seeds) {
         Some(b"PRI") => "http2_split",
         Some([22, 3, _]) => "tls_hello",
         Some([0, _, _]) => "dns_message",
+        Some([4 | 5, _, _]) => "socks_split",
         _ => "http1_split",
     };
     seeds.add(target, both);
