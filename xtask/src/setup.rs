@@ -49,7 +49,7 @@ const TOOLCHAIN: [Package; 6] = [
     ),
 ];
 
-const PEERS: [Package; 7] = [
+const PEERS: [Package; 11] = [
     Package(
         "iproute2",
         "/usr/sbin/ip",
@@ -76,7 +76,28 @@ const PEERS: [Package; 7] = [
         "reachability in the tests' own namespaces",
     ),
     Package("curl", "/usr/bin/curl", "a real client"),
+    // Debian's, whatever else the PATH has.
     Package("python3", "/usr/bin/python3", "a real server"),
+    Package(
+        "nghttp2-client",
+        "/usr/bin/nghttp",
+        "HTTP/2 with all that browsers left out",
+    ),
+    Package(
+        "nghttp2-proxy",
+        "/usr/sbin/nghttpx",
+        "an HTTP/2 server that takes upgrades",
+    ),
+    Package(
+        "nghttp2-server",
+        "/usr/sbin/nghttpd",
+        "an HTTP/2 server that pushes and sends trailers",
+    ),
+    Package(
+        "python3-venv",
+        "/usr/share/python-wheels",
+        "a place of its own for grpcio",
+    ),
 ];
 
 const BENCH: [Package; 4] = [
@@ -106,7 +127,7 @@ const DISSECTOR: [Package; 1] = [Package(
     "reads captures independently of us; dumpcap, which records them, comes with it",
 )];
 
-const FIXTURES: [Package; 11] = [
+const FIXTURES: [Package; 6] = [
     Package(
         "nginx-light",
         "/usr/sbin/nginx",
@@ -119,37 +140,19 @@ const FIXTURES: [Package; 11] = [
         "a proxy that knows CONNECT",
     ),
     Package("wrk", "/usr/bin/wrk", "a burst of requests"),
-    Package(
-        "nghttp2-client",
-        "/usr/bin/nghttp",
-        "HTTP/2 with all that browsers left out",
-    ),
-    Package(
-        "nghttp2-proxy",
-        "/usr/sbin/nghttpx",
-        "an HTTP/2 server that takes upgrades",
-    ),
-    Package(
-        "nghttp2-server",
-        "/usr/sbin/nghttpd",
-        "an HTTP/2 server that pushes and sends trailers",
-    ),
     Package("dnsmasq-base", "/usr/sbin/dnsmasq", "name servers"),
     Package("bind9-dnsutils", "/usr/bin/dig", "asks them"),
-    Package(
-        "python3-venv",
-        "/usr/share/python-wheels",
-        "a place of its own for grpcio",
-    ),
-    // The interpreter that captures are made with is Debian's, whatever else the PATH has.
-    Package("python3", "/usr/bin/python3", "sides that no program plays"),
 ];
 
 /// What records captures.
 pub(crate) fn fixtures() -> anyhow::Result<()> {
     peers()?;
     dissector()?;
-    install(&FIXTURES)?;
+    install(&FIXTURES)
+}
+
+/// A place of its own for grpcio, which Debian has in an old version only.
+fn install_grpcio() -> anyhow::Result<()> {
     let is_there = Command::new(grpcio())
         .args(["-c", "import grpc"])
         .output()
@@ -158,7 +161,7 @@ pub(crate) fn fixtures() -> anyhow::Result<()> {
         return Ok(());
     }
     say(&format!(
-        "grpcio {GRPCIO_VERSION} is missing: it makes the captures of gRPC"
+        "grpcio {GRPCIO_VERSION} is missing: both sides of gRPC"
     ));
     let folder = tools().join("grpcio");
     run(Command::new("/usr/bin/python3")
@@ -284,6 +287,7 @@ pub(crate) fn peers() -> anyhow::Result<()> {
         );
     }
     install(&PEERS)?;
+    install_grpcio()?;
     if !has("rustfmt") {
         say("rustfmt is missing: rustup component add rustfmt clippy");
     }

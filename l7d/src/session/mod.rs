@@ -138,6 +138,9 @@ enum Roles {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Judged elsewhere, and what the client speaks is not known yet: a server of HTTP/2 may speak
+    /// before it is.
+    Unbegun,
     /// Nothing has told yet what it speaks; the note is what stands there if nothing does.
     Detecting(&'static str),
     Http1,
@@ -178,7 +181,7 @@ impl Session {
             dns: None,
             upgrade: None,
             state: if is_strict {
-                State::Http1
+                State::Unbegun
             } else {
                 State::Detecting("not http")
             },
@@ -311,8 +314,14 @@ impl Session {
             }
             State::Socks(_) => self.detect_again("socks"),
             State::Tls => self.state = State::Opaque("tls"),
-            State::Detecting(_) | State::Opaque(_) => {}
+            State::Unbegun | State::Detecting(_) | State::Opaque(_) => {}
         }
+    }
+
+    /// The client speaks HTTP/1: for who judges its bytes.
+    pub fn begin_http1(&mut self) {
+        self.state = State::Http1;
+        self.read_on(Way::ToClient, &[]);
     }
 
     fn keep(&mut self, way: Way, rest: Vec<u8>) {
@@ -327,6 +336,11 @@ impl Session {
         loop {
             let state = self.state;
             bytes = match state {
+                State::Unbegun if bytes.len() <= self.http.limits().head_bytes => return bytes,
+                State::Unbegun => {
+                    self.give_up("the server spoke first");
+                    return &[];
+                }
                 State::Detecting(_) if self.unread.is_some() && way == Way::ToServer => {
                     return &[];
                 }

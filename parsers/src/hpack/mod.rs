@@ -51,6 +51,13 @@ impl<'d> Field<'d> {
         }
     }
 
+    /// The bytes of a value that gRPC sends as they are, behind a NUL, instead of in base64: in fields
+    /// whose name ends with `-bin`, where both sides have offered it.
+    pub fn raw_value(&self) -> Option<&'d [u8]> {
+        let is_raw = field::is_grpc_binary(self.name, self.value);
+        is_raw.then(|| self.value.get(1..).unwrap_or_default())
+    }
+
     /// A secret to be sent (RFC 7541 §7.1.3).
     pub fn never_indexed(name: &'d [u8], value: &'d [u8]) -> Self {
         Self {

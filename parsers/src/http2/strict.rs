@@ -4,6 +4,7 @@
 use super::headers::Head;
 use crate::detect::is_token;
 use crate::error::{Error, Fault};
+use crate::grpc;
 
 /// Checks a request beyond [`Head::fault`]. For enforced ports.
 ///
@@ -66,11 +67,12 @@ fn target_characters(head: &Head<'_>) -> Result<(), Error> {
     }
 }
 
-/// gRPC sends raw bytes in fields of a certain name; whoever writes them into HTTP/1 writes lines.
+/// gRPC sends raw bytes behind a NUL in fields of a certain name, which no other protocol may; who
+/// passes them on writes them as text ([`Field::raw_value`](crate::hpack::Field::raw_value)).
 fn binary_values(head: &Head<'_>) -> Result<(), Error> {
-    let splits = |value: &[u8]| value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'));
-    let mut binary = head.headers().filter(|field| field.name.ends_with(b"-bin"));
-    if binary.any(|field| splits(field.value)) {
+    let has_raw = head.headers().any(|field| field.raw_value().is_some());
+    let is_grpc = || head.header(b"content-type").is_some_and(grpc::is_grpc);
+    if has_raw && !is_grpc() {
         return Err(ambiguous("bad-header-value", "RFC 9113 §8.2.1"));
     }
     Ok(())

@@ -37,6 +37,7 @@ impl Relay<'_> {
             return None;
         }
         inbox.is_known = true;
+        session.begin_http1();
         Some(false)
     }
 

@@ -71,6 +71,7 @@ impl Session {
         let connection = Connection::new(limits);
         self.http2 = Some(Box::new(Http2::new(connection, limits)));
         self.state = State::Http2;
+        self.read_on(Way::ToClient, &[]);
     }
 
     /// Whether it speaks HTTP/2, from the start or since an upgrade.

@@ -52,6 +52,32 @@ fn a_permitted_request_goes_on_and_its_answer_comes_back() {
 }
 
 #[test]
+fn a_server_may_speak_before_the_client() {
+    let (server, peers) = stage();
+    let world = enforcing(server.address);
+    let peer = world.connect();
+    let mut server = peers.recv_timeout(crate::world::HANG).unwrap();
+    // Frames of 20,000 bytes are welcome (RFC 9113 §6.5.2).
+    let mut bytes = Vec::new();
+    let large = Settings::new(&[0, 5, 0, 0, 0x4e, 0x20]);
+    Frame::Settings(large).write(0, Flags::NONE, &mut bytes);
+    let mut client = Speaker::begin(peer);
+    server.send(&bytes);
+    client.expect(&["SETTINGS"]);
+    client.say_preface();
+    client.ask(1, OPEN, "PUT", "/open/x");
+    client.ask(3, END, "GET", "/denied");
+    client.data(1, END, &[1; 20_000]);
+    client.expect(&["HEADERS 3 end :status=403 content-length=0"]);
+    let mut server = Speaker::begin(server);
+    server.expect_preface();
+    server.expect(&[
+        "HEADERS 1 :method=PUT :scheme=http :authority=web :path=/open/x",
+        "DATA 1 end 20000",
+    ]);
+}
+
+#[test]
 fn a_denied_request_is_answered_here_and_others_go_on() {
     let (server, peers) = stage();
     let world = enforcing(server.address);
@@ -128,6 +154,48 @@ fn a_denied_body_is_swallowed_and_its_window_given_back() {
     client.say(1, OPEN, &Frame::RstStream(ErrorCode::CANCEL));
     client.ask(3, END, "GET", "/get");
     server.expect(&["HEADERS 3 end :method=GET :scheme=http :authority=web :path=/get"]);
+}
+
+#[test]
+fn the_answer_to_a_denied_request_waits_for_a_short_body() {
+    let (server, peers) = stage();
+    let world = enforcing(server.address);
+    let (mut client, _server) = pair(&world, &peers);
+    let with_length = |length| {
+        let mut fields = request("POST", "/post").to_vec();
+        fields.push(("content-length", length));
+        fields
+    };
+    client.say_head(1, OPEN, &with_length("8"));
+    client.data(1, OPEN, b"some");
+    client.expect(&["WINDOW_UPDATE 1 4", "WINDOW_UPDATE 0 4"]);
+    client.data(1, END, b"more");
+    client.expect(&[
+        "HEADERS 1 end :status=403 content-length=0",
+        "WINDOW_UPDATE 0 4",
+    ]);
+    // More than was said, or than is worth waiting for.
+    client.say_head(3, OPEN, &with_length("8"));
+    for _ in 0..5 {
+        client.data(3, OPEN, &[7; 16_000]);
+    }
+    let mut lines = Vec::new();
+    while lines
+        .last()
+        .is_none_or(|line| line != "RST_STREAM 3 NO_ERROR")
+    {
+        lines.push(client.next());
+    }
+    assert!(lines.contains(&"HEADERS 3 end :status=403 content-length=0".to_owned()));
+    client.say_head(5, OPEN, &with_length("1000000"));
+    loop {
+        let line = client.next();
+        if line == "HEADERS 5 end :status=403 content-length=0" {
+            break;
+        }
+        assert!(line.starts_with("WINDOW_UPDATE 0 "), "{line}");
+    }
+    client.expect(&["RST_STREAM 5 NO_ERROR"]);
 }
 
 #[test]
@@ -330,12 +398,8 @@ fn any_split_of_the_clients_bytes_is_judged_alike() {
     let mut given = 0;
     while given < 11 {
         let line = client.next();
-        let bytes: usize = line
-            .strip_prefix("WINDOW_UPDATE 0 ")
-            .unwrap()
-            .parse()
-            .unwrap();
-        given += bytes;
+        let bytes = line.strip_prefix("WINDOW_UPDATE 0 ").unwrap();
+        given += bytes.parse::<usize>().unwrap();
     }
     assert_eq!(given, 11);
 }

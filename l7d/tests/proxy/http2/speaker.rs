@@ -18,7 +18,8 @@ pub(crate) const END: Flags = Flags::END_STREAM;
 pub(crate) const OPEN: Flags = Flags::NONE;
 
 impl Speaker {
-    fn new(peer: Peer) -> Self {
+    /// Nothing said yet.
+    pub(crate) fn begin(peer: Peer) -> Self {
         Self {
             peer,
             encoder: Encoder::new(4096),
@@ -28,20 +29,28 @@ impl Speaker {
     }
 
     /// A client that has sent its preface and settings.
-    pub(crate) fn client(mut peer: Peer) -> Self {
-        peer.send(PREFACE);
-        let mut client = Self::new(peer);
-        client.say(0, OPEN, &Frame::Settings(Settings::new(&[])));
+    pub(crate) fn client(peer: Peer) -> Self {
+        let mut client = Self::begin(peer);
+        client.say_preface();
         client
     }
 
     /// A server that has read a client's preface and settings, and has sent its own.
-    pub(crate) fn server(mut peer: Peer) -> Self {
-        peer.expect(PREFACE);
-        let mut server = Self::new(peer);
-        assert_eq!(server.next(), "SETTINGS");
+    pub(crate) fn server(peer: Peer) -> Self {
+        let mut server = Self::begin(peer);
+        server.expect_preface();
         server.say(0, OPEN, &Frame::Settings(Settings::new(&[])));
         server
+    }
+
+    pub(crate) fn say_preface(&mut self) {
+        self.peer.send(PREFACE);
+        self.say(0, OPEN, &Frame::Settings(Settings::new(&[])));
+    }
+
+    pub(crate) fn expect_preface(&mut self) {
+        self.peer.expect(PREFACE);
+        self.expect(&["SETTINGS"]);
     }
 
     pub(crate) fn say(&mut self, stream: u32, flags: Flags, frame: &Frame<'_>) {

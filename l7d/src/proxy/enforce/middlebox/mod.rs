@@ -33,7 +33,7 @@ pub(super) use outgoing::Outgoing;
 pub(super) use reply::Replies;
 use reply::Reply;
 use requests::Opening;
-use streams::{Known, Streams};
+use streams::{Heard, Known, Streams};
 
 /// The server's table for us is never larger, in bytes: what it has unless it says otherwise.
 const TABLE_BYTES: u32 = parsers::hpack::DEFAULT_TABLE_BYTES;
@@ -371,10 +371,7 @@ impl Middlebox {
                 self.outgoing.forward(permit, place.range.clone());
             }
             Known::Refused => {
-                self.replies.give_back(place.payload());
-                if is_last {
-                    self.streams.end(stream);
-                }
+                self.swallow(stream, place.payload(), is_last);
                 return Ok(After::Hidden);
             }
             Known::Unknown if stream > newest => return Err(IDLE.into()),
@@ -393,6 +390,20 @@ impl Middlebox {
             self.streams.end(stream);
         }
         Ok(After::Told)
+    }
+
+    /// Payload that nobody reads, or the end of it: its windows are given back.
+    fn swallow(&mut self, stream: u32, bytes: usize, is_last: bool) {
+        self.replies.give_back(bytes);
+        match self.streams.swallow(stream, bytes, is_last) {
+            Heard::More => self.replies.push(Reply::Window { stream, bytes }),
+            Heard::Answer(answer) => self.replies.push(Reply::Answer {
+                stream,
+                answer,
+                is_unfinished: !is_last,
+            }),
+            Heard::Nothing => {}
+        }
     }
 
     /// A reset that the server would not know what to do with stays here.

@@ -15,6 +15,8 @@ pub(super) enum Reply {
         /// The client has more to say, and need not (RFC 9113 §8.1).
         is_unfinished: bool,
     },
+    /// Window of a refused stream is given back, in bytes.
+    Window { stream: u32, bytes: usize },
     /// A stream ends.
     Reset { stream: u32, code: ErrorCode },
 }
@@ -108,6 +110,11 @@ impl Reply {
         match self {
             Self::Reset { stream, code } => {
                 Frame::RstStream(code).write(stream, Flags::NONE, out);
+            }
+            Self::Window { bytes: 0, .. } => {}
+            Self::Window { stream, bytes } => {
+                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                Frame::WindowUpdate(bytes).write(stream, Flags::NONE, out);
             }
             Self::Answer {
                 stream,

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use parsers::Fault;
 use parsers::grpc;
+use parsers::hpack::Field;
 use parsers::http2::{ErrorCode, Head, Priority, check_request};
 
 use super::reply::{Answer, Reply};
-use super::streams::Known;
+use super::streams::{HELD_BYTES, Known};
 use super::{After, Court, Middlebox};
 use crate::policy::{Denial, Judge, Permit, Request};
 use crate::record::{Outcome, PolicyRef, Verdict, no_policies};
@@ -83,11 +86,15 @@ impl Middlebox {
             How::Answer(answer) => {
                 let (code, status) = answer.statuses();
                 calls.answer_refused(*out, stream, code, status, outcome);
-                self.replies.push(Reply::Answer {
-                    stream,
-                    answer,
-                    is_unfinished: !head.is_last(),
-                });
+                if has_short_body(head) {
+                    self.streams.hold(stream, answer);
+                } else {
+                    self.replies.push(Reply::Answer {
+                        stream,
+                        answer,
+                        is_unfinished: !head.is_last(),
+                    });
+                }
             }
             How::Reset(code) => {
                 calls.end(*out, stream, outcome);
@@ -100,22 +107,24 @@ impl Middlebox {
     pub(super) fn take_trailers(&mut self, stream: u32, head: &Head<'_>) -> After {
         match self.streams.state(stream) {
             Known::Permitted(_) if head.fault().is_some() => {
-                After::Break(stream, ErrorCode::PROTOCOL_ERROR)
+                return After::Break(stream, ErrorCode::PROTOCOL_ERROR);
             }
-            Known::Permitted(permit) => {
-                self.block.clear();
-                self.encoder.encode(head.list().iter(), &mut self.block);
-                self.outgoing
-                    .write_block(permit, stream, true, None, &self.block);
-                self.streams.end(stream);
-                After::Told
-            }
+            Known::Permitted(_) => {}
             Known::Refused => {
-                self.streams.end(stream);
-                After::Hidden
+                self.swallow(stream, 0, true);
+                return After::Hidden;
             }
-            Known::Done(_) | Known::Unknown => After::Break(stream, ErrorCode::STREAM_CLOSED),
+            Known::Done(_) | Known::Unknown => {
+                return After::Break(stream, ErrorCode::STREAM_CLOSED);
+            }
         }
+        self.encode(head);
+        if let Known::Permitted(permit) = self.streams.state(stream) {
+            self.outgoing
+                .write_block(permit, stream, true, None, &self.block);
+        }
+        self.streams.end(stream);
+        After::Told
     }
 
     fn write_head(
@@ -125,10 +134,29 @@ impl Middlebox {
         head: &Head<'_>,
         priority: Option<Priority>,
     ) {
-        self.block.clear();
-        self.encoder.encode(head.list().iter(), &mut self.block);
+        self.encode(head);
         self.outgoing
             .write_block(permit, stream, head.is_last(), priority, &self.block);
+    }
+
+    /// Writes a header block anew. Raw bytes become the text that every reader of gRPC knows too.
+    fn encode(&mut self, head: &Head<'_>) {
+        let raw: Vec<String> = head
+            .list()
+            .iter()
+            .filter_map(|field| field.raw_value())
+            .map(|value| STANDARD_NO_PAD.encode(value))
+            .collect();
+        let mut text = raw.iter();
+        let fields = head.list().iter().map(|field| Field {
+            value: match field.raw_value() {
+                Some(_) => text.next().map(String::as_bytes).unwrap_or_default(),
+                None => field.value,
+            },
+            ..field
+        });
+        self.block.clear();
+        self.encoder.encode(fields, &mut self.block);
     }
 }
 
@@ -180,6 +208,13 @@ fn may_go_on(judge: &Judge, opening: &Opening<'_, '_>) -> Result<Permit, Refused
             how: How::Answer(denied(head)),
         }
     })
+}
+
+/// Whether a body follows at once that is worth waiting for.
+fn has_short_body(head: &Head<'_>) -> bool {
+    let length = head.content_length();
+    let is_short = length.is_some_and(|length| length <= HELD_BYTES as u64);
+    is_short && !head.is_last() && head.header(b"expect").is_none()
 }
 
 /// Clients of gRPC look at its status only.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::reply::Answer;
 use crate::policy::Permit;
 
 /// Streams that the client opened, by number.
@@ -16,6 +17,25 @@ struct Stream {
     permit: Option<Permit>,
     /// The client has said all.
     is_done: bool,
+    /// What a refused request is answered once its body has come.
+    held: Option<Held>,
+}
+
+struct Held {
+    answer: Answer,
+    /// Payload so far, in bytes.
+    swallowed: usize,
+}
+
+/// What the client is told when payload of a refused stream has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It may go on to the end of its body.
+    More,
+    /// Its answer: the body has come whole, or is longer than was said.
+    Answer(Answer),
+    /// It was told all.
+    Nothing,
 }
 
 /// What is known of a stream.
@@ -30,6 +50,8 @@ pub(super) enum Known<'s> {
     Unknown,
 }
 
+/// The longest body of a refused request that is waited for, in bytes.
+pub(super) const HELD_BYTES: usize = 64 << 10;
 /// Ended streams that are remembered, since frames of theirs may still be under way.
 const REMEMBERED: u32 = 1024;
 const SWEEP_MIN: usize = 128;
@@ -46,7 +68,41 @@ impl Default for Streams {
 impl Streams {
     /// A request was judged; without a permit it is refused.
     pub(super) fn open(&mut self, stream: u32, permit: Option<Permit>, is_done: bool) {
-        self.known.insert(stream, Stream { permit, is_done });
+        let known = Stream {
+            permit,
+            is_done,
+            held: None,
+        };
+        self.known.insert(stream, known);
+    }
+
+    /// The answer to a refused request waits for its body, as it would at a server: some clients take
+    /// an answer before that for a failure.
+    pub(super) fn hold(&mut self, stream: u32, answer: Answer) {
+        if let Some(stream) = self.known.get_mut(&stream) {
+            stream.held = Some(Held {
+                answer,
+                swallowed: 0,
+            });
+        }
+    }
+
+    /// Payload of a refused stream has come, and maybe its end.
+    pub(super) fn swallow(&mut self, stream: u32, bytes: usize, is_last: bool) -> Heard {
+        let Some(stream) = self.known.get_mut(&stream) else {
+            return Heard::Nothing;
+        };
+        stream.is_done |= is_last;
+        let Some(held) = &mut stream.held else {
+            return Heard::Nothing;
+        };
+        held.swallowed = held.swallowed.saturating_add(bytes);
+        if !is_last && held.swallowed <= HELD_BYTES {
+            return Heard::More;
+        }
+        let answer = held.answer;
+        stream.held = None;
+        Heard::Answer(answer)
     }
 
     pub(super) fn state(&self, stream: u32) -> Known<'_> {
@@ -56,6 +112,7 @@ impl Streams {
             Some(Stream {
                 permit: Some(permit),
                 is_done,
+                ..
             }) => {
                 if *is_done {
                     Known::Done(permit)
@@ -75,6 +132,7 @@ impl Streams {
     pub(super) fn end(&mut self, stream: u32) {
         if let Some(stream) = self.known.get_mut(&stream) {
             stream.is_done = true;
+            stream.held = None;
         }
     }
 
