@@ -67,7 +67,7 @@ fn a_server_may_speak_before_the_client() {
     client.say_preface();
     client.ask(1, OPEN, "PUT", "/open/x");
     client.ask(3, END, "GET", "/denied");
-    client.data(1, END, &[1; 20_000]);
+    client.data(1, END, &vec![1; 20_000]);
     client.expect(&["HEADERS 3 end :status=403 content-length=0"]);
     let mut server = Speaker::begin(server);
     server.expect_preface();
