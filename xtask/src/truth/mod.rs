@@ -4,7 +4,8 @@
 //! `cargo xtask fixtures --truth`), so that every change is compared with another dissector. DIR adds
 //! captures of others: it holds `manifest.tsv`, `truth/<capture>.jsonl` (one message per line, with
 //! the keys of `l7d replay -o messages`), and the captures; `suites/` holds cases of other parsers,
-//! read by ours in both modes, and corpora of other fuzzers.
+//! read by ours in both modes, and corpora of other fuzzers; `expected/` what other tools say of the
+//! captures in their own words.
 //!
 //! A message must be there with all its fields, in its place among those of its direction; the other
 //! program's notes that it is not sure (`partial`, `mal`, `gap`…) make a message soft: it may be
@@ -18,6 +19,7 @@ mod exceptions;
 mod order;
 mod own;
 mod suites;
+mod tools;
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +45,7 @@ pub(crate) fn run(folder: Option<PathBuf>, show: usize) -> anyhow::Result<()> {
     if let Some(folder) = folder.or_else(self::folder) {
         faults.extend(others(&folder)?.compare(&program, show)?);
         faults.extend(suites::compare(&folder.join("suites"), show)?);
+        faults.extend(tools::compare(&folder, &program, show)?);
     }
     for fault in &faults {
         say(fault);
