@@ -33,9 +33,9 @@ struct Stream {
 
 impl Rpc {
     /// A call that begins.
-    pub(super) fn new(limits: &Limits, now: Monotonic) -> Self {
+    pub(super) fn new(limits: &Limits, kind: grpc::Kind, now: Monotonic) -> Self {
         let stream = || Stream {
-            messages: grpc::Messages::new(limits),
+            messages: grpc::Messages::new(kind, limits),
             volume: Volume::default(),
         };
         Self {
@@ -47,6 +47,11 @@ impl Rpc {
             message: Vec::new(),
             reported: now,
         }
+    }
+
+    /// Notes how the server writes its messages.
+    pub(super) fn note_kind(&mut self, limits: &Limits, kind: grpc::Kind) {
+        self.received.messages = grpc::Messages::new(kind, limits);
     }
 
     /// Counts the messages in bytes of a body.

@@ -418,6 +418,9 @@ impl Session {
             {
                 note
             }
+            (State::Http1, Outcome::Passed | Outcome::NoResponse) if self.has_no_whole_head() => {
+                "incomplete request"
+            }
             (State::Detecting(note), Outcome::Passed | Outcome::NoResponse)
                 if self.bytes != [0, 0] =>
             {
@@ -428,6 +431,13 @@ impl Session {
             _ => return,
         };
         self.tell_opaque(note, outcome);
+    }
+
+    /// Whether the client began a request, and never ended the first head. HTTP/0.9 is such.
+    fn has_no_whole_head(&self) -> bool {
+        let client = index(self.turned(Way::ToServer));
+        let kept = self.carry.get(client).map_or(0, Vec::len) as u64;
+        kept > 0 && self.bytes.get(client) == Some(&kept)
     }
 
     fn tell_opaque(&self, note: &str, outcome: Outcome) {

@@ -16,12 +16,17 @@ impl Sink for Lines {
                 } else {
                     "response"
                 };
+                let grpc = http.grpc.map(|grpc| {
+                    let record::Volume { messages, bytes } = grpc.received;
+                    format!(" grpc {:?} {messages} {bytes}", grpc.status)
+                });
                 format!(
-                    "{kind} {} {} {} {:?}",
+                    "{kind} {} {} {} {:?}{}",
                     http.code,
                     text(http.method),
                     text(http.url),
-                    http.outcome
+                    http.outcome,
+                    grpc.unwrap_or_default()
                 )
             }
             record::Event::Opaque {
@@ -242,4 +247,67 @@ fn what_only_begins_like_socks_is_something_else() {
             "opaque not http 33 49",
         ]
     );
+}
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).expect("a short frame");
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream][..], payload].concat()
+}
+
+/// Fields that use no table (RFC 7541 §6.2.2).
+fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
+    let text = |text: &str| {
+        let length = u8::try_from(text.len()).expect("a short text");
+        [&[length], text.as_bytes()].concat()
+    };
+    let field = |(name, value): &(&str, &str)| [vec![0], text(name), text(value)].concat();
+    fields.iter().flat_map(field).collect()
+}
+
+#[test]
+fn messages_of_grpc_web_are_counted_in_bytes_and_in_text() {
+    let payload = b"\0\0\0\0\x03abc\x80\0\0\0\x0fgrpc-status:5\r\n";
+    let text = b"AAAAAANhYmOAAAAAD2dycGMtc3RhdHVzOjUNCg==";
+    for (content_type, payload) in [
+        ("application/grpc-web+proto", &payload[..]),
+        ("application/grpc-web-text+proto", text),
+    ] {
+        let content_type = ("content-type", content_type);
+        let request = fields(&[
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":authority", "web"),
+            (":path", "/a.B/C"),
+            content_type,
+        ]);
+        let response = fields(&[(":status", "200"), content_type]);
+        let client = [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            frame(4, 0, 0, &[]),
+            frame(1, 4 | 1, 1, &request),
+        ];
+        let server = [
+            frame(4, 0, 0, &[]),
+            frame(1, 4, 1, &response),
+            frame(0, 1, 1, payload),
+        ];
+        let lines = run(&[(ToServer, &client.concat()), (ToClient, &server.concat())]);
+        assert_eq!(
+            lines,
+            [
+                "request 0 POST http://web/a.B/C Passed",
+                "response 200 POST http://web/a.B/C Passed grpc Some(5) 1 3",
+            ],
+            "{content_type:?}"
+        );
+    }
+}
+
+#[test]
+fn http_0_9_is_not_read_and_told_as_a_request_without_an_end() {
+    let lines = run(&[
+        (ToServer, b"GET /index.html\r\n"),
+        (ToClient, b"<html>hello</html>\n"),
+    ]);
+    assert_eq!(lines, ["opaque incomplete request 17 19"]);
 }

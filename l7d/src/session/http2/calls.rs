@@ -136,8 +136,8 @@ impl Calls {
         recorder.tell_asked(out.ends, judged.verdict, &judged.policies, |record| {
             exchange.write_request(record, judged.outcome, &judged.detail);
         });
-        let is_grpc = head.header(b"content-type").is_some_and(grpc::is_grpc);
-        let rpc = is_grpc.then(|| Box::new(Rpc::new(&self.limits, now)));
+        let kind = head.header(b"content-type").and_then(grpc::kind);
+        let rpc = kind.map(|kind| Box::new(Rpc::new(&self.limits, kind, now)));
         let call = Call {
             exchange,
             rpc,
@@ -187,12 +187,14 @@ impl Calls {
         if head.is_interim() {
             return;
         }
-        let is_grpc = head.header(b"content-type").is_some_and(grpc::is_grpc);
+        let kind = head.header(b"content-type").and_then(grpc::kind);
         let limits = self.limits;
         let now = out.recorder.clock.monotonic();
         let call = self.call(out, stream);
-        if is_grpc && call.rpc.is_none() {
-            call.rpc = Some(Box::new(Rpc::new(&limits, now)));
+        match (kind, &mut call.rpc) {
+            (Some(kind), Some(rpc)) => rpc.note_kind(&limits, kind),
+            (Some(kind), rpc) => *rpc = Some(Box::new(Rpc::new(&limits, kind, now))),
+            (None, _) => {}
         }
         match &mut call.rpc {
             Some(rpc) => rpc.note_head(head, out.recorder),

@@ -4,11 +4,14 @@
 
 #![deny(clippy::arithmetic_side_effects)]
 
+mod base64;
+
 use std::borrow::Cow;
 
 use crate::error::{Error, Fault};
 use crate::http2::Head;
 use crate::limits::Limits;
+use base64::Base64;
 
 const FRAMING: &str = "gRPC PROTOCOL-HTTP2, Length-Prefixed-Message";
 
@@ -19,7 +22,7 @@ pub enum Kind {
     Grpc,
     /// gRPC-Web with bytes: trailers come in the payload.
     Web,
-    /// gRPC-Web whose payload is base64; its messages are not read here.
+    /// gRPC-Web whose payload is base64.
     WebText,
 }
 
@@ -158,6 +161,8 @@ fn decode_percent(text: &[u8]) -> Cow<'_, [u8]> {
 /// Nothing of a message is kept but its prefix of five bytes; of trailers in a gRPC-Web payload, all.
 #[derive(Debug, Clone)]
 pub struct Messages {
+    /// How the payload is written, where it is not as bytes.
+    text: Option<Base64>,
     prefix: [u8; 5],
     /// Bytes of the prefix that came.
     have: usize,
@@ -183,9 +188,10 @@ pub enum Event<'m> {
 }
 
 impl Messages {
-    /// A payload of which nothing was seen yet.
-    pub fn new(limits: &Limits) -> Self {
+    /// A payload of that kind, of which nothing was seen yet.
+    pub fn new(kind: Kind, limits: &Limits) -> Self {
         Self {
+            text: (kind == Kind::WebText).then(Base64::default),
             prefix: [0; 5],
             have: 0,
             left: 0,
@@ -204,6 +210,49 @@ impl Messages {
         if self.is_failed {
             return Err(Error::new(Fault::Malformed, "after-error", FRAMING));
         }
+        let is_complete = match self.text.take() {
+            None => self.advance(payload),
+            Some(mut text) => {
+                let is_complete = self.advance_in(&mut text, payload);
+                self.text = Some(text);
+                is_complete
+            }
+        };
+        match is_complete {
+            Ok(false) => Ok(None),
+            Ok(true) if self.is_trailers() => Ok(Some(Event::Trailers(&self.trailers))),
+            Ok(true) => Ok(Some(Event::Message {
+                length: self.length(),
+                is_compressed: self.flags() & COMPRESSED != 0,
+            })),
+            Err(error) => {
+                self.is_failed = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// The same in text, group by group.
+    fn advance_in(&mut self, text: &mut Base64, payload: &mut &[u8]) -> Result<bool, Error> {
+        loop {
+            let mut left = text.left();
+            let before = left.len();
+            if before > 0 {
+                let is_complete = self.advance(&mut left);
+                let after = left.len();
+                text.take(before.saturating_sub(after));
+                if is_complete? {
+                    return Ok(true);
+                }
+            } else if !text.fill(payload)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Takes from the front of `payload` up to the end of the next message, or all of it; whether the
+    /// message is complete.
+    fn advance(&mut self, payload: &mut &[u8]) -> Result<bool, Error> {
         if self.have < self.prefix.len() {
             if let Some(room) = self.prefix.get_mut(self.have..) {
                 let (taken, rest) = payload.split_at(payload.len().min(room.len()));
@@ -213,7 +262,7 @@ impl Messages {
                 self.have = self.have.saturating_add(taken.len());
             }
             if self.have < self.prefix.len() {
-                return Ok(None);
+                return Ok(false);
             }
             self.begin()?;
         }
@@ -226,16 +275,10 @@ impl Messages {
         let taken = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         self.left = self.left.saturating_sub(taken);
         if self.left > 0 {
-            return Ok(None);
+            return Ok(false);
         }
         self.have = 0;
-        if self.is_trailers() {
-            return Ok(Some(Event::Trailers(&self.trailers)));
-        }
-        Ok(Some(Event::Message {
-            length: self.length(),
-            is_compressed: self.flags() & COMPRESSED != 0,
-        }))
+        Ok(true)
     }
 
     /// Notes that bytes of the payload were not seen; `false` if messages cannot be told apart any
@@ -243,6 +286,8 @@ impl Messages {
     pub fn handle_gap(&mut self, missing_bytes: u64) -> bool {
         let is_inside = self.have == self.prefix.len()
             && missing_bytes < u64::from(self.left)
+            // Where the next group of characters begins is not known.
+            && self.text.is_none()
             && !self.is_trailers();
         if is_inside {
             let missing = u32::try_from(missing_bytes).unwrap_or(u32::MAX);
@@ -255,7 +300,7 @@ impl Messages {
 
     /// Whether the payload may end here.
     pub fn is_between_messages(&self) -> bool {
-        self.have == 0
+        self.have == 0 && self.text.as_ref().is_none_or(Base64::is_between_groups)
     }
 
     fn begin(&mut self) -> Result<(), Error> {
@@ -267,7 +312,6 @@ impl Messages {
             None
         };
         if let Some((fault, rule)) = fault {
-            self.is_failed = true;
             return Err(Error::new(fault, rule, FRAMING));
         }
         self.left = self.length();
@@ -294,104 +338,4 @@ const COMPRESSED: u8 = 0x01;
 const TRAILERS: u8 = 0x80;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tells_content_types_apart() {
-        for (content_type, expected) in [
-            ("application/grpc", Some(Kind::Grpc)),
-            ("application/grpc+proto", Some(Kind::Grpc)),
-            ("application/GRPC; charset=x", Some(Kind::Grpc)),
-            ("application/grpc-web+json", Some(Kind::Web)),
-            ("application/grpc-web-text+proto", Some(Kind::WebText)),
-            ("application/grpcx", None),
-            ("application/json", None),
-            ("", None),
-        ] {
-            assert_eq!(kind(content_type.as_bytes()), expected, "{content_type}");
-        }
-    }
-
-    #[test]
-    fn splits_a_path_into_service_and_method() {
-        let check = method(b"/grpc.health.v1.Health/Check").expect("a method");
-        assert_eq!(check.service, b"grpc.health.v1.Health");
-        assert_eq!(check.name, b"Check");
-        for path in [
-            &b"/"[..],
-            b"/Service",
-            b"//Method",
-            b"/Service/",
-            b"a/b",
-            b"",
-        ] {
-            assert_eq!(method(path), None, "{path:?}");
-        }
-    }
-
-    #[test]
-    fn decodes_the_text_of_a_status() {
-        let status = Status::new(b"5", Some(b"not%20found %E2%98%BA %zz %")).expect("a status");
-        assert_eq!(status.name(), Some("NOT_FOUND"));
-        assert_eq!(&*status.message, "not found \u{263a} %zz %".as_bytes());
-        assert_eq!(Status::new(b"", None), None);
-        assert_eq!(Status::new(b"-1", None), None);
-    }
-
-    /// Lengths of messages, and trailers, with the payload cut at every `run` bytes.
-    fn read(payload: &[u8], run: usize) -> Result<Vec<String>, Error> {
-        let mut messages = Messages::new(&Limits::default());
-        let mut seen = Vec::new();
-        for mut piece in payload.chunks(run) {
-            while let Some(event) = messages.step(&mut piece)? {
-                seen.push(match event {
-                    Event::Message {
-                        length,
-                        is_compressed,
-                    } => format!("{length} {is_compressed}"),
-                    Event::Trailers(block) => format!("{:?}", Status::of_web_trailers(block)),
-                });
-            }
-        }
-        assert!(messages.is_between_messages());
-        Ok(seen)
-    }
-
-    #[test]
-    fn finds_messages_and_web_trailers_however_they_are_cut() {
-        let trailers = b"grpc-status: 7\r\ngrpc-message:no\r\n";
-        let mut payload = b"\0\0\0\0\x03abc\0\0\0\0\0\x01\0\0\0\x01z\x80\0\0\0".to_vec();
-        payload.push(u8::try_from(trailers.len()).expect("short"));
-        payload.extend_from_slice(trailers);
-        let whole = read(&payload, payload.len()).expect("messages");
-        assert_eq!(whole.len(), 4);
-        assert_eq!(whole[..3], ["3 false", "0 false", "1 true"]);
-        assert!(whole[3].contains("code: 7"), "{whole:?}");
-        for run in 1..payload.len() {
-            assert_eq!(read(&payload, run).as_ref(), Ok(&whole), "cut every {run}");
-        }
-    }
-
-    #[test]
-    fn refuses_unknown_flags_and_long_trailers() {
-        let error = read(b"\x02\0\0\0\0", 5).expect_err("flag 2");
-        assert_eq!(error.rule, "bad-message-flags");
-        let error = read(b"\x80\x7f\0\0\0", 1).expect_err("2 GiB of trailers");
-        assert_eq!(error.rule, "trailers-too-long");
-    }
-
-    #[test]
-    fn a_gap_inside_a_message_leaves_the_next_readable() {
-        let mut messages = Messages::new(&Limits::default());
-        let mut payload = &b"\0\0\0\0\x0aab"[..];
-        assert_eq!(messages.step(&mut payload), Ok(None));
-        assert!(messages.handle_gap(7));
-        let mut payload = &b"z\0\0\0\0\0"[..];
-        assert!(matches!(
-            messages.step(&mut payload),
-            Ok(Some(Event::Message { length: 10, .. }))
-        ));
-        assert!(!messages.handle_gap(1), "the prefix of the next is hidden");
-    }
-}
+mod tests;
