@@ -118,7 +118,7 @@ pub(super) fn replay(program: &Path, capture: &Path) -> anyhow::Result<String> {
 #[expect(clippy::print_stdout, reason = "the table is this command's result")]
 #[expect(clippy::cast_precision_loss, reason = "percentages for people")]
 fn print(name: &str, captures: usize, sums: &BTreeMap<Protocol, Sum>) {
-    println!("\n{name}: {captures}");
+    println!("\ntshark: {captures} {name}");
     println!(
         "{:<8} {:>7} {:>6} {:>7} {:>8} {:>9} {:>8} {:>10} {:>6} {:>9}",
         "",

@@ -41,6 +41,7 @@ pub(crate) fn run(folder: Option<PathBuf>, show: usize) -> anyhow::Result<()> {
     // As the tests build it, overflow checks included: they run next.
     succeed(&mut cargo(&["build", "--quiet", "--package", "l7d"]))?;
     let program = target().join("debug/l7d");
+    print_legend();
     let mut faults = own::set()?.compare(&program, show)?;
     if let Some(folder) = folder.or_else(self::folder) {
         faults.extend(others(&folder)?.compare(&program, show)?);
@@ -56,6 +57,17 @@ pub(crate) fn run(folder: Option<PathBuf>, show: usize) -> anyhow::Result<()> {
     bail!(
         "{} differences: mend the parser, or prove it in the tables of xtask/src/truth",
         faults.len()
+    );
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "it explains the table, which is this command's result"
+)]
+fn print_legend() {
+    println!(
+        "truth, soft: messages that the other program is sure of, and is not; seen: by l7d, each with all fields\n\
+         moved: seen in another order; unlisted: captures, cases, statements that differ for no listed reason"
     );
 }
 

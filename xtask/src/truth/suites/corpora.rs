@@ -213,8 +213,8 @@ fn unescape(text: &str) -> Vec<u8> {
 #[expect(clippy::print_stdout, reason = "the table is this command's result")]
 fn print_head() {
     println!(
-        "\n{:<18} {:>7} {:>9} {:>8} {:>9}",
-        "fuzzers' corpora", "inputs", "readings", "broken", "kept"
+        "\n{:<18} {:>7} {:>10} {:>12} {:>10}",
+        "fuzzers' corpora", "inputs", "readings", "broken", "bytes kept"
     );
 }
 
@@ -226,5 +226,5 @@ fn print(name: &str, counts: &Counts) {
         kept,
         broken,
     } = counts;
-    println!("{name:<18} {inputs:>7} {readings:>9} {broken:>8} {kept:>9}");
+    println!("{name:<18} {inputs:>7} {readings:>10} {broken:>12} {kept:>10}");
 }

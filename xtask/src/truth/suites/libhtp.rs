@@ -121,3 +121,26 @@ fn statuses(outcome: &Outcome) -> String {
     let codes: Vec<&str> = codes.filter(|code| !code.starts_with('1')).collect();
     codes.join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::reading::{Mode, read};
+    use super::*;
+
+    const FILE: &[u8] = b">>>\r\nGET /a HTTP/1.0\r\n\r\n\r\n<<<\r\nHTTP/1.0 200 OK\r\n\r\nabc";
+
+    #[test]
+    fn both_sides_speak_in_turn() {
+        let outcome = read(pieces(FILE), Mode::Lenient);
+        for fact in [
+            "method GET",
+            "uri /a",
+            "statuses 200",
+            "complete",
+            "response body 3",
+        ] {
+            assert_eq!(differs(fact, &outcome), None, "{fact}");
+        }
+        assert!(differs("response field A: b", &outcome).is_some());
+    }
+}

@@ -289,3 +289,67 @@ impl Open {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::reading::{Mode, read};
+    use super::*;
+
+    const FILE: &str = r#"## A length that is none
+
+<!-- meta={"type": "request"} -->
+```http
+PUT /a HTTP/1.1
+Content-Length: 1\rx
+```
+
+```log
+off=0 message begin
+off=0 len=3 span[method]="PUT"
+off=4 len=2 span[url]="/a"
+off=17 len=14 span[header_field]="Content-Length"
+off=33 len=1 span[header_value]="1"
+off=35 error code=3 reason="Missing LF"
+```
+
+<!-- meta={"type": "response"} -->
+```http
+HTTP/1.1 200 OK
+A: b
+
+
+```
+
+```log
+off=0 message begin
+off=17 len=1 span[header_field]="A"
+off=20 len=1 span[header_value]="b"
+off=23 header_value complete
+off=25 headers complete status=200 v=1/1 flags=0 content_length=0
+```
+"#;
+
+    #[test]
+    fn cases_are_read_from_markdown() {
+        let cases = of_file("f", FILE).expect("cases");
+        let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["f: A length that is none", "f: A length that is none (2)"]
+        );
+        assert_eq!(cases[0].expected.refused.as_deref(), Some("Missing LF"));
+        assert_eq!(
+            cases[0].pieces[0].1,
+            b"PUT /a HTTP/1.1\r\nContent-Length: 1\rx"
+        );
+        let outcome = read(cases[1].pieces.clone(), Mode::Strict);
+        assert_eq!(cases[1].expected.messages.differ(&outcome), None);
+        assert_eq!(outcome.of(Direction::ToClient).count(), 1);
+    }
+
+    #[test]
+    fn a_log_of_other_bytes_is_no_log() {
+        let file = FILE.replace("off=4 len=2", "off=5 len=2");
+        assert!(of_file("f", &file).is_err());
+    }
+}

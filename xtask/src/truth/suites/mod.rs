@@ -67,11 +67,12 @@ pub(super) fn compare(folder: &Path, show: usize) -> anyhow::Result<Vec<String>>
 /// How cases of a suite were read.
 #[derive(Default)]
 struct Counts {
-    /// As the suite expects.
+    /// By both alike.
     accepted: usize,
-    /// As the suite expects.
+    /// By both.
     refused: usize,
     differing: usize,
+    /// Differing for no listed reason.
     unlisted: usize,
 }
 
@@ -116,8 +117,8 @@ fn difference(case: &Case, outcome: &Outcome) -> Option<(String, String)> {
 #[expect(clippy::print_stdout, reason = "the table is this command's result")]
 fn print_head() {
     println!(
-        "\n{:<18} {:>7} {:>9} {:>8} {:>10} {:>9}",
-        "suites of others", "cases", "accepted", "refused", "differing", "unlisted"
+        "\n{:<18} {:>7} {:>10} {:>12} {:>10} {:>9}",
+        "suites of others", "cases", "both read", "both refuse", "differing", "unlisted"
     );
 }
 
@@ -130,5 +131,5 @@ fn print(suite: &str, mode: Mode, cases: usize, counts: &Counts) {
         differing,
         unlisted,
     } = counts;
-    println!("{name:<18} {cases:>7} {accepted:>9} {refused:>8} {differing:>10} {unlisted:>9}");
+    println!("{name:<18} {cases:>7} {accepted:>10} {refused:>12} {differing:>10} {unlisted:>9}");
 }

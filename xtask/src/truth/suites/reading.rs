@@ -241,3 +241,22 @@ pub(super) fn field(name: &[u8], value: &[u8]) -> String {
     let name = name.trim_ascii().to_ascii_lowercase();
     format!("{}: {}", name.escape_ascii(), words.join(" "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_without_host_is_given_one_for_the_strict_rules() {
+        let ask = |bytes: &[u8]| read(vec![(Direction::ToServer, bytes.to_vec())], Mode::Strict);
+        let outcome = ask(b"GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n");
+        assert_eq!((outcome.refused, outcome.messages.len()), (None, 2));
+        assert!(
+            outcome
+                .of(Direction::ToServer)
+                .all(|message| message.fields.is_empty())
+        );
+        let outcome = ask(b"GET /a HTTP/1.1\r\nA : b\r\n\r\n");
+        assert_eq!(outcome.refused, Some("bad-header-name"));
+    }
+}

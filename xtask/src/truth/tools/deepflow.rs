@@ -128,3 +128,27 @@ fn quoted(line: &str, name: &str) -> Option<String> {
     let (_, rest) = line.split_once(&format!(" {name}: \""))?;
     Some(rest.split_once('"')?.0.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_request_or_an_answer() {
+        let line = "HttpInfo { proto: Grpc, stream_id: Some(3), method: _RequestHeader, \
+                    path: \"/a,b\", host: \"h\", status_code: None, grpc_status_code: None } is_http: true";
+        let told = http(line);
+        assert_eq!(
+            (told[0]["uri"].as_str(), told[0]["sid"].as_str()),
+            ("/a,b", "3")
+        );
+        let line = "HttpInfo { stream_id: Some(3), method: _ResponseHeader, path: \"\", \
+                    status_code: Some(200), grpc_status_code: Some(0) } is_http: true";
+        let told = http(line);
+        assert_eq!(
+            (told[0]["status"].as_str(), told[1]["grpc_status"].as_str()),
+            ("200", "0")
+        );
+        assert!(http("HttpInfo { } is_http: false").is_empty());
+    }
+}

@@ -240,3 +240,54 @@ fn exchanges(messages: &[Facts]) -> Vec<Facts> {
     closed.extend(open.into_values().flatten());
     closed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: &str = r#"{"k":"http1.request","src":"10.0.0.1:5","dst":"[::1]:80","method":"GET","uri":"/a%20b?c","host":"A:80","headers":[["X","y"]]}"#;
+    const ANSWERED: &str =
+        r#"{"k":"http1.response","src":"[::1]:80","dst":"10.0.0.1:5","status":200,"headers":[]}"#;
+
+    fn count(facts: &[Facts], wants: &[(&str, &str)]) -> usize {
+        let wants = wants
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let wants: Wants = wants.collect();
+        facts.iter().filter(|facts| facts.have(&wants)).count()
+    }
+
+    #[test]
+    fn a_fact_has_several_forms() {
+        let facts = read(ASKED);
+        for (key, value) in [
+            ("uri", "/a b?c"),
+            ("path", "/a b"),
+            ("host", "a"),
+            ("dst_ip", "::1"),
+            ("field x", "y"),
+        ] {
+            assert_eq!(
+                count(&facts, &[("what", "http.request"), (key, value)]),
+                1,
+                "{key}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_exchange_is_a_request_with_its_answer() {
+        let both = read(&[ASKED, ANSWERED, ASKED].join("\n"));
+        let exchange = ("what", "exchange");
+        assert_eq!(count(&both, &[exchange, ("src_port", "5")]), 2);
+        assert_eq!(
+            count(&both, &[exchange, ("method", "GET"), ("status", "200")]),
+            1
+        );
+        let late = read(ANSWERED);
+        assert_eq!(
+            count(&late, &[exchange, ("dst_port", "80"), ("status", "200")]),
+            1
+        );
+    }
+}

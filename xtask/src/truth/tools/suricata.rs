@@ -156,3 +156,26 @@ fn ours(kind: &str, name: &str, value: &str) -> Option<(String, String)> {
 const RCODES: [&str; 6] = [
     "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_is_so_many_events_with_some_fields() {
+        let text = "checks:\n- filter:\n    count: 2\n    match:\n      event_type: http\n      http.status: 200\n\
+                    - filter:\n    count: 1\n    match:\n      event_type: http\n      http.length: 5\n\
+                    - filter:\n    filename: x\n    count: 1\n    match:\n      event_type: dns\n\
+                    - filter:\n    count: 1\n    match:\n      event_type: alert\n";
+        let mut sayings = Sayings::default();
+        checks("c", Path::new("p"), text, &mut sayings).expect("checks");
+        let told: Vec<_> = sayings
+            .statements
+            .iter()
+            .map(|s| (s.count, s.is_exact))
+            .collect();
+        assert_eq!(told, [(2, true), (1, false)]);
+        assert_eq!(sayings.statements[0].wants["status"], "200");
+        assert_eq!(sayings.untold, 1);
+    }
+}

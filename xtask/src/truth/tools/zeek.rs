@@ -184,3 +184,19 @@ fn dns(row: &Row) -> Vec<Wants> {
     }
     statements
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_request_and_its_answer() {
+        let log = "#fields\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tmethod\turi\tstatus_code\n\
+                   10.0.0.1\t5\t10.0.0.2\t80\tGET\t/\\x41\t-\n";
+        let rows = rows(log);
+        let told = http(&rows[0]);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0]["uri"], "/A");
+        assert_eq!(told[0]["dst_port"], "80");
+    }
+}
