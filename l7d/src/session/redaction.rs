@@ -32,11 +32,18 @@ impl Redaction {
         self.keeps_headers
     }
 
-    /// Writes one header line.
+    /// Writes one header line. Line ends in a value, which a folded one has, become blanks
+    /// (RFC 9112 §5.2): what stands behind them is no header.
     pub fn write_header(&self, text: &mut Text, name: &[u8], value: &[u8]) {
         text.push(name);
         text.push(b": ");
-        text.push(if self.hides(name) { REDACTED } else { value });
+        let value = if self.hides(name) { REDACTED } else { value };
+        let mut lines = value.split(|byte| matches!(byte, b'\r' | b'\n'));
+        text.push(lines.next().unwrap_or_default());
+        for line in lines {
+            text.push(b" ");
+            text.push(line);
+        }
         text.push(b"\r\n");
     }
 
@@ -65,5 +72,30 @@ impl Redaction {
             .position(|byte| *byte == b'?')
             .filter(|_| self.hides_query);
         text.push(path.get(..end.unwrap_or(path.len())).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(redaction: &Redaction, name: &[u8], value: &[u8]) -> String {
+        let mut text = Text::default();
+        let mark = text.mark();
+        redaction.write_header(&mut text, name, value);
+        let span = text.since(mark);
+        String::from_utf8_lossy(text.slice(span)).into_owned()
+    }
+
+    #[test]
+    fn a_folded_value_makes_no_header_of_its_own() {
+        let mut redaction = Redaction::default();
+        let folded = b"a\r\n Authorization: b";
+        assert_eq!(
+            written(&redaction, b"X", folded),
+            "X: a   Authorization: b\r\n"
+        );
+        redaction.deny.push(b"x".to_vec());
+        assert_eq!(written(&redaction, b"X", folded), "X: HUBBLE_REDACTED\r\n");
     }
 }
