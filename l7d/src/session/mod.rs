@@ -2,9 +2,8 @@
 //!
 //! ```text
 //!   bytes, gaps ─▶ Session ─▶ detect ─▶ http1 | http2 (grpc) | dns | opaque
-//!                              ▲ └▶ socks, connect: a tunnel ─┐
-//!                              └──────────────────────────────┘
-//!                                          │
+//!                               ▲          │
+//!     behind connect, socks ────┘          │
 //!                              Exchange ◀──┴──▶ Messages (if anybody wants them)
 //!                                 │
 //!                              Recorder ─▶ Sink
@@ -15,6 +14,7 @@
 
 mod detect;
 mod dns;
+mod ends;
 mod grpc;
 pub(crate) mod http1;
 pub(crate) mod http2;
@@ -33,6 +33,7 @@ use parsers::socks::Handshake;
 use parsers::{Direction as Way, Limits};
 
 pub use dns::Lookups;
+pub use ends::Ends;
 pub use messages::{Http2Kind, Message, Messages};
 pub use recorder::Recorder;
 pub use redaction::Redaction;
@@ -40,57 +41,8 @@ pub use verdicts::{RequestVerdict, Verdicts};
 
 use crate::clock::Monotonic;
 use crate::exchange::Exchange;
-use crate::record::{self, Direction, Encapsulation, EndpointId, Outcome, Party, Verdict};
+use crate::record::{self, Encapsulation, Outcome, Verdict};
 use http2::Http2;
-
-/// Who is at both ends of a connection, and whose policy it is seen under.
-#[derive(Debug, Clone)]
-pub struct Ends {
-    /// Who opened it.
-    pub client: Party,
-    /// Who was asked.
-    pub server: Party,
-    /// From the view of the endpoint whose policy or visibility applies.
-    pub direction: Direction,
-    /// What packets came packed in, to the server and to the client, where any did.
-    encapsulation: Option<Box<[Option<Arc<Encapsulation>>; 2]>>,
-}
-
-impl Ends {
-    /// Two ends of a connection.
-    pub fn new(client: Party, server: Party, direction: Direction) -> Self {
-        Self {
-            client,
-            server,
-            direction,
-            encapsulation: None,
-        }
-    }
-
-    /// Notes what packets that go `way` come packed in.
-    pub fn note_encapsulation(&mut self, way: Way, encapsulation: Option<&Arc<Encapsulation>>) {
-        if self.encapsulation(way) == encapsulation {
-            return;
-        }
-        let known = self.encapsulation.get_or_insert_default();
-        if let Some(known) = known.get_mut(index(way)) {
-            *known = encapsulation.cloned();
-        }
-    }
-
-    pub(super) fn encapsulation(&self, way: Way) -> Option<&Arc<Encapsulation>> {
-        self.encapsulation.as_ref()?.get(index(way))?.as_ref()
-    }
-
-    /// The endpoint of this node that the connection is counted for.
-    pub fn judged(&self) -> EndpointId {
-        let id = |party: &Party| party.endpoint.as_ref().map_or(EndpointId(0), |e| e.id);
-        match self.direction {
-            Direction::Egress => id(&self.client),
-            Direction::Ingress | Direction::Unknown => id(&self.server),
-        }
-    }
-}
 
 /// One connection.
 pub struct Session {

@@ -5,7 +5,6 @@ use parsers::http1::{Connection, Reading};
 use parsers::socks::{self, Event, Handshake, Step};
 
 use super::{Roles, Session, State, index, opposite};
-use crate::record::Direction;
 
 /// Most bytes kept of a client that does not wait for its proxy's answer.
 const WAITING_MAX: usize = 64 << 10;
@@ -68,16 +67,7 @@ impl Session {
             Roles::AsOpened => Roles::Turned,
             Roles::Turned => Roles::AsOpened,
         };
-        let ends = &mut self.ends;
-        std::mem::swap(&mut ends.client, &mut ends.server);
-        if let Some(encapsulation) = &mut ends.encapsulation {
-            encapsulation.reverse();
-        }
-        ends.direction = match ends.direction {
-            Direction::Ingress => Direction::Egress,
-            Direction::Egress => Direction::Ingress,
-            Direction::Unknown => Direction::Unknown,
-        };
+        self.ends.turn();
     }
 
     /// Reads the next message and gives back the bytes that are left.

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::record::{HttpKind, IdentityNumber, Record, Sink};
+use crate::record::{Direction, HttpKind, IdentityNumber, Party, Record, Sink};
 
 #[derive(Default)]
 struct Lines(Mutex<Vec<String>>);
