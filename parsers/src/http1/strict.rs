@@ -7,8 +7,7 @@ use crate::error::{Error, Fault};
 
 /// All rules.
 pub(super) fn check_request(head: &RequestHead<'_>, framing: &Framing<'_>) -> Result<(), Error> {
-    bare_line_ends(head.bytes())?;
-    folded_lines(head.bytes())?;
+    line_ends(head.bytes())?;
     length_and_coding(framing)?;
     several_lengths(framing)?;
     bad_length(framing)?;
@@ -26,25 +25,23 @@ const fn ambiguous(rule: &'static str, section: &'static str) -> Error {
     Error::new(Fault::Ambiguous, rule, section)
 }
 
-/// Some end a line at LF, some at CRLF only; some read a lone CR as a blank.
-fn bare_line_ends(bytes: &[u8]) -> Result<(), Error> {
-    let mut previous = 0;
-    for byte in bytes {
-        if *byte == b'\n' && previous != b'\r' {
+/// Some end a line at LF, some at CRLF only; some read a lone CR as a blank. A line that starts with a
+/// blank continues the one before, or is a field, or ends the head.
+fn line_ends(bytes: &[u8]) -> Result<(), Error> {
+    let mut lines = 0;
+    let mut is_folded = false;
+    for end in memchr::memchr_iter(b'\n', bytes) {
+        if end.checked_sub(1).and_then(|before| bytes.get(before)) != Some(&b'\r') {
             return Err(ambiguous("bare-lf", "RFC 9112 §2.2"));
         }
-        if previous == b'\r' && *byte != b'\n' {
-            return Err(ambiguous("bare-cr", "RFC 9112 §2.2"));
-        }
-        previous = *byte;
+        is_folded |= matches!(bytes.get(end + 1), Some(b' ' | b'\t'));
+        lines += 1;
     }
-    Ok(())
-}
-
-/// A line that starts with a blank continues the one before, or is a field, or ends the head.
-fn folded_lines(bytes: &[u8]) -> Result<(), Error> {
-    let folded = |window: &[u8]| matches!(window, [b'\n', b' ' | b'\t']);
-    if bytes.windows(2).any(folded) {
+    // Each line end has its own; another stands alone.
+    if memchr::memchr_iter(b'\r', bytes).count() != lines {
+        return Err(ambiguous("bare-cr", "RFC 9112 §2.2"));
+    }
+    if is_folded {
         return Err(ambiguous("folded-line", "RFC 9112 §5.2"));
     }
     Ok(())
