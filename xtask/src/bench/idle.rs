@@ -39,7 +39,7 @@ pub(super) fn measure() -> anyhow::Result<Idle> {
     let mut world = World::new()?;
     let client = world.pod("client", Attach::Bridged)?;
     let server = world.pod("server", Attach::Bridged)?;
-    let _nginx = load::serve(&world, &server)?;
+    let _nginx = load::serve(subject::Version::Http1, &world, &server)?;
     let agent = subject::l7d(&world, &[&client, &server], "")?;
     let alone_mib = figures::rss_mib(agent.pid());
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;

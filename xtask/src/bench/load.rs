@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use testbed::{Pod, Process, World};
 
+use super::subject::Version;
 use super::{CONNECTIONS, SIZES};
 
 /// What wrk saw.
@@ -25,20 +26,24 @@ impl Report {
 }
 
 /// nginx with bodies of the sizes, under every path.
-pub(super) fn serve(world: &World, pod: &Pod) -> anyhow::Result<Process> {
+pub(super) fn serve(version: Version, world: &World, pod: &Pod) -> anyhow::Result<Process> {
     let folder = world.folder();
     for (_, bytes) in SIZES {
         std::fs::write(folder.join(format!("{bytes}")), vec![b'x'; bytes])?;
     }
     let file = folder.join("server.conf");
     let root = folder.display();
+    let http2 = match version {
+        Version::Http1 => "",
+        Version::Http2 => " http2",
+    };
     std::fs::write(
         &file,
         format!(
             "daemon off; user root; worker_processes 1; worker_rlimit_nofile 19000; pid {root}/server.pid; error_log {root}/server.err;\n\
              events {{ worker_connections 16384; }}\n\
              http {{ access_log off; sendfile on; tcp_nopush on; keepalive_timeout 300; keepalive_requests 1000000;\n\
-             server {{ listen 80; location ~ ^/path[0-9]+/(.*)$ {{ alias {root}/$1; }} }} }}\n"
+             server {{ listen 80{http2}; location ~ ^/path[0-9]+/(.*)$ {{ alias {root}/$1; }} }} }}\n"
         ),
     )?;
     let mut command = pod.host.command("nginx");

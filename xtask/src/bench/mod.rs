@@ -5,6 +5,7 @@
 //! per request. Speeds are told, never asserted.
 
 mod figures;
+pub(crate) mod http2;
 mod idle;
 mod load;
 pub(crate) mod replay;
@@ -17,7 +18,7 @@ use testbed::{Attach, World};
 
 use crate::run::{cargo, run as succeed, say, workspace};
 use crate::{ebpf, setup};
-use subject::Subject;
+use subject::{Subject, Version};
 use table::Row;
 
 const SECONDS: u32 = 6;
@@ -31,7 +32,7 @@ pub(crate) fn http1() -> anyhow::Result<()> {
     ebpf::build()?;
     build_release()?;
     let mut rows = Vec::new();
-    for subject in Subject::ALL {
+    for subject in Subject::speaking(Version::Http1) {
         rows.extend(measure(subject)?);
     }
     let idle = idle::measure()?;
@@ -57,8 +58,8 @@ fn measure(subject: Subject) -> anyhow::Result<Vec<Row>> {
     let mut world = World::new()?;
     let client = world.pod("client", Attach::Bridged)?;
     let server = world.pod("server", Attach::Bridged)?;
-    let _nginx = load::serve(&world, &server)?;
-    let proxy = subject.start(&world, &[&client, &server])?;
+    let _nginx = load::serve(Version::Http1, &world, &server)?;
+    let proxy = subject.start(Version::Http1, &world, &[&client, &server])?;
     let address = subject.address(&server);
     let mut rows = Vec::new();
     for (size, bytes) in SIZES {

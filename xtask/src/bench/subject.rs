@@ -17,27 +17,43 @@ pub(super) enum Subject {
     Enforce,
     Envoy,
     Haproxy,
+    Nghttpx,
     Nginx,
     Watch,
+}
+
+/// What client, proxy and server speak.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    Http1,
+    /// With prior knowledge, on both sides.
+    Http2,
 }
 
 /// Where proxies that must be asked listen, on the node.
 const ASKED_AT: &str = "10.244.1.1:8080";
 
 impl Subject {
-    pub(super) const ALL: [Self; 6] = [
-        Self::Direct,
-        Self::Envoy,
-        Self::Haproxy,
-        Self::Nginx,
-        Self::Watch,
-        Self::Enforce,
-    ];
+    /// Those that speak it on both sides.
+    pub(super) const fn speaking(version: Version) -> [Self; 6] {
+        let peer = match version {
+            Version::Http1 => Self::Nginx,
+            Version::Http2 => Self::Nghttpx,
+        };
+        [
+            Self::Direct,
+            Self::Envoy,
+            Self::Haproxy,
+            peer,
+            Self::Watch,
+            Self::Enforce,
+        ]
+    }
 
     /// Where the client asks.
     pub(super) fn address(self, server: &Pod) -> String {
         match self {
-            Self::Envoy | Self::Haproxy | Self::Nginx => ASKED_AT.to_owned(),
+            Self::Envoy | Self::Haproxy | Self::Nghttpx | Self::Nginx => ASKED_AT.to_owned(),
             Self::Direct | Self::Enforce | Self::Watch => format!("{}:80", server.v4),
         }
     }
@@ -49,11 +65,17 @@ impl Subject {
             Self::Enforce => "l7d, enforcing 100 rules",
             Self::Envoy => "Envoy, 100 rules",
             Self::Haproxy => "HAProxy, 100 rules",
+            Self::Nghttpx => "nghttpx, 100 rules",
             Self::Nginx => "nginx, 100 rules",
         }
     }
 
-    pub(super) fn start(self, world: &World, pods: &[&Pod]) -> anyhow::Result<Option<Process>> {
+    pub(super) fn start(
+        self,
+        version: Version,
+        world: &World,
+        pods: &[&Pod],
+    ) -> anyhow::Result<Option<Process>> {
         let folder = world.folder();
         let server = pods.last().context("a server")?;
         match self {
@@ -61,12 +83,18 @@ impl Subject {
             Self::Envoy => {
                 let program = setup::envoy()?.display().to_string();
                 let arguments = ["--concurrency", "1", "--log-level", "error", "-c"];
-                let text = envoy(folder, server)?;
+                let text = envoy(version, folder, server)?;
                 peer(world, &program, &arguments, "envoy.yaml", &text).map(Some)
             }
             Self::Haproxy => {
-                let text = haproxy(server);
+                let text = haproxy(version, server);
                 peer(world, "haproxy", &["-db", "-f"], "haproxy.cfg", &text).map(Some)
+            }
+            Self::Nghttpx => {
+                let text = nghttpx(folder, server);
+                let file = folder.join("nghttpx.conf");
+                let arguments = [&*format!("--conf={}", file.display())];
+                started(world, "nghttpx", &arguments, &file, &text).map(Some)
             }
             Self::Nginx => {
                 let text = nginx(folder, server);
@@ -78,7 +106,7 @@ impl Subject {
     }
 }
 
-/// Starts a proxy on the node with its configuration.
+/// Starts a proxy on the node with its configuration as the last argument.
 fn peer(
     world: &World,
     program: &str,
@@ -87,10 +115,21 @@ fn peer(
     text: &str,
 ) -> anyhow::Result<Process> {
     let file = world.folder().join(file);
-    std::fs::write(&file, text)?;
+    let name = file.display().to_string();
+    started(world, program, &[arguments, &[&name]].concat(), &file, text)
+}
+
+fn started(
+    world: &World,
+    program: &str,
+    arguments: &[&str],
+    file: &Path,
+    text: &str,
+) -> anyhow::Result<Process> {
+    std::fs::write(file, text)?;
     let node = world.node();
     let mut command = node.command(program);
-    command.args(arguments).arg(&file);
+    command.args(arguments);
     let process = node.start("proxy", command)?;
     node.wait_listening(8080)?;
     Ok(process)
@@ -116,7 +155,14 @@ pub(super) fn l7d(world: &World, pods: &[&Pod], policy: &str) -> anyhow::Result<
 }
 
 /// A route per rule, as Envoy is configured for policies, and everything else refused.
-fn envoy(folder: &Path, server: &Pod) -> anyhow::Result<String> {
+fn envoy(version: Version, folder: &Path, server: &Pod) -> anyhow::Result<String> {
+    // Downstream it tells the versions apart by itself.
+    let upstream = match version {
+        Version::Http1 => "",
+        Version::Http2 => {
+            "    typed_extension_protocol_options:\n      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n        \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n        explicit_http_config: { http2_protocol_options: {} }\n"
+        }
+    };
     let log = folder.join("envoy.log");
     let mut routes = String::new();
     for number in 0..100 {
@@ -154,7 +200,7 @@ fn envoy(folder: &Path, server: &Pod) -> anyhow::Result<String> {
   clusters:
   - name: b
     connect_timeout: 5s
-    load_assignment:
+{upstream}    load_assignment:
       cluster_name: b
       endpoints:
       - lb_endpoints:
@@ -165,7 +211,11 @@ fn envoy(folder: &Path, server: &Pod) -> anyhow::Result<String> {
     ))
 }
 
-fn haproxy(server: &Pod) -> String {
+fn haproxy(version: Version, server: &Pod) -> String {
+    let proto = match version {
+        Version::Http1 => "",
+        Version::Http2 => " proto h2",
+    };
     let mut rules = String::new();
     for number in 0..100 {
         let _infallible = writeln!(rules, "  acl allowed path_reg ^/path{number}/.*$");
@@ -173,8 +223,8 @@ fn haproxy(server: &Pod) -> String {
     format!(
         "global\n  nbthread 1\n  log /dev/null local0\ndefaults\n  mode http\n  log global\n  option httplog\n  \
          timeout client 60s\n  timeout server 60s\n  timeout connect 5s\n  option http-keep-alive\n\
-         frontend f\n  bind 10.244.1.1:8080\n{rules}  http-request deny unless METH_GET allowed\n  default_backend b\n\
-         backend b\n  http-reuse always\n  server s {}:80\n",
+         frontend f\n  bind 10.244.1.1:8080{proto}\n{rules}  http-request deny unless METH_GET allowed\n  default_backend b\n\
+         backend b\n  http-reuse always\n  server s {}:80{proto}\n",
         server.v4
     )
 }
@@ -196,6 +246,18 @@ fn nginx(folder: &Path, server: &Pod) -> String {
          server {{ listen 10.244.1.1:8080; proxy_http_version 1.1; proxy_set_header Connection \"\";\n\
          {locations} location / {{ return 403; }} }} }}\n",
         server.v4
+    )
+}
+
+/// Its rules are prefixes.
+fn nghttpx(folder: &Path, server: &Pod) -> String {
+    let rules: Vec<String> = (0..100).map(|number| format!("/path{number}/")).collect();
+    format!(
+        "frontend=10.244.1.1,8080;no-tls\nbackend={},80;{};proto=h2\nbackend=127.0.0.1,9;/\nworkers=1\n\
+         accesslog-file={}/nghttpx.log\nerrorlog-file=/dev/stderr\n",
+        server.v4,
+        rules.join(":"),
+        folder.display()
     )
 }
 
