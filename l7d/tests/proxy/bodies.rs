@@ -88,3 +88,56 @@ fn a_server_that_is_reset_inside_a_long_body_is_a_reset() {
     let records = world.records(3);
     assert_records(&records, &[ASKED, ANSWERED, "opaque upstream reset"]);
 }
+
+#[test]
+fn a_body_behind_the_final_answer_is_no_hiding_place() {
+    for length in ["33", "1000000"] {
+        let head = format!(
+            "POST /open/x HTTP/1.1\r\nHost: web\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        );
+        let asked = head.clone();
+        let server = Server::once(move |mut peer| {
+            peer.expect(asked.as_bytes());
+            // For good, and without a look at the body: what comes next is a request to it.
+            peer.send(OK);
+            assert_eq!(peer.rest(), (Vec::new(), End::Reset));
+        });
+        let world = enforcing(server.address);
+        let mut client = world.connect();
+        client.send(head.as_bytes());
+        client.expect(OK);
+        world.wait_for("response 200 POST http://web/open/x");
+        client.send(b"GET /admin HTTP/1.1\r\nHost: web\r\n\r\n");
+        assert_eq!(client.rest(), (Vec::new(), End::Reset));
+        server.join();
+        let records = world.records(3);
+        assert!(
+            records
+                .iter()
+                .any(|record| record.contains("body-after-answer")),
+            "{records:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_body_that_was_asked_for_arrives() {
+    const HEAD: &[u8] =
+        b"POST /open/x HTTP/1.1\r\nHost: web\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
+    const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let server = Server::once(move |mut peer| {
+        peer.expect(HEAD);
+        peer.send(CONTINUE);
+        peer.expect(b"data");
+        peer.send(OK);
+        assert_eq!(peer.rest(), (Vec::new(), End::Closed));
+    });
+    let world = enforcing(server.address);
+    let mut client = world.connect();
+    client.send(HEAD);
+    client.expect(CONTINUE);
+    client.send(b"data");
+    client.expect(OK);
+    drop(client);
+    server.join();
+}

@@ -17,6 +17,14 @@ use crate::record::{Outcome, Verdict, no_policies};
 use crate::session::Session;
 use crate::session::http1::{Fields, asked};
 
+/// The client asked whether its body is wanted, and was answered for good instead. A server may take
+/// what comes now for a request, which nobody has judged.
+const UNWANTED_BODY: ParseError = ParseError {
+    fault: Fault::Ambiguous,
+    rule: "body-after-answer",
+    section: "RFC 9110 §10.1.1",
+};
+
 /// What happens next with a request.
 enum Judged {
     Go(Permit),
@@ -78,7 +86,8 @@ impl Relay<'_> {
         to: &WriteHalf<'_>,
     ) -> Result<(), Broken> {
         let left = self.session.borrow().unseen_body(Way::ToServer);
-        if left < WORTHWHILE_BYTES || inbox.permit.is_none() || !inbox.filled.is_empty() {
+        let is_to_be_seen = inbox.has_asked_to_continue || !inbox.filled.is_empty();
+        if left < WORTHWHILE_BYTES || inbox.permit.is_none() || is_to_be_seen {
             return Ok(());
         }
         let moved = |bytes| self.session.borrow_mut().skip(Way::ToServer, bytes);
@@ -178,6 +187,7 @@ impl Relay<'_> {
         match event {
             Event::Request(head) => {
                 inbox.is_in_body = head.body() != BodyKind::None;
+                inbox.has_asked_to_continue = inbox.is_in_body && head.expects_continue();
                 match self.judge_request(&mut session, &head) {
                     Judged::Go(permit) => inbox.permit = Some(permit),
                     Judged::Refuse(refusal) => {
@@ -188,7 +198,13 @@ impl Relay<'_> {
             }
             // After an upgrade to HTTP/2 or TLS, whoever was allowed one request could send any.
             Event::Opaque if session.hides_requests() => return Ok(Taken::Unjudged),
-            Event::Body { is_last, .. } => inbox.is_in_body = !is_last,
+            Event::Body { is_last, .. } => {
+                let is_first = std::mem::take(&mut inbox.has_asked_to_continue);
+                if is_first && session.http().awaiting_response() == 0 {
+                    return Err(UNWANTED_BODY);
+                }
+                inbox.is_in_body = !is_last;
+            }
             Event::Opaque | Event::Response(_) | Event::Lost => {}
         }
         let range = start..start + consumed;
@@ -321,7 +337,10 @@ impl Relay<'_> {
             Place::PermittedBody if is_only_one_unanswered(self.session.borrow_mut().http()) => {
                 self.answer_as(outcome, to_client, refusal).await
             }
-            Place::PermittedBody => Err(Broken::Unjudged),
+            Place::PermittedBody => {
+                self.tell_unreadable(outcome, &error.to_string());
+                Err(Broken::Unjudged)
+            }
         }
     }
 

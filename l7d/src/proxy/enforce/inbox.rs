@@ -18,6 +18,8 @@ pub(super) struct Inbox {
     /// The request whose body is passing; without one, body bytes are dropped.
     pub(super) permit: Option<Permit>,
     pub(super) is_in_body: bool,
+    /// The client asked whether its body is wanted, and has not begun it.
+    pub(super) has_asked_to_continue: bool,
     /// When the present, unfinished head must be complete.
     pub(super) deadline: Option<Instant>,
     /// What the client speaks is known.
