@@ -16,6 +16,8 @@ use crate::record::{self, Dns, L4, Record, Span, Text, Verdict};
 /// Queries that wait for their answers: of one stream, or of all datagrams.
 pub struct Lookups<K> {
     pairing: Pairing<K, Waiting>,
+    /// Memory of queries that were answered.
+    spare: Vec<Text>,
     l4: L4,
 }
 
@@ -40,6 +42,7 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
     pub fn new(limits: PairingLimits, l4: L4) -> Self {
         Self {
             pairing: Pairing::new(limits),
+            spare: Vec::new(),
             l4,
         }
     }
@@ -79,7 +82,8 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
         message: &Message<'_>,
         now: Monotonic,
     ) {
-        let mut query = Text::default();
+        let mut query = self.spare.pop().unwrap_or_default();
+        query.clear();
         let spans = write_question(&mut query, message);
         let waiting = Waiting {
             ends: ends.clone(),
@@ -124,7 +128,10 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
         now: Monotonic,
     ) {
         let matched = self.pairing.handle_response(key, message, now.0);
-        let latency_ns = matched.map_or(0, |matched| matched.latency_ns);
+        let latency_ns = matched.as_ref().map_or(0, |matched| matched.latency_ns);
+        if let Some(matched) = matched {
+            self.recycle(matched.query.value);
+        }
         let l4 = self.l4;
         recorder.tell_answered(ends, Verdict::Forwarded, |record| {
             record.l4 = l4;
@@ -134,6 +141,13 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
                 ..answer
             });
         });
+    }
+
+    fn recycle(&mut self, answered: Waiting) {
+        const SPARE_MAX: usize = 64;
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(answered.query);
+        }
     }
 
     /// Tells of queries that have waited too long by now.

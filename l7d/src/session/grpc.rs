@@ -49,6 +49,24 @@ impl Rpc {
         }
     }
 
+    /// Begins anew as `fresh`, in the memory that is there.
+    pub(super) fn begin(&mut self, fresh: Self) {
+        let headers = std::mem::take(&mut self.headers);
+        let message = std::mem::take(&mut self.message);
+        *self = Self {
+            headers,
+            message,
+            ..fresh
+        };
+        self.headers.clear();
+        self.message.clear();
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn memory(&self) -> usize {
+        self.headers.capacity() + self.message.capacity()
+    }
+
     /// Notes how the server writes its messages.
     pub(super) fn note_kind(&mut self, limits: &Limits, kind: grpc::Kind) {
         self.received.messages = grpc::Messages::new(kind, limits);
@@ -79,7 +97,7 @@ impl Rpc {
                 grpc::Event::Trailers(block) => {
                     if let Some(found) = grpc::Status::of_web_trailers(block) {
                         self.status = Some(found.code);
-                        self.message = found.message.to_vec();
+                        keep(&mut self.message, &found.message);
                     }
                 }
             }
@@ -124,7 +142,7 @@ impl Rpc {
     pub(super) fn note_status(&mut self, status: Option<grpc::Status<'_>>) {
         if let Some(status) = status {
             self.status = Some(status.code);
-            self.message = status.message.to_vec();
+            keep(&mut self.message, &status.message);
         }
     }
 
@@ -156,4 +174,10 @@ impl Rpc {
         out.recorder
             .tell_answered(out.ends, verdict_of(outcome), write);
     }
+}
+
+/// Copies a text into the memory that is there.
+fn keep(kept: &mut Vec<u8>, text: &[u8]) {
+    kept.clear();
+    kept.extend_from_slice(text);
 }

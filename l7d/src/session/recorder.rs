@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use parsers::Direction as Way;
 
+use parsers::{Limits, grpc};
+
+use super::grpc::Rpc;
 use super::messages::Messages;
 use super::verdicts::{RequestVerdict, Verdicts};
 use super::{Ends, Redaction};
@@ -22,6 +25,7 @@ pub struct Recorder {
     verdicts: Option<Box<dyn Verdicts>>,
     scratch: RefCell<Record>,
     spare: RefCell<Vec<Exchange>>,
+    spare_rpcs: RefCell<Vec<Box<Rpc>>>,
 }
 
 impl Recorder {
@@ -41,6 +45,7 @@ impl Recorder {
             verdicts: None,
             scratch: RefCell::new(scratch),
             spare: RefCell::new(Vec::new()),
+            spare_rpcs: RefCell::new(Vec::new()),
         }
     }
 
@@ -101,6 +106,28 @@ impl Recorder {
         let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE_MAX && exchange.memory() < 16 << 10 {
             spare.push(exchange);
+        }
+    }
+
+    /// A gRPC call that begins, in the memory of one that has ended.
+    pub(super) fn rpc(&self, limits: &Limits, kind: grpc::Kind) -> Box<Rpc> {
+        let now = self.clock.monotonic();
+        let fresh = Rpc::new(limits, kind, now);
+        match self.spare_rpcs.borrow_mut().pop() {
+            Some(mut spare) => {
+                spare.begin(fresh);
+                spare
+            }
+            None => Box::new(fresh),
+        }
+    }
+
+    /// Keeps a call's memory for the next one.
+    pub(super) fn recycle_rpc(&self, rpc: Box<Rpc>) {
+        const SPARE_MAX: usize = 64;
+        let mut spare = self.spare_rpcs.borrow_mut();
+        if spare.len() < SPARE_MAX && rpc.memory() < 4 << 10 {
+            spare.push(rpc);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Which response answers which query.
 //!
 //! A query is known by its flow, its id and its questions. A table serves one connection (`K` is
-//! `()`) or all UDP flows of a node (`K` is what tells them apart); its size is fixed when it is made,
-//! and nothing is allocated after that.
+//! `()`) or all UDP flows of a node (`K` is what tells them apart). It grows with the queries that wait
+//! at a time, up to its bound; what has been answered leaves its place to the next.
 //!
 //! ```text
 //!   index: (flow, id) ─▶ slot ─▶ next slot with the same flow and id, other questions
@@ -10,7 +10,7 @@
 //! ```
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 
 use super::header::Section;
 use super::message::Message;
@@ -105,19 +105,14 @@ const SAME_ID_MAX: usize = 8;
 impl<K: Copy + Eq + Hash, T> Pairing<K, T> {
     /// An empty table.
     pub fn new(limits: PairingLimits) -> Self {
-        let queries = limits.queries.max(1);
-        let slots = (0..queries).map(|at| Slot {
-            waiting: None,
-            questions: 0,
-            older: None,
-            newer: None,
-            next: (at + 1 < queries).then_some(at + 1),
-        });
         Self {
-            limits,
-            index: HashMap::with_capacity_and_hasher(queries, RandomState::new()),
-            slots: slots.collect(),
-            free: Some(0),
+            limits: PairingLimits {
+                queries: limits.queries.max(1),
+                ..limits
+            },
+            index: HashMap::default(),
+            slots: Vec::new(),
+            free: None,
             oldest: None,
             newest: None,
             count: 0,
@@ -142,7 +137,7 @@ impl<K: Copy + Eq + Hash, T> Pairing<K, T> {
         }
         let evicted = if length >= SAME_ID_MAX {
             self.index.get(&(flow, id)).copied()
-        } else if self.free.is_none() {
+        } else if self.count >= self.limits.queries {
             self.oldest
         } else {
             None
@@ -265,7 +260,16 @@ impl<K: Copy + Eq + Hash, T> Pairing<K, T> {
     /// Behind the last with the same flow and id: the first is then the oldest of them.
     fn insert(&mut self, questions: u64, waiting: Unanswered<K, T>) {
         let key = (waiting.flow, waiting.id);
-        let Some(at) = self.free else { return };
+        let at = self.free.unwrap_or(self.slots.len());
+        if at == self.slots.len() {
+            self.slots.push(Slot {
+                waiting: None,
+                questions: 0,
+                older: None,
+                newer: None,
+                next: None,
+            });
+        }
         let Some(slot) = self.slots.get_mut(at) else {
             return;
         };

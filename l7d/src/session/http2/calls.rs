@@ -137,7 +137,7 @@ impl Calls {
             exchange.write_request(record, judged.outcome, &judged.detail);
         });
         let kind = head.header(b"content-type").and_then(grpc::kind);
-        let rpc = kind.map(|kind| Box::new(Rpc::new(&self.limits, kind, now)));
+        let rpc = kind.map(|kind| recorder.rpc(&self.limits, kind));
         let call = Call {
             exchange,
             rpc,
@@ -189,11 +189,10 @@ impl Calls {
         }
         let kind = head.header(b"content-type").and_then(grpc::kind);
         let limits = self.limits;
-        let now = out.recorder.clock.monotonic();
         let call = self.call(out, stream);
         match (kind, &mut call.rpc) {
             (Some(kind), Some(rpc)) => rpc.note_kind(&limits, kind),
-            (Some(kind), rpc) => *rpc = Some(Box::new(Rpc::new(&limits, kind, now))),
+            (Some(kind), rpc) => *rpc = Some(out.recorder.rpc(&limits, kind)),
             (None, _) => {}
         }
         match &mut call.rpc {
@@ -341,6 +340,9 @@ impl Call {
                 self.tell(out, 0, outcome);
             }
             None => {}
+        }
+        if let Some(rpc) = self.rpc {
+            out.recorder.recycle_rpc(rpc);
         }
         out.recorder.recycle(self.exchange);
     }
