@@ -25,6 +25,7 @@ pub struct Recorder {
     verdicts: Option<Box<dyn Verdicts>>,
     scratch: RefCell<Record>,
     spare: RefCell<Vec<Exchange>>,
+    #[expect(clippy::vec_box, reason = "calls move in and out whole")]
     spare_rpcs: RefCell<Vec<Box<Rpc>>>,
 }
 
