@@ -2,6 +2,7 @@
 //! notice.
 
 mod bounds;
+mod neutrality;
 mod speaker;
 
 use parsers::http2::{ErrorCode, Flags, Frame, Settings};
