@@ -7,13 +7,13 @@ use testbed::{Attach, Host, Pod, Process};
 use crate::node::{Node, curl};
 
 /// Both sides of gRPC; the captures in `testdata` are made with it too.
-const RPC: &str = concat!(
+pub(crate) const RPC: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../xtask/src/fixtures/peers/rpc.py"
 );
 
 /// GET on what the server has, and all calls of one service.
-const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
 metadata: { name: shop, namespace: prod-app }
@@ -30,14 +30,14 @@ spec:
 "#;
 
 /// The Python that has grpcio: `cargo xtask setup` puts it beside what is built.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_l7d"));
     let target = built.ancestors().nth(2).unwrap_or(Path::new("."));
     target.join("tools/grpcio/bin/python")
 }
 
 /// Serves `/get` over HTTP/2 without TLS.
-fn serve_http2(node: &Node, host: &Host) -> anyhow::Result<Process> {
+pub(crate) fn serve_http2(node: &Node, host: &Host) -> anyhow::Result<Process> {
     let root = node.world.folder().join("htdocs");
     std::fs::create_dir_all(&root)?;
     std::fs::write(root.join("get"), "served\n")?;
@@ -49,7 +49,7 @@ fn serve_http2(node: &Node, host: &Host) -> anyhow::Result<Process> {
     Ok(process)
 }
 
-fn serve_grpc(host: &Host) -> anyhow::Result<Process> {
+pub(crate) fn serve_grpc(host: &Host) -> anyhow::Result<Process> {
     let mut command = host.command(&python().display().to_string());
     command.args([RPC, "serve", "50051"]);
     let mut process = host.start("grpc", command)?;

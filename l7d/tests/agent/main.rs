@@ -6,4 +6,5 @@ mod lifecycle;
 mod node;
 mod plain_host;
 mod proxying;
+mod replayed;
 mod stories;

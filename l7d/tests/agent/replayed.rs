@@ -1,0 +1,173 @@
+//! Replay is live: what passed the proxy, captured at the client and replayed, gives the flows that
+//! the agent gave.
+
+#![expect(clippy::indexing_slicing, reason = "JSON that lacks something is null")]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context as _;
+use serde_json::Value;
+use testbed::{Attach, Host, Process};
+
+use crate::http2::{RPC, python, serve_grpc, serve_http2};
+use crate::node::{Node, curl, serve};
+
+/// Writes every frame of the interface into a capture until it sees the marker.
+const RECORDER: &str = r"
+import socket, struct, sys, time
+seen = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+seen.bind(('eth0', 0))
+seen.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
+with open(sys.argv[1], 'wb') as capture:
+    capture.write(struct.pack('<IHHiIII', 0xa1b2c3d4, 2, 4, 0, 0, 262144, 1))
+    print('recording', flush=True)
+    while True:
+        frame = seen.recv(262144)
+        if b'l7d: all was said' in frame:
+            break
+        now = time.time()
+        capture.write(struct.pack('<IIII', int(now), int(now % 1 * 1e6), len(frame), len(frame)))
+        capture.write(frame)
+print('recorded', flush=True)
+";
+
+struct Recording {
+    process: Process,
+    file: PathBuf,
+}
+
+impl Recording {
+    fn start(node: &Node, host: &Host) -> anyhow::Result<Self> {
+        let file = node.world.folder().join("seen.pcap");
+        let mut command = host.command("python3");
+        command.args(["-c", RECORDER]).arg(&file);
+        let mut process = host.start("recorder", command)?;
+        process.wait_for("recording")?;
+        Ok(Self { process, file })
+    }
+
+    /// Everything that was sent until now is in the file.
+    fn finish(mut self, host: &Host, to: &str) -> anyhow::Result<PathBuf> {
+        let marker = format!(
+            "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'l7d: all was said', ('{to}', 9))"
+        );
+        host.output(&["python3", "-c", &marker])?;
+        self.process.wait_for("recorded")?;
+        Ok(self.file)
+    }
+}
+
+/// What a flow tells of its message and both ends, without times and places.
+fn facts(json: &str) -> anyhow::Result<Vec<String>> {
+    let mut facts = Vec::new();
+    for line in json.lines() {
+        let flow: Value = serde_json::from_str(line)?;
+        let flow = &flow["flow"];
+        let mut l7 = flow["l7"].clone();
+        if let Some(l7) = l7.as_object_mut() {
+            l7.remove("latency_ns");
+            // An answer of the proxy's own is recorded without its fields.
+            if l7["http"]["code"] == 403
+                && let Some(http) = l7["http"].as_object_mut()
+            {
+                http.remove("headers");
+            }
+        }
+        let party = |name: &str| flow[name]["pod_name"].clone();
+        let ports = (
+            &flow["l4"]["TCP"]["source_port"],
+            &flow["l4"]["TCP"]["destination_port"],
+        );
+        facts.push(format!(
+            "{} {} -> {} {ports:?} {l7}",
+            flow["verdict"],
+            party("source"),
+            party("destination")
+        ));
+    }
+    facts.sort();
+    Ok(facts)
+}
+
+fn replay(node: &Node, file: &PathBuf, more: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_l7d"))
+        .args([
+            "replay",
+            "--quiet",
+            "--protocol",
+            "http",
+            "-o",
+            "json",
+            "--endpoints",
+        ])
+        .arg(node.config_file())
+        .args(more)
+        .arg(file)
+        .output()
+        .context("l7d replay")?;
+    anyhow::ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn what_was_watched_is_replayed_alike() -> anyhow::Result<()> {
+    let node = Node::new(&[("client", Attach::Bridged), ("server", Attach::Bridged)])?;
+    node.configure("visibility: [ { port: 80 }, { port: 8080 }, { port: 50051 } ]\n")?;
+    let server = node.pod("server");
+    let _servers = [
+        serve_http2(&node, &server.host)?,
+        serve(&server.host, 8080)?,
+        serve_grpc(&server.host)?,
+    ];
+    let _agent = node.agent()?;
+    let client = &node.pod("client").host;
+    let recording = Recording::start(&node, client)?;
+    let url = |port: u16, path: &str| format!("http://{}:{port}{path}", server.v4);
+    curl(
+        client,
+        &[&url(8080, "/a?b=c"), &url(8080, "/d"), "-d", "body"],
+    )?;
+    curl(client, &["--http2-prior-knowledge", &url(80, "/get")])?;
+    client.output(&["nghttp", "-n", &url(80, "/get"), &url(80, "/none")])?;
+    for case in ["unary", "streams", "errors", "cancel"] {
+        client.output(&[&python().display().to_string(), RPC, case, &server.v4])?;
+    }
+    let file = recording.finish(client, &server.v4)?;
+    // A call that its client gave up is told when the connection has ended.
+    let live = node.observe(&["--protocol", "http", "-o", "json", "--all"])?;
+    let replayed = replay(&node, &file, &[])?;
+    let (live, replayed) = (facts(&live)?, facts(&replayed)?);
+    assert!(live.len() > 30, "{live:#?}");
+    assert_eq!(live, replayed);
+    Ok(())
+}
+
+#[test]
+fn what_was_enforced_is_replayed_alike_with_its_policy() -> anyhow::Result<()> {
+    let node = Node::new(&[("client", Attach::Bridged), ("server", Attach::Bridged)])?;
+    node.policy(crate::http2::POLICY)?;
+    let server = node.pod("server");
+    let _server = serve_http2(&node, &server.host)?;
+    let _agent = node.agent()?;
+    let client = &node.pod("client").host;
+    let recording = Recording::start(&node, client)?;
+    let url = |path: &str| format!("http://{}{path}", server.v4);
+    client.output(&["nghttp", "-n", &url("/get"), &url("/admin")])?;
+    curl(
+        client,
+        &["--http2-prior-knowledge", "-d", "x", &url("/post")],
+    )?;
+    let file = recording.finish(client, &server.v4)?;
+    let live = node.observe(&["--protocol", "http", "-o", "json", "--all"])?;
+    let policies = node.world.folder().join("policies").display().to_string();
+    let replayed = replay(&node, &file, &["--policy", &policies])?;
+    let (live, replayed) = (facts(&live)?, facts(&replayed)?);
+    assert_eq!(live.len(), 6, "{live:#?}");
+    assert_eq!(live, replayed);
+    Ok(())
+}
