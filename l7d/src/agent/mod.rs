@@ -238,6 +238,7 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
             ..parsers::Limits::default()
         },
         head_timeout: config.proxy.head_timeout,
+        drain: config.proxy.drain,
         connections_per_endpoint: config.proxy.connections_per_endpoint,
         marks: config.datapath.marks,
         redaction: Redaction::new(&config.flows.redact),

@@ -146,6 +146,8 @@ pub struct Proxy {
     pub headers: usize,
     /// How long a client may take for one head on an enforced port; default 30 s.
     pub head_timeout: Duration,
+    /// How long connections may go on when the agent is told to stop; default 5 s.
+    pub drain: Duration,
     /// Most proxied connections of one endpoint; default 10,000.
     pub connections_per_endpoint: usize,
 }
@@ -251,6 +253,7 @@ impl Default for Proxy {
             head_bytes: 64 << 10,
             headers: 128,
             head_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(5),
             connections_per_endpoint: 10_000,
         }
     }

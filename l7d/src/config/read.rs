@@ -336,12 +336,22 @@ fn proxy(reader: &mut Reader, map: &mut Map<'_>, proxy: &mut Proxy) {
         1..=1 << 20,
         &mut proxy.connections_per_endpoint,
     );
-    let Some(at) = map.get("headTimeout") else {
-        return;
-    };
+    seconds(reader, map, "headTimeout", 1, &mut proxy.head_timeout);
+    seconds(reader, map, "drain", 0, &mut proxy.drain);
+}
+
+/// A duration in whole seconds, of at least so many.
+fn seconds(
+    reader: &mut Reader,
+    map: &mut Map<'_>,
+    key: &'static str,
+    least: u64,
+    value: &mut Duration,
+) {
+    let Some(at) = map.get(key) else { return };
     let Some(text) = reader.text(&at) else { return };
     match text.strip_suffix('s').map(str::parse::<u64>) {
-        Some(Ok(seconds)) if seconds > 0 => proxy.head_timeout = Duration::from_secs(seconds),
+        Some(Ok(seconds)) if seconds >= least => *value = Duration::from_secs(seconds),
         Some(Ok(_) | Err(_)) | None => {
             reader.fault(
                 &at,

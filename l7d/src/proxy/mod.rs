@@ -15,6 +15,7 @@ mod transparent;
 mod upstream;
 mod watch;
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use parsers::Limits;
 use parsers::http1::Reading;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch as signal;
+use tokio::sync::{Notify, watch as signal};
 
 pub use listener::Family;
 
@@ -43,6 +44,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a client may take for one head on an enforced port.
     pub head_timeout: Duration,
+    /// How long connections may go on after a stop.
+    pub drain: Duration,
     /// Most connections of one endpoint through enforced ports.
     pub connections_per_endpoint: usize,
     /// Marks of the proxy's packets.
@@ -145,7 +148,7 @@ impl Proxy {
         &self.stats
     }
 
-    /// Ends all connections and waits for the workers.
+    /// Lets connections end, no longer than [`Settings::drain`], and waits for the workers.
     pub fn stop(self) {
         self.stop.send_replace(true);
         for thread in self.threads {
@@ -220,6 +223,11 @@ struct Worker {
     recorder: Rc<Recorder>,
     crowd: Arc<crowd::Crowd>,
     pool: forward::Pool,
+    /// Told when connections are to end.
+    stopped: signal::Receiver<bool>,
+    open: Cell<usize>,
+    /// Told when the last connection has ended.
+    emptied: Notify,
 }
 
 impl WorkerSeed {
@@ -242,6 +250,9 @@ impl WorkerSeed {
             directory: self.directory,
             stats: self.stats,
             crowd: self.crowd,
+            stopped: stopped.clone(),
+            open: Cell::new(0),
+            emptied: Notify::new(),
         });
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async move {
@@ -253,9 +264,10 @@ impl WorkerSeed {
                     Err(error) => tracing::error!(%error, "a listener cannot be used"),
                 }
             }
-            // An error means that the proxy was dropped, which is a stop as well.
-            if let Err(error) = stopped.wait_for(|stop| *stop).await {
-                tracing::debug!(%error, "stopping");
+            // An error means that the proxy was dropped: there is nobody who waits.
+            match stopped.wait_for(|stop| *stop).await {
+                Ok(_) => worker.drain().await,
+                Err(error) => tracing::debug!(%error, "stopping"),
             }
         });
     }
@@ -280,6 +292,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener) {
 impl Worker {
     async fn serve(self: Rc<Self>, mut client: TcpStream, from: SocketAddr) {
         self.stats.active.fetch_add(1, Ordering::Relaxed);
+        self.open.set(self.open.get() + 1);
         let admission = client
             .local_addr()
             .ok()
@@ -291,6 +304,26 @@ impl Worker {
             }
         }
         self.stats.active.fetch_sub(1, Ordering::Relaxed);
+        self.open.set(self.open.get() - 1);
+        if self.open.get() == 0 {
+            self.emptied.notify_one();
+        }
+    }
+
+    /// Waits until the last connection has ended, or they have had their time. New ones are taken
+    /// meanwhile: nobody else would.
+    async fn drain(&self) {
+        let all_ended = async {
+            while self.open.get() > 0 {
+                self.emptied.notified().await;
+            }
+        };
+        if tokio::time::timeout(self.settings.drain, all_ended)
+            .await
+            .is_err()
+        {
+            tracing::debug!(connections = self.open.get(), "cut by the stop");
+        }
     }
 
     async fn relay(&self, client: &mut TcpStream, admission: Admission) {

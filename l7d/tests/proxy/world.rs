@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     /// Connect with the client's own address.
     pub(crate) is_transparent: bool,
     pub(crate) head_timeout: Duration,
+    /// How long connections may go on after a stop.
+    pub(crate) drain: Duration,
     /// Nobody redirected what comes.
     pub(crate) is_stray: bool,
 }
@@ -84,6 +86,7 @@ impl World {
             workers: 1,
             limits: parsers::Limits::default(),
             head_timeout: plan.head_timeout,
+            drain: plan.drain,
             marks: l7d::config::Marks::default(),
             redaction: Redaction::new(&l7d::config::Redact::default()),
         };
@@ -102,6 +105,12 @@ impl World {
     /// The same proxy over IPv6.
     pub(crate) fn entry_v6(&self) -> SocketAddr {
         (Ipv6Addr::LOCALHOST, self.entry.port()).into()
+    }
+
+    /// Tells the proxy to stop; who waits for that is joined.
+    pub(crate) fn begin_stop(&mut self) -> JoinHandle<()> {
+        let proxy = self.proxy.take().unwrap();
+        std::thread::spawn(move || proxy.stop())
     }
 
     pub(crate) fn stats(&self) -> Arc<proxy::Stats> {
@@ -150,6 +159,7 @@ impl Plan {
             destination: party(2, 80),
             is_transparent: false,
             head_timeout: HANG,
+            drain: Duration::ZERO,
             is_stray: false,
         }
     }

@@ -49,7 +49,16 @@ impl Relay<'_> {
         inbox: &mut Inbox,
     ) -> Result<Next, Broken> {
         loop {
-            match self.read_more(from, inbox).await? {
+            let is_quiet = inbox.filled.is_empty() && !inbox.is_in_body;
+            let read = tokio::select! {
+                biased;
+                read = self.read_more(from, inbox) => read?,
+                () = self.may_end(), if is_quiet => {
+                    self.end_between_requests(to_client).await?;
+                    return Err(Broken::Refused);
+                }
+            };
+            match read {
                 More::Bytes => {}
                 More::End => {
                     to.shutdown()
@@ -76,6 +85,22 @@ impl Relay<'_> {
             }
             self.pass_long_body(from, inbox, to).await?;
         }
+    }
+
+    /// Returns when the connection is to end and all that was asked is answered.
+    async fn may_end(&self) {
+        self.told_to_end().await;
+        while !is_all_answered(self.session.borrow_mut().http()) {
+            self.answered.notified().await;
+        }
+    }
+
+    /// No request is cut: a client that finds its connection closed between two asks on another.
+    async fn end_between_requests(&self, to_client: &ToClient<'_>) -> Result<(), Broken> {
+        let mut to = to_client.lock().await;
+        to.shutdown()
+            .await
+            .map_err(|error| Broken::Write(Way::ToClient, error))
     }
 
     /// Moves the rest of a permitted body without looking at it, when that is worth it.

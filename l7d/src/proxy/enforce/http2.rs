@@ -51,6 +51,7 @@ impl Relay<'_> {
     ) -> Result<(), Broken> {
         self.begin_frames(&mut inbox);
         let mut block_deadline = None;
+        let mut is_ending = false;
         loop {
             let broken = self.take_frames(&mut inbox);
             self.send_on(&to, inbox.buffer.as_deref().unwrap_or_default())
@@ -60,10 +61,20 @@ impl Relay<'_> {
                 return self.say_goodbye(broken, to_client).await;
             }
             self.speak(to_client).await?;
-            match self
-                .read_frames(&mut from, &mut inbox, &mut block_deadline)
-                .await?
-            {
+            if is_ending && !self.has_open_streams() {
+                return self.end_between_streams(to_client).await;
+            }
+            let read = tokio::select! {
+                biased;
+                read = self.read_frames(&mut from, &mut inbox, &mut block_deadline) => read?,
+                () = self.told_to_end(), if !is_ending => {
+                    is_ending = true;
+                    self.announce_end();
+                    continue;
+                }
+                () = self.answered.notified(), if is_ending => continue,
+            };
+            match read {
                 More::Bytes => {}
                 More::End => {
                     return to
@@ -77,6 +88,35 @@ impl Relay<'_> {
                 }
             }
         }
+    }
+
+    /// No new streams (RFC 9113 §6.8); those that are open go on to their ends.
+    fn announce_end(&self) {
+        let newest = self.newest_stream();
+        if let Some(middlebox) = self.middlebox.borrow_mut().as_deref_mut() {
+            middlebox.end_after(newest);
+        }
+    }
+
+    fn newest_stream(&self) -> u32 {
+        let mut session = self.session.borrow_mut();
+        let parts = session.http2_parts();
+        parts.map_or(0, |parts| parts.connection.newest_stream())
+    }
+
+    fn has_open_streams(&self) -> bool {
+        let mut session = self.session.borrow_mut();
+        let parts = session.http2_parts();
+        parts.is_some_and(|parts| parts.connection.open_streams() > 0)
+    }
+
+    /// All streams have ended.
+    async fn end_between_streams(&self, to_client: &ToClient<'_>) -> Result<(), Broken> {
+        let mut to = to_client.lock().await;
+        to.shutdown()
+            .await
+            .map_err(|error| Broken::Write(Way::ToClient, error))?;
+        Err(Broken::Refused)
     }
 
     fn begin_frames(&self, inbox: &mut Inbox) {
@@ -237,9 +277,8 @@ impl Relay<'_> {
         {
             let mut session = self.session.borrow_mut();
             session.tell_broken(outcome, &error.to_string());
-            let newest = session
-                .http2_parts()
-                .map_or(0, |parts| parts.connection.newest_stream());
+            let parts = session.http2_parts();
+            let newest = parts.map_or(0, |parts| parts.connection.newest_stream());
             if let Some(middlebox) = self.middlebox.borrow_mut().as_deref_mut() {
                 middlebox.replies.say_goodbye(newest, code, error.rule);
             }

@@ -55,6 +55,8 @@ pub(super) struct Relay<'w> {
     answered: Notify,
     /// The server has no more: no answer comes any longer.
     has_server_ended: Cell<bool>,
+    /// It began while others ended: it is not sent away, since it would only come back.
+    is_late: bool,
 }
 
 impl<'w> Relay<'w> {
@@ -66,6 +68,7 @@ impl<'w> Relay<'w> {
             middlebox: RefCell::new(None),
             answered: Notify::new(),
             has_server_ended: Cell::new(false),
+            is_late: *worker.stopped.borrow(),
         }
     }
 
@@ -88,6 +91,14 @@ impl<'w> Relay<'w> {
         forward::finish(end, client, server, &mut self.session.borrow_mut());
         if is_refused {
             forward::linger(client, &self.worker.pool).await;
+        }
+    }
+
+    /// Returns when the connection is to end, maybe never.
+    async fn told_to_end(&self) {
+        let mut stopped = self.worker.stopped.clone();
+        if self.is_late || stopped.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 

@@ -3,7 +3,7 @@
 
 mod bounds;
 mod neutrality;
-mod speaker;
+pub(crate) mod speaker;
 
 use parsers::http2::{ErrorCode, Flags, Frame, Settings};
 

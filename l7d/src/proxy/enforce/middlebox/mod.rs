@@ -56,6 +56,8 @@ pub(super) struct Middlebox {
     pub(super) refused: u64,
     /// A header block has begun and not ended.
     pub(super) is_in_block: bool,
+    /// The newest stream that may begin, once the connection is to end.
+    last_stream: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +172,15 @@ impl Middlebox {
             outgoing: Outgoing::default(),
             refused: 0,
             is_in_block: false,
+            last_stream: None,
         }
+    }
+
+    /// Tells the client that streams beyond that one are not begun any more.
+    pub(super) fn end_after(&mut self, stream: u32) {
+        self.last_stream = Some(stream);
+        self.replies
+            .say_goodbye(stream, ErrorCode::NO_ERROR, "the proxy ends");
     }
 
     /// The request that was judged before the connection became HTTP/2 (RFC 7540 §3.2).
@@ -274,6 +284,7 @@ impl Middlebox {
                     priority: *priority,
                     head,
                     is_one_too_many: open >= STREAMS_MAX,
+                    is_too_late: self.last_stream.is_some(),
                 };
                 self.open(court, &opening)
             }

@@ -24,6 +24,8 @@ pub(super) struct Opening<'h, 'c> {
     pub(super) head: &'h Head<'c>,
     /// More streams are open than are followed.
     pub(super) is_one_too_many: bool,
+    /// The client was told that no more streams begin: it asks again elsewhere.
+    pub(super) is_too_late: bool,
 }
 
 /// Why a request does not go on, and what its client is told.
@@ -163,10 +165,15 @@ impl Middlebox {
 /// What may be read in two ways is refused before anybody judges it.
 fn may_go_on(judge: &Judge, opening: &Opening<'_, '_>) -> Result<Permit, Refused> {
     let head = opening.head;
-    if opening.is_one_too_many {
+    let limit = match (opening.is_one_too_many, opening.is_too_late) {
+        (true, _) => Some("too-many-streams (RFC 9113 §5.1.2)"),
+        (false, true) => Some("after-goaway (RFC 9113 §6.8)"),
+        (false, false) => None,
+    };
+    if let Some(limit) = limit {
         return Err(Refused {
             outcome: Outcome::Limit,
-            detail: "too-many-streams (RFC 9113 §5.1.2)".to_owned(),
+            detail: limit.to_owned(),
             policies: no_policies(),
             how: How::Reset(ErrorCode::REFUSED_STREAM),
         });
