@@ -1,14 +1,18 @@
 //! The YAML file → [`Config`].
 
+mod endpoints;
+mod values;
+
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use policy_l7::yaml::{self, Cursor, Map, Reader};
 
 use super::{
-    Api, Config, Datapath, Endpoint, Flows, Host, Marks, OnProxyDown, Policies, Proxy, Redact,
-    Service, Tcp, Tls, WatchedPort,
+    Api, Config, Datapath, Flows, Host, Marks, OnProxyDown, Policies, Proxy, Redact, Tcp, Tls,
 };
+
+use endpoints::{endpoint, service, watched_port};
+use values::{bounded, items, parsed, path, paths, seconds, section, text, texts};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -107,89 +111,6 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
     }
     map.end(reader);
     Some(config)
-}
-
-fn section<'n>(
-    reader: &mut Reader,
-    map: &mut Map<'n>,
-    name: &'static str,
-    read: impl FnOnce(&mut Reader, &mut Map<'n>),
-) {
-    let Some(mut inner) = map.get(name).and_then(|at| reader.map(&at)) else {
-        return;
-    };
-    read(reader, &mut inner);
-    inner.end(reader);
-}
-
-fn items<'n>(reader: &mut Reader, map: &mut Map<'n>, name: &'static str) -> Vec<Cursor<'n>> {
-    map.get(name).map(|at| reader.list(&at)).unwrap_or_default()
-}
-
-fn text(reader: &mut Reader, map: &mut Map<'_>, name: &'static str, into: &mut String) {
-    if let Some(value) = map.get(name).and_then(|at| reader.text(&at)) {
-        value.clone_into(into);
-    }
-}
-
-fn path(reader: &mut Reader, map: &mut Map<'_>, name: &'static str, into: &mut PathBuf) {
-    if let Some(value) = map.get(name).and_then(|at| reader.text(&at)) {
-        *into = PathBuf::from(value);
-    }
-}
-
-fn paths(reader: &mut Reader, map: &mut Map<'_>, name: &'static str) -> Vec<PathBuf> {
-    let items = items(reader, map, name);
-    items
-        .iter()
-        .filter_map(|item| reader.text(item))
-        .map(PathBuf::from)
-        .collect()
-}
-
-fn texts(reader: &mut Reader, map: &mut Map<'_>, name: &'static str) -> Option<Vec<String>> {
-    let items = map.get(name).map(|at| reader.list(&at))?;
-    Some(
-        items
-            .iter()
-            .filter_map(|item| reader.text(item))
-            .map(str::to_owned)
-            .collect(),
-    )
-}
-
-fn parsed<T>(
-    reader: &mut Reader,
-    map: &mut Map<'_>,
-    name: &'static str,
-    expected: &str,
-    into: &mut T,
-) where
-    T: std::str::FromStr,
-    T::Err: std::fmt::Display,
-{
-    if let Some(value) = map.get(name).and_then(|at| reader.parse(&at, expected)) {
-        *into = value;
-    }
-}
-
-/// A number between two bounds.
-fn bounded(
-    reader: &mut Reader,
-    map: &mut Map<'_>,
-    name: &'static str,
-    bounds: std::ops::RangeInclusive<usize>,
-    into: &mut usize,
-) {
-    let Some(at) = map.get(name) else { return };
-    match reader.parse(&at, "a number") {
-        Some(value) if bounds.contains(&value) => *into = value,
-        Some(value) => {
-            let (low, high) = (bounds.start(), bounds.end());
-            reader.fault(&at, format!("{value} is not between {low} and {high}"));
-        }
-        None => {}
-    }
 }
 
 fn api(reader: &mut Reader, map: &mut Map<'_>, api: &mut Api) {
@@ -340,27 +261,6 @@ fn proxy(reader: &mut Reader, map: &mut Map<'_>, proxy: &mut Proxy) {
     seconds(reader, map, "drain", 0, &mut proxy.drain);
 }
 
-/// A duration in whole seconds, of at least so many.
-fn seconds(
-    reader: &mut Reader,
-    map: &mut Map<'_>,
-    key: &'static str,
-    least: u64,
-    value: &mut Duration,
-) {
-    let Some(at) = map.get(key) else { return };
-    let Some(text) = reader.text(&at) else { return };
-    match text.strip_suffix('s').map(str::parse::<u64>) {
-        Some(Ok(seconds)) if seconds >= least => *value = Duration::from_secs(seconds),
-        Some(Ok(_) | Err(_)) | None => {
-            reader.fault(
-                &at,
-                format!("`{text}` is not a duration in seconds such as 30s"),
-            );
-        }
-    }
-}
-
 fn flows(reader: &mut Reader, map: &mut Map<'_>, flows: &mut Flows) {
     if let Some(at) = map.get("ring") {
         match reader.parse::<usize>(&at, "a number") {
@@ -392,138 +292,6 @@ fn redact(reader: &mut Reader, map: &mut Map<'_>, redact: &mut Redact) {
     }
 }
 
-fn watched_port(reader: &mut Reader, at: &Cursor<'_>) -> Option<WatchedPort> {
-    let mut map = reader.map(at)?;
-    let port = map
-        .need(reader, "port")
-        .and_then(|at| reader.parse(&at, "a port"));
-    map.end(reader);
-    port.map(|port| WatchedPort { port })
-}
-
-fn endpoint(reader: &mut Reader, at: &Cursor<'_>, known: &[Endpoint]) -> Option<Endpoint> {
-    let mut map = reader.map(at)?;
-    let name = map.need(reader, "name").and_then(|at| reader.text(&at));
-    let namespace = map
-        .get("namespace")
-        .and_then(|at| reader.text(&at))
-        .unwrap_or("default");
-    let mut endpoint = Endpoint {
-        name: name.unwrap_or_default().to_owned(),
-        namespace: namespace.to_owned(),
-        labels: std::collections::BTreeMap::new(),
-        ips: Vec::new(),
-        interface: map
-            .get("interface")
-            .and_then(|at| reader.text(&at))
-            .map(str::to_owned),
-        named_ports: std::collections::BTreeMap::new(),
-        workload: None,
-        line: at.line(),
-    };
-    for (key, value) in free_entries(reader, &mut map, "labels") {
-        endpoint.labels.extend(
-            reader
-                .text(&value)
-                .map(|value| (key.to_owned(), value.to_owned())),
-        );
-    }
-    for (key, value) in free_entries(reader, &mut map, "namedPorts") {
-        endpoint.named_ports.extend(
-            reader
-                .parse(&value, "a port")
-                .map(|port| (key.to_owned(), port)),
-        );
-    }
-    if let Some(at) = map.need(reader, "ips") {
-        let items = reader.list(&at);
-        endpoint.ips = items
-            .iter()
-            .filter_map(|item| reader.parse(item, "an IP address"))
-            .collect();
-    }
-    if let Some(at) = map.get("workload") {
-        match reader.text(&at).map(|text| text.split_once('/')) {
-            Some(Some((kind, name))) => {
-                endpoint.workload = Some((kind.to_owned(), name.to_owned()));
-            }
-            Some(None) => reader.fault(&at, "expected Kind/name, such as Deployment/web"),
-            None => {}
-        }
-    }
-    check_unique(reader, at, &endpoint, known);
-    map.end(reader);
-    name.is_some().then_some(endpoint)
-}
-
-fn check_unique(reader: &mut Reader, at: &Cursor<'_>, endpoint: &Endpoint, known: &[Endpoint]) {
-    for other in known {
-        let line = other.line;
-        if other.name == endpoint.name && other.namespace == endpoint.namespace {
-            reader.fault(
-                at,
-                format!(
-                    "{}/{} stands in line {line} already",
-                    other.namespace, other.name
-                ),
-            );
-        }
-        if let Some(ip) = endpoint.ips.iter().find(|ip| other.ips.contains(ip)) {
-            reader.fault(
-                at,
-                format!("{ip} belongs to {} in line {line} already", other.name),
-            );
-        }
-        if endpoint.interface.is_some() && endpoint.interface == other.interface {
-            let interface = endpoint.interface.as_deref().unwrap_or_default();
-            reader.fault(
-                at,
-                format!(
-                    "{interface} belongs to {} in line {line} already",
-                    other.name
-                ),
-            );
-        }
-    }
-}
-
-fn free_entries<'n>(
-    reader: &mut Reader,
-    map: &mut Map<'n>,
-    name: &'static str,
-) -> Vec<(&'n str, Cursor<'n>)> {
-    let inner = map.get(name).and_then(|at| reader.map(&at));
-    inner
-        .map(|inner| inner.entries().collect())
-        .unwrap_or_default()
-}
-
-fn service(reader: &mut Reader, at: &Cursor<'_>) -> Option<Service> {
-    let mut map = reader.map(at)?;
-    let name = map.need(reader, "name").and_then(|at| reader.text(&at));
-    let namespace = map
-        .get("namespace")
-        .and_then(|at| reader.text(&at))
-        .unwrap_or("default");
-    let ips = items(reader, &mut map, "ips");
-    let ips = ips
-        .iter()
-        .filter_map(|item| reader.parse(item, "an IP address"))
-        .collect();
-    let ports = items(reader, &mut map, "ports");
-    let ports = ports
-        .iter()
-        .filter_map(|item| reader.parse(item, "a port"))
-        .collect();
-    map.end(reader);
-    Some(Service {
-        name: name?.to_owned(),
-        namespace: namespace.to_owned(),
-        ips,
-        ports,
-    })
-}
-
 impl Default for Config {
     fn default() -> Self {
         let node = rustix::system::uname()
@@ -553,6 +321,7 @@ impl Default for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::WatchedPort;
 
     fn faults(text: &str) -> String {
         read_config("l7d.yaml", text)

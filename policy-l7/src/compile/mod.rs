@@ -1,6 +1,9 @@
 //! Policies × identities × endpoints → kernel entries and L7 matchers.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod entries;
+mod prefixes;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -8,8 +11,11 @@ use ipnet::IpNet;
 use crate::identity::{Identity, Numbering};
 use crate::labels::Labels;
 use crate::paths::HttpRules;
-use crate::rule::{Direction, Policy, PortRange, Ports, Provenance, Rule};
+use crate::rule::{Direction, Policy, Provenance, Rule};
 use crate::selector::cidr_labels;
+use entries::entries;
+pub(crate) use prefixes::Prefix;
+use prefixes::prefixes;
 
 /// An endpoint of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,14 +124,6 @@ pub(crate) struct Scope {
     pub(crate) rule: RuleId,
     /// Of each HTTP rule.
     pub(crate) http_ids: Arc<[RuleId]>,
-}
-
-/// Protocol and a power-of-two block of ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Prefix {
-    pub(crate) protocol: u8,
-    pub(crate) port: u16,
-    pub(crate) bits: u8,
 }
 
 /// A compiled policy set.
@@ -392,166 +390,4 @@ fn ports_named(endpoints: &[Endpoint], name: &str) -> Vec<u16> {
         .filter(|(have, _)| have == name)
         .map(|(_, port)| *port)
         .collect()
-}
-
-fn prefixes(ports: &Ports, named: &impl Fn(&str) -> Vec<u16>) -> Vec<Prefix> {
-    let blocks = match &ports.range {
-        PortRange::Any => vec![(0, 0)],
-        PortRange::Between(first, last) => blocks(*first, *last),
-        PortRange::Named(name) => named(name).into_iter().map(|port| (port, 16)).collect(),
-    };
-    let protocols: &[u8] = match &ports.protocol {
-        Some(protocol) => std::slice::from_ref(protocol),
-        None if ports.range == PortRange::Any => &[0],
-        None => &[6, 17, 132],
-    };
-    let pairs = protocols.iter().flat_map(|protocol| {
-        blocks.iter().map(move |(port, bits)| Prefix {
-            protocol: *protocol,
-            port: *port,
-            bits: *bits,
-        })
-    });
-    pairs.collect()
-}
-
-/// A range as the fewest blocks of 2^n aligned ports: at most thirty.
-fn blocks(first: u16, last: u16) -> Vec<(u16, u8)> {
-    let (mut next, last) = (u32::from(first), u32::from(last));
-    let mut blocks = Vec::new();
-    while next <= last {
-        let mut size = 1_u32;
-        let mut bits = 16_u8;
-        while bits > 0 && next % (size * 2) == 0 && next + size * 2 - 1 <= last {
-            size *= 2;
-            bits -= 1;
-        }
-        blocks.push((u16::try_from(next).unwrap_or(u16::MAX), bits));
-        next += size;
-    }
-    blocks
-}
-
-impl Prefix {
-    /// Whether everything in `other` is in this one.
-    pub(crate) fn covers(self, other: Self) -> bool {
-        if self.protocol == 0 {
-            return true;
-        }
-        let mask = u16::MAX.checked_shl(16 - u32::from(self.bits)).unwrap_or(0);
-        self.protocol == other.protocol
-            && self.bits <= other.bits
-            && self.port & mask == other.port & mask
-    }
-}
-
-/// What a rule says about a block of ports of one peer.
-struct Said {
-    prefix: Prefix,
-    action: Action,
-    rule: RuleId,
-}
-
-/// Entries for the kernel. A look-up finds the longest prefix only, so each entry says the
-/// strictest of everything that covers it.
-fn entries(scopes: &[Scope]) -> Vec<Entry> {
-    let mut raw: BTreeMap<(Direction, u32), Vec<Said>> = BTreeMap::new();
-    for scope in scopes {
-        let action = match (scope.is_deny, &scope.http) {
-            (true, _) => Action::Deny,
-            (false, Some(_)) => Action::Redirect,
-            (false, None) => Action::Allow,
-        };
-        for identity in scope.peers.as_deref().unwrap_or(&[0]) {
-            let list = raw.entry((scope.direction, *identity)).or_default();
-            list.extend(scope.prefixes.iter().map(|prefix| Said {
-                prefix: *prefix,
-                action,
-                rule: scope.rule,
-            }));
-        }
-    }
-    raw.into_iter()
-        .flat_map(|((direction, identity), list)| merge(direction, identity, &list))
-        .collect()
-}
-
-fn merge(direction: Direction, identity: u32, list: &[Said]) -> Vec<Entry> {
-    let distinct: BTreeSet<Prefix> = list.iter().map(|said| said.prefix).collect();
-    let strictest = |prefix: Prefix| {
-        list.iter()
-            .filter(|said| said.prefix.covers(prefix))
-            .map(|said| (said.action, std::cmp::Reverse(said.rule)))
-            .max()
-    };
-    distinct
-        .into_iter()
-        .filter_map(|prefix| {
-            let (action, std::cmp::Reverse(rule)) = strictest(prefix)?;
-            let Prefix {
-                protocol,
-                port,
-                bits,
-            } = prefix;
-            let key = Key {
-                direction,
-                identity,
-                protocol,
-                port,
-                port_bits: bits,
-            };
-            let match_type = match (identity != 0, protocol != 0) {
-                (true, false) => 1,
-                (true, true) => 2,
-                (false, true) => 3,
-                (false, false) => 4,
-            };
-            Some(Entry {
-                key,
-                action,
-                rule,
-                match_type,
-            })
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_becomes_few_blocks() {
-        assert_eq!(blocks(80, 80), [(80, 16)]);
-        assert_eq!(
-            blocks(1024, 65535),
-            [
-                (1024, 6),
-                (2048, 5),
-                (4096, 4),
-                (8192, 3),
-                (16384, 2),
-                (32768, 1)
-            ]
-        );
-        assert_eq!(blocks(0, 65535), [(0, 0)]);
-        let blocks = blocks(1, 65534);
-        assert_eq!(blocks.len(), 30);
-        let covered: u32 = blocks.iter().map(|(_, bits)| 1_u32 << (16 - bits)).sum();
-        assert_eq!(covered, 65534);
-    }
-
-    #[test]
-    fn a_prefix_covers_what_it_holds() {
-        let at = |protocol, port, bits| Prefix {
-            protocol,
-            port,
-            bits,
-        };
-        assert!(at(0, 0, 0).covers(at(6, 80, 16)));
-        assert!(at(6, 0, 0).covers(at(6, 80, 16)));
-        assert!(!at(6, 0, 0).covers(at(17, 80, 16)));
-        assert!(at(6, 1024, 6).covers(at(6, 1500, 16)));
-        assert!(!at(6, 1024, 6).covers(at(6, 2048, 16)));
-    }
 }

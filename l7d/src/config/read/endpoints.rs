@@ -1,0 +1,142 @@
+//! Who is there: endpoints, services, and ports that are watched.
+
+use policy_l7::yaml::{Cursor, Map, Reader};
+
+use super::values::items;
+use crate::config::{Endpoint, Service, WatchedPort};
+
+pub(super) fn watched_port(reader: &mut Reader, at: &Cursor<'_>) -> Option<WatchedPort> {
+    let mut map = reader.map(at)?;
+    let port = map
+        .need(reader, "port")
+        .and_then(|at| reader.parse(&at, "a port"));
+    map.end(reader);
+    port.map(|port| WatchedPort { port })
+}
+
+pub(super) fn endpoint(
+    reader: &mut Reader,
+    at: &Cursor<'_>,
+    known: &[Endpoint],
+) -> Option<Endpoint> {
+    let mut map = reader.map(at)?;
+    let name = map.need(reader, "name").and_then(|at| reader.text(&at));
+    let namespace = map
+        .get("namespace")
+        .and_then(|at| reader.text(&at))
+        .unwrap_or("default");
+    let mut endpoint = Endpoint {
+        name: name.unwrap_or_default().to_owned(),
+        namespace: namespace.to_owned(),
+        labels: std::collections::BTreeMap::new(),
+        ips: Vec::new(),
+        interface: map
+            .get("interface")
+            .and_then(|at| reader.text(&at))
+            .map(str::to_owned),
+        named_ports: std::collections::BTreeMap::new(),
+        workload: None,
+        line: at.line(),
+    };
+    for (key, value) in free_entries(reader, &mut map, "labels") {
+        endpoint.labels.extend(
+            reader
+                .text(&value)
+                .map(|value| (key.to_owned(), value.to_owned())),
+        );
+    }
+    for (key, value) in free_entries(reader, &mut map, "namedPorts") {
+        endpoint.named_ports.extend(
+            reader
+                .parse(&value, "a port")
+                .map(|port| (key.to_owned(), port)),
+        );
+    }
+    if let Some(at) = map.need(reader, "ips") {
+        let items = reader.list(&at);
+        endpoint.ips = items
+            .iter()
+            .filter_map(|item| reader.parse(item, "an IP address"))
+            .collect();
+    }
+    if let Some(at) = map.get("workload") {
+        match reader.text(&at).map(|text| text.split_once('/')) {
+            Some(Some((kind, name))) => {
+                endpoint.workload = Some((kind.to_owned(), name.to_owned()));
+            }
+            Some(None) => reader.fault(&at, "expected Kind/name, such as Deployment/web"),
+            None => {}
+        }
+    }
+    check_unique(reader, at, &endpoint, known);
+    map.end(reader);
+    name.is_some().then_some(endpoint)
+}
+
+fn check_unique(reader: &mut Reader, at: &Cursor<'_>, endpoint: &Endpoint, known: &[Endpoint]) {
+    for other in known {
+        let line = other.line;
+        if other.name == endpoint.name && other.namespace == endpoint.namespace {
+            reader.fault(
+                at,
+                format!(
+                    "{}/{} stands in line {line} already",
+                    other.namespace, other.name
+                ),
+            );
+        }
+        if let Some(ip) = endpoint.ips.iter().find(|ip| other.ips.contains(ip)) {
+            reader.fault(
+                at,
+                format!("{ip} belongs to {} in line {line} already", other.name),
+            );
+        }
+        if endpoint.interface.is_some() && endpoint.interface == other.interface {
+            let interface = endpoint.interface.as_deref().unwrap_or_default();
+            reader.fault(
+                at,
+                format!(
+                    "{interface} belongs to {} in line {line} already",
+                    other.name
+                ),
+            );
+        }
+    }
+}
+
+fn free_entries<'n>(
+    reader: &mut Reader,
+    map: &mut Map<'n>,
+    name: &'static str,
+) -> Vec<(&'n str, Cursor<'n>)> {
+    let inner = map.get(name).and_then(|at| reader.map(&at));
+    inner
+        .map(|inner| inner.entries().collect())
+        .unwrap_or_default()
+}
+
+pub(super) fn service(reader: &mut Reader, at: &Cursor<'_>) -> Option<Service> {
+    let mut map = reader.map(at)?;
+    let name = map.need(reader, "name").and_then(|at| reader.text(&at));
+    let namespace = map
+        .get("namespace")
+        .and_then(|at| reader.text(&at))
+        .unwrap_or("default");
+    let ips = items(reader, &mut map, "ips");
+    let ips = ips
+        .iter()
+        .filter_map(|item| reader.parse(item, "an IP address"))
+        .collect();
+    let ports = items(reader, &mut map, "ports");
+    let ports = ports
+        .iter()
+        .filter_map(|item| reader.parse(item, "a port"))
+        .collect();
+    map.end(reader);
+    Some(Service {
+        name: name?.to_owned(),
+        namespace: namespace.to_owned(),
+        ips,
+        ports,
+    })
+}

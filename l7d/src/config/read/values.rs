@@ -1,0 +1,118 @@
+//! Values of the fields of a section.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use policy_l7::yaml::{Cursor, Map, Reader};
+
+pub(super) fn section<'n>(
+    reader: &mut Reader,
+    map: &mut Map<'n>,
+    name: &'static str,
+    read: impl FnOnce(&mut Reader, &mut Map<'n>),
+) {
+    let Some(mut inner) = map.get(name).and_then(|at| reader.map(&at)) else {
+        return;
+    };
+    read(reader, &mut inner);
+    inner.end(reader);
+}
+
+pub(super) fn items<'n>(
+    reader: &mut Reader,
+    map: &mut Map<'n>,
+    name: &'static str,
+) -> Vec<Cursor<'n>> {
+    map.get(name).map(|at| reader.list(&at)).unwrap_or_default()
+}
+
+pub(super) fn text(reader: &mut Reader, map: &mut Map<'_>, name: &'static str, into: &mut String) {
+    if let Some(value) = map.get(name).and_then(|at| reader.text(&at)) {
+        value.clone_into(into);
+    }
+}
+
+pub(super) fn path(reader: &mut Reader, map: &mut Map<'_>, name: &'static str, into: &mut PathBuf) {
+    if let Some(value) = map.get(name).and_then(|at| reader.text(&at)) {
+        *into = PathBuf::from(value);
+    }
+}
+
+pub(super) fn paths(reader: &mut Reader, map: &mut Map<'_>, name: &'static str) -> Vec<PathBuf> {
+    let items = items(reader, map, name);
+    items
+        .iter()
+        .filter_map(|item| reader.text(item))
+        .map(PathBuf::from)
+        .collect()
+}
+
+pub(super) fn texts(
+    reader: &mut Reader,
+    map: &mut Map<'_>,
+    name: &'static str,
+) -> Option<Vec<String>> {
+    let items = map.get(name).map(|at| reader.list(&at))?;
+    Some(
+        items
+            .iter()
+            .filter_map(|item| reader.text(item))
+            .map(str::to_owned)
+            .collect(),
+    )
+}
+
+pub(super) fn parsed<T>(
+    reader: &mut Reader,
+    map: &mut Map<'_>,
+    name: &'static str,
+    expected: &str,
+    into: &mut T,
+) where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    if let Some(value) = map.get(name).and_then(|at| reader.parse(&at, expected)) {
+        *into = value;
+    }
+}
+
+/// A number between two bounds.
+pub(super) fn bounded(
+    reader: &mut Reader,
+    map: &mut Map<'_>,
+    name: &'static str,
+    bounds: std::ops::RangeInclusive<usize>,
+    into: &mut usize,
+) {
+    let Some(at) = map.get(name) else { return };
+    match reader.parse(&at, "a number") {
+        Some(value) if bounds.contains(&value) => *into = value,
+        Some(value) => {
+            let (low, high) = (bounds.start(), bounds.end());
+            reader.fault(&at, format!("{value} is not between {low} and {high}"));
+        }
+        None => {}
+    }
+}
+
+/// A duration in whole seconds, of at least so many.
+pub(super) fn seconds(
+    reader: &mut Reader,
+    map: &mut Map<'_>,
+    key: &'static str,
+    least: u64,
+    value: &mut Duration,
+) {
+    let Some(at) = map.get(key) else { return };
+    let Some(text) = reader.text(&at) else { return };
+    match text.strip_suffix('s').map(str::parse::<u64>) {
+        Some(Ok(seconds)) if seconds >= least => *value = Duration::from_secs(seconds),
+        Some(Ok(_) | Err(_)) | None => {
+            reader.fault(
+                &at,
+                format!("`{text}` is not a duration in seconds such as 30s"),
+            );
+        }
+    }
+}
