@@ -24,9 +24,9 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 
-use super::Worker;
 use super::forward::{self, Broken, Received, receive, send};
 use super::splice::WORTHWHILE_BYTES;
+use super::worker::Worker;
 use crate::policy::Judge;
 use crate::session::Session;
 use inbox::Inbox;

@@ -13,6 +13,7 @@
 //! bytes; what is said in its place stands between them and leaves its table as it is.
 
 mod floods;
+mod frames;
 mod outgoing;
 mod reply;
 mod requests;
@@ -21,7 +22,7 @@ mod streams;
 use std::ops::Range;
 
 use parsers::Direction as Way;
-use parsers::http2::{ErrorCode, Event, Frame, FrameHeader, Kind, Step};
+use parsers::http2::{ErrorCode, Event, FrameHeader, Kind, Step};
 use parsers::{Error as ParseError, Fault};
 
 use crate::clock::Clock;
@@ -31,9 +32,8 @@ use crate::session::http2::{Calls, Out, Parts};
 use floods::Floods;
 pub(super) use outgoing::Outgoing;
 pub(super) use reply::Replies;
-use reply::Reply;
 use requests::Opening;
-use streams::{Heard, Known, Streams};
+use streams::Streams;
 
 /// The server's table for us is never larger, in bytes: what it has unless it says otherwise.
 const TABLE_BYTES: u32 = parsers::hpack::DEFAULT_TABLE_BYTES;
@@ -311,132 +311,6 @@ impl Middlebox {
                 After::Break(*stream, ErrorCode::PROTOCOL_ERROR)
             }
         })
-    }
-
-    /// A frame that belongs to the connection goes on.
-    fn pass_control(&mut self, place: &Place) -> After {
-        self.passing = Some(Passing::Forwarded);
-        self.outgoing.forward_control(place.range.clone());
-        After::Told
-    }
-
-    fn take_frame(
-        &mut self,
-        newest: u32,
-        header: FrameHeader,
-        is_broken: bool,
-        place: &Place,
-        clock: &Clock,
-    ) -> Result<After, Broken> {
-        /// RFC 9218 §7.1. Other extensions are for the next hop only (RFC 9113 §5.5).
-        const PRIORITY_UPDATE: Kind = Kind::Unknown(16);
-        let stream = header.stream;
-        match header.kind {
-            kind if is_piece(kind) => return Ok(After::Hidden),
-            Kind::WindowUpdate => self.floods.window(clock)?,
-            _ => self.floods.control(clock)?,
-        }
-        if is_broken {
-            let code = if header.kind == Kind::Priority && header.length != 5 {
-                ErrorCode::FRAME_SIZE_ERROR
-            } else {
-                ErrorCode::PROTOCOL_ERROR
-            };
-            return Ok(After::Break(stream, code));
-        }
-        Ok(match header.kind {
-            Kind::Settings | Kind::Ping | Kind::Priority | PRIORITY_UPDATE => {
-                self.pass_control(place)
-            }
-            Kind::WindowUpdate if stream == 0 || self.streams.is_permitted(stream) => {
-                self.pass_control(place)
-            }
-            Kind::WindowUpdate if stream > newest => return Err(IDLE.into()),
-            _ => After::Hidden,
-        })
-    }
-
-    fn take_data(
-        &mut self,
-        newest: u32,
-        stream: u32,
-        is_last: bool,
-        fault: Option<ParseError>,
-        place: &Place,
-    ) -> Result<After, Broken> {
-        let is_inside = self.passing == Some(Passing::Forwarded);
-        if let Some(fault) = fault.filter(|_| self.streams.is_permitted(stream)) {
-            // The server has the front of the frame: it could be sent no other that it would read.
-            if is_inside {
-                return Err(fault.into());
-            }
-            self.replies.give_back(place.payload());
-            return Ok(After::Break(stream, ErrorCode::PROTOCOL_ERROR));
-        }
-        match self.streams.state(stream) {
-            Known::Permitted(permit) => {
-                self.outgoing.forward(permit, place.range.clone());
-            }
-            // The padding behind the last payload.
-            Known::Done(permit) if is_inside => {
-                self.outgoing.forward(permit, place.range.clone());
-            }
-            Known::Refused => {
-                self.swallow(stream, place.payload(), is_last);
-                return Ok(After::Hidden);
-            }
-            Known::Unknown if stream > newest => return Err(IDLE.into()),
-            Known::Done(_) | Known::Unknown => {
-                self.replies.give_back(place.payload());
-                let is_told = !place.is_at_frame;
-                return Ok(if is_told {
-                    After::Hidden
-                } else {
-                    After::Break(stream, ErrorCode::STREAM_CLOSED)
-                });
-            }
-        }
-        self.passing = Some(Passing::Forwarded);
-        if is_last {
-            self.streams.end(stream);
-        }
-        Ok(After::Told)
-    }
-
-    /// Payload that nobody reads, or the end of it: its windows are given back.
-    fn swallow(&mut self, stream: u32, bytes: usize, is_last: bool) {
-        self.replies.give_back(bytes);
-        match self.streams.swallow(stream, bytes, is_last) {
-            Heard::More => self.replies.push(Reply::Window { stream, bytes }),
-            Heard::Answer(answer) => self.replies.push(Reply::Answer {
-                stream,
-                answer,
-                is_unfinished: !is_last,
-            }),
-            Heard::Nothing => {}
-        }
-    }
-
-    /// A reset that the server would not know what to do with stays here.
-    fn take_reset(&mut self, newest: u32, stream: u32, place: &Place) -> Result<After, Broken> {
-        if stream > newest {
-            return Err(IDLE.into());
-        }
-        let is_permitted = self.streams.is_permitted(stream);
-        self.streams.end(stream);
-        if !is_permitted {
-            return Ok(After::Hidden);
-        }
-        Ok(self.pass_control(place))
-    }
-
-    /// Ends a stream on both sides.
-    fn break_stream(&mut self, stream: u32, code: ErrorCode) {
-        self.replies.push(Reply::Reset { stream, code });
-        if self.streams.revoke(stream) {
-            let reset = Frame::RstStream(ErrorCode::CANCEL);
-            self.outgoing.write_frame(stream, &reset);
-        }
     }
 }
 
