@@ -1,83 +1,24 @@
 //! `cargo xtask bench http2`: the same work over HTTP/2, many streams on few connections.
 
-use std::fmt::Write as _;
-
 use anyhow::Context as _;
-use testbed::{Attach, Pod, World};
+use testbed::Pod;
 
-use super::subject::{Subject, Version};
-use super::{build_release, figures, forget_pins, load, per_request, print};
-use crate::run::{say, workspace};
-use crate::{ebpf, setup};
+use super::subject::Version;
+use super::table::{self, Row};
+use super::{Report, SECONDS, measure_all, print};
+use crate::run::workspace;
 
-const SECONDS: u32 = 6;
 const CONNECTIONS: u32 = 16;
 const STREAMS: u32 = 16;
 const SIZES: [(&str, usize); 2] = [("64 B", 64), ("16 KiB", 16 << 10)];
 
-struct Row {
-    subject: &'static str,
-    size: &'static str,
-    requests_per_second: f64,
-    /// Mean and greatest time for a request, as h2load writes them.
-    times: String,
-    cpu_us: f64,
-    softirq_us: f64,
-    rss_mib: f64,
-}
-
 /// Runs all subjects over all sizes and writes `docs/bench-http2.md`.
 pub(crate) fn run() -> anyhow::Result<()> {
-    setup::everything()?;
-    setup::bench()?;
-    ebpf::build()?;
-    build_release()?;
-    let mut rows = Vec::new();
-    for subject in Subject::speaking(Version::Http2) {
-        rows.extend(measure(subject)?);
-    }
+    let rows = measure_all(Version::Http2, &SIZES, ask)?;
     let table = write(&rows)?;
     print(&table);
     std::fs::write(workspace().join("docs/bench-http2.md"), table)?;
     Ok(())
-}
-
-fn measure(subject: Subject) -> anyhow::Result<Vec<Row>> {
-    say(&format!("measuring {}", subject.name()));
-    let mut world = World::new()?;
-    let client = world.pod("client", Attach::Bridged)?;
-    let server = world.pod("server", Attach::Bridged)?;
-    let _nginx = load::serve(Version::Http2, &world, &server)?;
-    let proxy = subject.start(Version::Http2, &world, &[&client, &server])?;
-    let address = subject.address(&server);
-    let pid = proxy.as_ref().map(|proxy| figures::worker_pid(proxy.pid()));
-    let mut rows = Vec::new();
-    for (size, bytes) in SIZES {
-        let url = format!("http://{address}/path7/{bytes}");
-        ask(&client, &url, 1)?;
-        let before = pid.map_or(0.0, figures::cpu_seconds);
-        let softirq_before = figures::softirq_seconds();
-        let report = ask(&client, &url, SECONDS)?;
-        let used = pid.map_or(0.0, figures::cpu_seconds) - before;
-        let softirq = figures::softirq_seconds() - softirq_before;
-        rows.push(Row {
-            subject: subject.name(),
-            size,
-            requests_per_second: report.requests / f64::from(SECONDS),
-            times: report.times,
-            cpu_us: per_request(used, report.requests),
-            softirq_us: per_request(softirq, report.requests),
-            rss_mib: pid.map_or(0.0, figures::rss_mib),
-        });
-    }
-    drop(proxy);
-    forget_pins(&world);
-    Ok(rows)
-}
-
-struct Report {
-    requests: f64,
-    times: String,
 }
 
 /// Lets h2load ask for a while; anything but 2xx is a fault.
@@ -118,9 +59,10 @@ fn ask(client: &Pod, url: &str, seconds: u32) -> anyhow::Result<Report> {
         .find_map(|line| line.strip_prefix("time for request:"))
         .map(|line| line.split_whitespace().collect::<Vec<_>>());
     let times = match times.as_deref() {
-        Some([_least, greatest, mean, ..]) => format!("{mean} | {greatest}"),
-        Some(_) | None => "- | -".to_owned(),
+        Some([_least, greatest, mean, ..]) => [*mean, *greatest],
+        Some(_) | None => ["-", "-"],
     };
+    let times = times.map(str::to_owned);
     Ok(Report {
         requests: *good,
         times,
@@ -140,27 +82,6 @@ fn write(rows: &[Row]) -> anyhow::Result<String> {
          | body | through | requests/s | mean | max | CPU per request | against HAProxy | softirq per request | RSS |\n\
          |---|---|---|---|---|---|---|---|---|\n"
     );
-    for row in rows {
-        let peer = rows
-            .iter()
-            .find(|peer| peer.subject.starts_with("HAProxy") && peer.size == row.size);
-        let ratio = match peer {
-            Some(peer) if peer.cpu_us > 0.0 && row.cpu_us > 0.0 => {
-                format!("{:.2}", row.cpu_us / peer.cpu_us)
-            }
-            Some(_) | None => "-".to_owned(),
-        };
-        writeln!(
-            text,
-            "| {} | {} | {:.0} | {} | {:.1} µs | {ratio} | {:.1} µs | {:.1} MiB |",
-            row.size,
-            row.subject,
-            row.requests_per_second,
-            row.times,
-            row.cpu_us,
-            row.softirq_us,
-            row.rss_mib
-        )?;
-    }
+    table::add(rows, &mut text)?;
     Ok(text)
 }

@@ -4,26 +4,7 @@ use anyhow::Context as _;
 use testbed::{Pod, Process, World};
 
 use super::subject::Version;
-use super::{CONNECTIONS, SIZES};
-
-/// What wrk saw.
-pub(super) struct Report {
-    pub(super) requests: f64,
-    pub(super) p50: String,
-    pub(super) p99: String,
-    text: String,
-}
-
-impl Report {
-    /// A subject that answers with errors is fast for the wrong reason.
-    pub(super) fn expect_no_errors(&self, subject: &str) -> anyhow::Result<()> {
-        let text = &self.text;
-        let is_good =
-            !text.contains("Non-2xx") && !text.contains("Socket errors") && self.requests > 0.0;
-        anyhow::ensure!(is_good, "{subject}: wrk saw errors:\n{text}");
-        Ok(())
-    }
-}
+use super::{CONNECTIONS, Report, SIZES};
 
 /// nginx with bodies of the sizes, under every path.
 pub(super) fn serve(version: Version, world: &World, pod: &Pod) -> anyhow::Result<Process> {
@@ -74,11 +55,12 @@ pub(super) fn run(client: &Pod, url: &str, seconds: u32) -> anyhow::Result<Repor
         .find_map(|line| line.split_once(" requests in "))
         .and_then(|(count, _)| count.trim().parse::<f64>().ok())
         .with_context(|| format!("wrk told no count:\n{text}"))?;
+    // A subject that answers with errors is fast for the wrong reason.
+    let is_good = !text.contains("Non-2xx") && !text.contains("Socket errors") && requests > 0.0;
+    anyhow::ensure!(is_good, "wrk saw errors at {url}:\n{text}");
     Ok(Report {
         requests,
-        p50: percentile(&text, "50%"),
-        p99: percentile(&text, "99%"),
-        text,
+        times: ["50%", "99%"].map(|which| percentile(&text, which)),
     })
 }
 

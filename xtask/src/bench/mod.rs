@@ -14,7 +14,7 @@ mod table;
 
 use std::path::Path;
 
-use testbed::{Attach, World};
+use testbed::{Attach, Pod, World};
 
 use crate::run::{cargo, run as succeed, say, workspace};
 use crate::{ebpf, setup};
@@ -27,19 +27,31 @@ const SIZES: [(&str, usize); 3] = [("64 B", 64), ("16 KiB", 16 << 10), ("1 MiB",
 
 /// Runs all subjects over all sizes and writes `docs/bench-http1.md`.
 pub(crate) fn http1() -> anyhow::Result<()> {
-    setup::everything()?;
-    setup::bench()?;
-    ebpf::build()?;
-    build_release()?;
-    let mut rows = Vec::new();
-    for subject in Subject::speaking(Version::Http1) {
-        rows.extend(measure(subject)?);
-    }
+    let rows = measure_all(Version::Http1, &SIZES, |client, url, seconds| {
+        load::run(client, url, seconds)
+    })?;
     let idle = idle::measure()?;
     let table = table::write(&rows, &idle)?;
     print(&table);
     std::fs::write(workspace().join("docs/bench-http1.md"), table)?;
     Ok(())
+}
+
+/// Builds what is needed, and measures all subjects that speak a version.
+fn measure_all(
+    version: Version,
+    sizes: &[(&'static str, usize)],
+    ask: impl Fn(&Pod, &str, u32) -> anyhow::Result<Report>,
+) -> anyhow::Result<Vec<Row>> {
+    setup::everything()?;
+    setup::bench()?;
+    ebpf::build()?;
+    build_release()?;
+    let mut rows = Vec::new();
+    for subject in Subject::speaking(version) {
+        rows.extend(measure(version, subject, sizes, &ask)?);
+    }
+    Ok(rows)
 }
 
 fn build_release() -> anyhow::Result<()> {
@@ -53,31 +65,41 @@ fn build_release() -> anyhow::Result<()> {
     ]))
 }
 
-fn measure(subject: Subject) -> anyhow::Result<Vec<Row>> {
+/// What a load tells of a run.
+struct Report {
+    requests: f64,
+    times: [String; 2],
+}
+
+/// A subject in a world of its own, asked for each size by `ask`: a pod, a URL, and seconds.
+fn measure(
+    version: Version,
+    subject: Subject,
+    sizes: &[(&'static str, usize)],
+    ask: impl Fn(&Pod, &str, u32) -> anyhow::Result<Report>,
+) -> anyhow::Result<Vec<Row>> {
     say(&format!("measuring {}", subject.name()));
     let mut world = World::new()?;
     let client = world.pod("client", Attach::Bridged)?;
     let server = world.pod("server", Attach::Bridged)?;
-    let _nginx = load::serve(Version::Http1, &world, &server)?;
-    let proxy = subject.start(Version::Http1, &world, &[&client, &server])?;
+    let _nginx = load::serve(version, &world, &server)?;
+    let proxy = subject.start(version, &world, &[&client, &server])?;
     let address = subject.address(&server);
+    let pid = proxy.as_ref().map(|proxy| figures::worker_pid(proxy.pid()));
     let mut rows = Vec::new();
-    for (size, bytes) in SIZES {
+    for (size, bytes) in sizes {
         let url = format!("http://{address}/path7/{bytes}");
-        let pid = proxy.as_ref().map(|proxy| figures::worker_pid(proxy.pid()));
-        load::run(&client, &url, 1)?;
+        ask(&client, &url, 1)?;
         let before = pid.map_or(0.0, figures::cpu_seconds);
         let softirq_before = figures::softirq_seconds();
-        let report = load::run(&client, &url, SECONDS)?;
+        let report = ask(&client, &url, SECONDS)?;
         let used = pid.map_or(0.0, figures::cpu_seconds) - before;
         let softirq = figures::softirq_seconds() - softirq_before;
-        report.expect_no_errors(subject.name())?;
         rows.push(Row {
             subject: subject.name(),
             size,
             requests_per_second: report.requests / f64::from(SECONDS),
-            p50: report.p50,
-            p99: report.p99,
+            times: report.times,
             cpu_us: per_request(used, report.requests),
             softirq_us: per_request(softirq, report.requests),
             rss_mib: pid.map_or(0.0, figures::rss_mib),

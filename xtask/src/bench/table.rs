@@ -10,8 +10,9 @@ pub(super) struct Row {
     pub(super) subject: &'static str,
     pub(super) size: &'static str,
     pub(super) requests_per_second: f64,
-    pub(super) p50: String,
-    pub(super) p99: String,
+    /// Times of a request as the load tells them: the median or the mean, and the 99th percentile or
+    /// the greatest.
+    pub(super) times: [String; 2],
     pub(super) cpu_us: f64,
     pub(super) softirq_us: f64,
     pub(super) rss_mib: f64,
@@ -29,7 +30,19 @@ pub(super) fn write(rows: &[Row], idle: &Idle) -> anyhow::Result<String> {
          | body | through | requests/s | p50 | p99 | CPU per request | against HAProxy | softirq per request | RSS |\n\
          |---|---|---|---|---|---|---|---|---|\n"
     );
+    add(rows, &mut text)?;
+    writeln!(
+        text,
+        "\nMemory of the agent: {:.1} MiB idle, {:.1} MiB with {} idle connections through the proxy.",
+        idle.alone_mib, idle.crowded_mib, idle.connections
+    )?;
+    Ok(text)
+}
+
+/// Appends a line for each row.
+pub(super) fn add(rows: &[Row], text: &mut String) -> anyhow::Result<()> {
     for row in rows {
+        let [usual, worst] = &row.times;
         let peer = rows
             .iter()
             .find(|peer| peer.subject.starts_with("HAProxy") && peer.size == row.size);
@@ -45,17 +58,12 @@ pub(super) fn write(rows: &[Row], idle: &Idle) -> anyhow::Result<String> {
             row.size,
             row.subject,
             row.requests_per_second,
-            row.p50,
-            row.p99,
+            usual,
+            worst,
             row.cpu_us,
             row.softirq_us,
             row.rss_mib
         )?;
     }
-    writeln!(
-        text,
-        "\nMemory of the agent: {:.1} MiB idle, {:.1} MiB with {} idle connections through the proxy.",
-        idle.alone_mib, idle.crowded_mib, idle.connections
-    )?;
-    Ok(text)
+    Ok(())
 }
