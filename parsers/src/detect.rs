@@ -1,6 +1,6 @@
 //! First bytes → protocol.
 
-use crate::http2::resync;
+use crate::http2::{PREFACE, resync};
 use crate::{Direction, Limits};
 
 /// What a connection speaks.
@@ -16,7 +16,6 @@ pub enum Protocol {
     Unknown,
 }
 
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Longer methods than any in the IANA registry are no methods.
 const METHOD_MAX: usize = 32;
 
@@ -68,7 +67,7 @@ pub fn detect_mid_stream(direction: Direction, bytes: &[u8], limits: &Limits) ->
 }
 
 fn detect_request(bytes: &[u8]) -> Option<Protocol> {
-    if HTTP2_PREFACE.starts_with(bytes) {
+    if PREFACE.starts_with(bytes) {
         // "PRI" alone could be a method; nothing but the preface goes on with " * HTTP/2".
         return (bytes.len() >= b"PRI * HTTP/2".len()).then_some(Protocol::Http2);
     }
@@ -115,7 +114,7 @@ mod tests {
             (ToServer, b"GET / HTTP/1.1\r\n", Some(Protocol::Http1)),
             (ToServer, b"GE", None),
             (ToServer, b"\r\nPOST ", Some(Protocol::Http1)),
-            (ToServer, HTTP2_PREFACE, Some(Protocol::Http2)),
+            (ToServer, PREFACE, Some(Protocol::Http2)),
             (ToServer, b"PRI", None),
             (ToServer, b"PRINT /x", Some(Protocol::Http1)),
             (ToServer, b"\x16\x03\x01", Some(Protocol::Tls)),

@@ -35,4 +35,4 @@ pub mod tls;
 
 pub use error::{Error, Fault};
 pub use limits::Limits;
-pub use stream::Direction;
+pub use stream::{Direction, Step};

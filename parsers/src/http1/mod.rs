@@ -33,18 +33,7 @@ pub enum Reading {
 }
 
 /// One step through the bytes of a direction.
-#[derive(Debug)]
-pub enum Step<'b> {
-    /// An event that ends after `consumed` bytes.
-    Event {
-        /// Bytes that belong to it; the caller drops them.
-        consumed: usize,
-        /// What it is.
-        event: Event<'b>,
-    },
-    /// Nothing can be said yet: keep the bytes and call again with more.
-    NeedMore,
-}
+pub type Step<'b> = crate::Step<Event<'b>>;
 
 /// What was found.
 #[derive(Debug)]

@@ -104,18 +104,7 @@ impl ErrorCode {
 }
 
 /// One step through the bytes of a direction.
-#[derive(Debug)]
-pub enum Step<'c> {
-    /// An event that ends after `consumed` bytes.
-    Event {
-        /// Bytes that belong to it; the caller drops them.
-        consumed: usize,
-        /// What it is.
-        event: Event<'c>,
-    },
-    /// Nothing can be said yet: keep the bytes and call again with more.
-    NeedMore,
-}
+pub type Step<'c> = crate::Step<Event<'c>>;
 
 /// What was found.
 #[derive(Debug)]
@@ -162,7 +151,7 @@ pub enum Event<'c> {
         bytes: &'c [u8],
         /// Whether the message is complete.
         is_last: bool,
-        /// What is wrong with the message, found at its end.
+        /// What is wrong with the message: told with the piece that shows it, and once.
         fault: Option<Error>,
     },
     /// A stream ended at once.
@@ -209,7 +198,7 @@ pub enum Gap {
         bytes: u64,
         /// Whether the message is complete.
         is_last: bool,
-        /// What is wrong with the message, found at its end.
+        /// What is wrong with the message: told with the piece that shows it, and once.
         fault: Option<Error>,
     },
     /// A part of a frame that is not looked at.

@@ -67,18 +67,7 @@ pub enum Event<'b> {
 }
 
 /// The answer to a call of [`Handshake::step`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step<'b> {
-    /// Keep the bytes; call again when more have come, or when the other side has said something.
-    NeedMore,
-    /// Drop that many bytes, then call again.
-    Event {
-        /// Bytes of the message.
-        consumed: usize,
-        /// What it told.
-        event: Event<'b>,
-    },
-}
+pub type Step<'b> = crate::Step<Event<'b>>;
 
 /// A handshake, up to the server's last reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

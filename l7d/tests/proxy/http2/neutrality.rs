@@ -102,6 +102,9 @@ fn outcome(peer: Peer, case: Saying, streams: usize) -> Vec<String> {
             break;
         }
     }
+    // Between streams a server has no order to keep.
+    let stream = |line: &String| line.split(' ').nth(1)?.parse::<u32>().ok();
+    lines.sort_by_key(|line| stream(line).unwrap_or(u32::MAX));
     lines
 }
 
