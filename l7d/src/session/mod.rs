@@ -373,6 +373,11 @@ impl Session {
             (State::Http1, Outcome::Passed | Outcome::NoResponse) if self.has_no_whole_head() => {
                 "incomplete request"
             }
+            (State::Unbegun, Outcome::Passed | Outcome::NoResponse)
+                if self.bytes != [0, 0] && !self.is_lone_answer() =>
+            {
+                "the server spoke first"
+            }
             (State::Detecting(note), Outcome::Passed | Outcome::NoResponse)
                 if self.bytes != [0, 0] =>
             {
@@ -383,6 +388,15 @@ impl Session {
             _ => return,
         };
         self.tell_opaque(note, outcome);
+    }
+
+    /// Whether all that came is a whole response of HTTP/1: servers send 408 to clients that ask
+    /// nothing, and nothing is to be told of that.
+    fn is_lone_answer(&self) -> bool {
+        let mut http = Connection::new(*self.http.limits(), Reading::Lenient);
+        let [_, kept] = &self.carry;
+        http.step(Way::ToClient, kept)
+            .is_ok_and(|step| matches!(step, parsers::Step::Event { .. }))
     }
 
     /// Whether the client began a request, and never ended the first head. HTTP/0.9 is such.

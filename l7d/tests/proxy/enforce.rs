@@ -492,3 +492,20 @@ fn a_denied_body_that_could_be_read_in_two_ways_ends_the_connection() {
     server.join();
     assert_records(&world.records(2), &[POST_DENIED, POST_REFUSED]);
 }
+
+#[test]
+fn a_server_that_speaks_to_a_client_that_does_not_is_told() {
+    let server = Server::once(|mut peer| {
+        peer.send(b"220 hello\r\n");
+        assert_eq!(peer.rest(), (Vec::new(), End::Closed));
+    });
+    let world = enforcing(server.address);
+    let mut client = world.connect();
+    client.expect(b"220 hello\r\n");
+    drop(client);
+    server.join();
+    assert_eq!(
+        world.records(1),
+        ["opaque the server spoke first 0 11 Forwarded"]
+    );
+}
