@@ -98,6 +98,11 @@ fn detect_response(bytes: &[u8]) -> Option<Protocol> {
     }
 }
 
+/// What enforced ports let stand in a host and its port (RFC 3986 §3.2.2): no path, no user, no blank.
+pub(crate) fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+=:[]".contains(&byte)
+}
+
 /// RFC 9110 §5.6.2.
 pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)

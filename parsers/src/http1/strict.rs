@@ -3,6 +3,7 @@
 
 use super::body::BodyKind;
 use super::head::{Framing, RequestHead, after_scheme, is_chunked, parse_length};
+use crate::detect::is_host_byte;
 use crate::error::{Error, Fault};
 
 /// All rules.
@@ -126,9 +127,10 @@ fn host_count(head: &RequestHead<'_>, framing: &Framing<'_>) -> Result<(), Error
 
 /// A host with a path, a user or a blank in it is read in as many ways as there are readers.
 fn bad_host(framing: &Framing<'_>) -> Result<(), Error> {
-    let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+=:[]".contains(byte);
     match framing.host {
-        Some(host) if !host.iter().all(is_fit) => Err(ambiguous("bad-host", "RFC 9110 §7.2")),
+        Some(host) if !host.iter().all(|byte| is_host_byte(*byte)) => {
+            Err(ambiguous("bad-host", "RFC 9110 §7.2"))
+        }
         Some(_) | None => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 //! servers pass a request on as HTTP/1 (RFC 9113 §10.3).
 
 use super::headers::Head;
-use crate::detect::is_token;
+use crate::detect::{is_host_byte, is_token};
 use crate::error::{Error, Fault};
 use crate::grpc;
 
@@ -46,9 +46,8 @@ fn bad_scheme(head: &Head<'_>) -> Result<(), Error> {
 
 /// A host with a path, a user or a blank in it is read in as many ways as there are readers.
 fn bad_host(head: &Head<'_>) -> Result<(), Error> {
-    let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+=:[]".contains(byte);
     match head.authority() {
-        Some(host) if host.is_empty() || !host.iter().all(is_fit) => {
+        Some(host) if host.is_empty() || !host.iter().all(|byte| is_host_byte(*byte)) => {
             Err(ambiguous("bad-host", "RFC 9110 §7.2"))
         }
         Some(_) => Ok(()),

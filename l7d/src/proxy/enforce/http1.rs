@@ -8,7 +8,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use super::inbox::{Inbox, More, Place};
-use super::{Next, Relay, ToClient};
+use super::{Next, Relay, ToClient, close};
 use crate::policy::{Denial, Permit, Request};
 use crate::proxy::forward::{Broken, Received, receive, send};
 use crate::proxy::refuse::Refusal;
@@ -54,7 +54,8 @@ impl Relay<'_> {
                 biased;
                 read = self.read_more(from, inbox) => read?,
                 () = self.may_end(), if is_quiet => {
-                    self.end_between_requests(to_client).await?;
+                    // No request is cut: who finds its connection closed between two asks on another.
+                    close(to_client).await?;
                     return Err(Broken::Refused);
                 }
             };
@@ -93,14 +94,6 @@ impl Relay<'_> {
         while !is_all_answered(self.session.borrow_mut().http()) {
             self.answered.notified().await;
         }
-    }
-
-    /// No request is cut: a client that finds its connection closed between two asks on another.
-    async fn end_between_requests(&self, to_client: &ToClient<'_>) -> Result<(), Broken> {
-        let mut to = to_client.lock().await;
-        to.shutdown()
-            .await
-            .map_err(|error| Broken::Write(Way::ToClient, error))
     }
 
     /// Moves the rest of a permitted body without looking at it, when that is worth it.

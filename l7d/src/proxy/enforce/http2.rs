@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::inbox::{Inbox, More};
 use super::middlebox::{self, Middlebox, Replies};
-use super::{Relay, ToClient};
+use super::{Relay, ToClient, close};
 use crate::proxy::forward::{Broken, send, send_slices};
 use crate::record::Outcome;
 
@@ -61,8 +61,10 @@ impl Relay<'_> {
                 return self.say_goodbye(broken, to_client).await;
             }
             self.speak(to_client).await?;
-            if is_ending && !self.has_open_streams() {
-                return self.end_between_streams(to_client).await;
+            let has_said_all = self.has_nothing_to_say(Replies::is_empty);
+            if is_ending && has_said_all && !self.has_open_streams() {
+                close(to_client).await?;
+                return Err(Broken::Refused);
             }
             let read = tokio::select! {
                 biased;
@@ -108,15 +110,6 @@ impl Relay<'_> {
         let mut session = self.session.borrow_mut();
         let parts = session.http2_parts();
         parts.is_some_and(|parts| parts.connection.open_streams() > 0)
-    }
-
-    /// All streams have ended.
-    async fn end_between_streams(&self, to_client: &ToClient<'_>) -> Result<(), Broken> {
-        let mut to = to_client.lock().await;
-        to.shutdown()
-            .await
-            .map_err(|error| Broken::Write(Way::ToClient, error))?;
-        Err(Broken::Refused)
     }
 
     fn begin_frames(&self, inbox: &mut Inbox) {
@@ -274,14 +267,12 @@ impl Relay<'_> {
             Outcome::ParseError
         };
         self.worker.stats.refused.fetch_add(1, Ordering::Relaxed);
-        {
-            let mut session = self.session.borrow_mut();
-            session.tell_broken(outcome, &error.to_string());
-            let parts = session.http2_parts();
-            let newest = parts.map_or(0, |parts| parts.connection.newest_stream());
-            if let Some(middlebox) = self.middlebox.borrow_mut().as_deref_mut() {
-                middlebox.replies.say_goodbye(newest, code, error.rule);
-            }
+        self.session
+            .borrow_mut()
+            .tell_broken(outcome, &error.to_string());
+        let newest = self.newest_stream();
+        if let Some(middlebox) = self.middlebox.borrow_mut().as_deref_mut() {
+            middlebox.replies.say_goodbye(newest, code, error.rule);
         }
         let said = async {
             while !self.has_nothing_to_say(Replies::is_empty) && !self.has_server_ended.get() {
@@ -291,10 +282,7 @@ impl Relay<'_> {
                 }
                 self.answered.notified().await;
             }
-            let mut to = to_client.lock().await;
-            to.shutdown()
-                .await
-                .map_err(|error| Broken::Write(Way::ToClient, error))
+            close(to_client).await
         };
         if let Ok(result) = tokio::time::timeout(GOODBYE_PATIENCE, said).await {
             result?;

@@ -36,6 +36,14 @@ use middlebox::Middlebox;
 /// are looked at and sent under it.
 type ToClient<'s> = tokio::sync::Mutex<WriteHalf<'s>>;
 
+/// Ends the client's side for writing, behind all that is being written.
+async fn close(to_client: &ToClient<'_>) -> Result<(), Broken> {
+    let mut to = to_client.lock().await;
+    to.shutdown()
+        .await
+        .map_err(|error| Broken::Write(Way::ToClient, error))
+}
+
 /// How a relay of HTTP/1 ends.
 enum Next {
     /// The client has no more.

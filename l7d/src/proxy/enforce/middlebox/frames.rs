@@ -84,11 +84,11 @@ impl Middlebox {
             Known::Unknown if stream > newest => return Err(IDLE.into()),
             Known::Done(_) | Known::Unknown => {
                 self.replies.give_back(place.payload());
-                let is_told = !place.is_at_frame;
-                return Ok(if is_told {
-                    After::Hidden
-                } else {
+                // Once a frame, however its bytes come.
+                return Ok(if place.is_at_frame {
                     After::Break(stream, ErrorCode::STREAM_CLOSED)
+                } else {
+                    After::Hidden
                 });
             }
         }
