@@ -36,7 +36,11 @@ fn switched_to(head: &ResponseHead<'_>) -> &'static str {
             return TLS_UPGRADE;
         }
         if !protocol.is_empty() {
-            note = "upgrade";
+            note = if protocol == b"websocket" {
+                "websocket"
+            } else {
+                "upgrade"
+            };
         }
     }
     note

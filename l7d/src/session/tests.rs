@@ -123,12 +123,12 @@ fn an_upgraded_connection_is_http_and_then_opaque() {
         ),
         (
             ToClient,
-            b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x00",
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\n\r\n\x81\x00",
         ),
         (ToServer, b"\x81\x00"),
     ]);
     assert_eq!(lines[1], "response 101 GET http://web/ws Passed");
-    assert!(lines[2].starts_with("opaque upgrade"), "{lines:?}");
+    assert!(lines[2].starts_with("opaque websocket"), "{lines:?}");
 }
 
 #[test]

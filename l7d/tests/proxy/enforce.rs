@@ -404,8 +404,9 @@ fn a_watched_connection_is_cut_when_it_must_be_judged() {
     assert_eq!(world.records(2).len(), 2);
 }
 
-/// Asks for an upgrade, which the server grants, and says whether it heard what came after.
-fn upgraded(protocol: &str) -> bool {
+/// Asks for an upgrade, which the server grants, and says whether it heard what came after; the
+/// connection is recorded by its note.
+fn upgraded(protocol: &str, note: &str) -> bool {
     let request = format!(
         "GET /open/u HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
     );
@@ -429,19 +430,20 @@ fn upgraded(protocol: &str) -> bool {
     let heard = told.recv_timeout(crate::world::HANG).unwrap();
     server.join();
     let records = world.records(3);
-    assert!(records[2].starts_with("opaque upgrade"), "{records:#?}");
+    let opaque = format!("opaque {note} ");
+    assert!(records[2].starts_with(&opaque), "{records:#?}");
     heard == b"hidden"
 }
 
 #[test]
 fn an_upgrade_to_messages_that_are_not_requests_passes() {
-    assert!(upgraded("websocket"));
+    assert!(upgraded("websocket", "websocket"));
 }
 
 #[test]
 fn an_upgrade_that_would_hide_requests_is_cut() {
-    assert!(!upgraded("h2c"));
-    assert!(!upgraded("TLS/1.2"));
+    assert!(!upgraded("h2c", "upgrade to http/2"));
+    assert!(!upgraded("TLS/1.2", "upgrade to tls"));
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn connections_that_become_something_else_pass() {
             &[
                 "request GET http://web/ws passed Forwarded",
                 "response 101 GET http://web/ws passed Forwarded",
-                "opaque upgrade 114 121 Forwarded",
+                "opaque websocket 114 121 Forwarded",
             ],
         ),
         turns(
