@@ -49,7 +49,7 @@ const TOOLCHAIN: [Package; 6] = [
     ),
 ];
 
-const PEERS: [Package; 11] = [
+const PEERS: [Package; 13] = [
     Package(
         "iproute2",
         "/usr/sbin/ip",
@@ -94,9 +94,19 @@ const PEERS: [Package; 11] = [
         "an HTTP/2 server that pushes and sends trailers",
     ),
     Package(
+        "nginx-light",
+        "/usr/sbin/nginx",
+        "the HTTP/2 server that most have",
+    ),
+    Package(
         "python3-venv",
         "/usr/share/python-wheels",
         "a place of its own for grpcio",
+    ),
+    Package(
+        "python3-websockets",
+        "/usr/lib/python3/dist-packages/websockets/__init__.py",
+        "both sides of WebSocket",
     ),
 ];
 

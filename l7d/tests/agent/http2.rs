@@ -4,13 +4,24 @@ use std::path::{Path, PathBuf};
 
 use testbed::{Attach, Host, Pod, Process};
 
-use crate::node::{Node, curl};
+use crate::node::{Node, curl, output};
 
 /// Both sides of gRPC; the captures in `testdata` are made with it too.
 pub(crate) const RPC: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../xtask/src/fixtures/peers/rpc.py"
 );
+
+/// All kinds of calls that its client makes.
+pub(crate) const CASES: [&str; 7] = [
+    "unary",
+    "large",
+    "streams",
+    "errors",
+    "deadline",
+    "cancel",
+    "compression",
+];
 
 /// GET on what the server has, and all calls of one service.
 pub(crate) const POLICY: &str = r#"
@@ -55,14 +66,6 @@ pub(crate) fn serve_grpc(host: &Host) -> anyhow::Result<Process> {
     let mut process = host.start("grpc", command)?;
     process.wait_for("ready")?;
     Ok(process)
-}
-
-fn output(host: &Host, words: &[&str]) -> anyhow::Result<String> {
-    let output = host.output(words)?;
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stderr));
-    anyhow::ensure!(output.status.success(), "{words:?}: {text}");
-    Ok(text)
 }
 
 /// Takes upgrades from HTTP/1.1, which `nghttpd` does not, and asks `nghttpd`.
@@ -150,16 +153,10 @@ fn calls_of_every_kind_pass_and_a_denied_one_gets_its_status() -> anyhow::Result
     let _agent = node.agent()?;
     let client = &node.pod("client").host;
     let python = python().display().to_string();
-    for case in [
-        "unary",
-        "large",
-        "streams",
-        "errors",
-        "deadline",
-        "cancel",
-        "compression",
-    ] {
-        output(client, &[&python, RPC, case, &server.v4])?;
+    for address in [&server.v4, &server.v6] {
+        for case in CASES {
+            output(client, &[&python, RPC, case, address])?;
+        }
     }
     let script = format!(
         "import grpc

@@ -8,3 +8,4 @@ mod plain_host;
 mod proxying;
 mod replayed;
 mod stories;
+mod websocket;

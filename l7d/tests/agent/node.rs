@@ -175,6 +175,14 @@ impl Node {
         );
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+
+    /// `l7d observe` of everything that was seen and is being seen.
+    pub(crate) fn follow(&self) -> anyhow::Result<Process> {
+        let server = format!("unix://{}/l7d.sock", self.world.folder().display());
+        let mut command = self.world.node().command(env!("CARGO_BIN_EXE_l7d"));
+        command.args(["observe", "--server", &server, "--all", "--follow"]);
+        self.world.node().start("observe", command)
+    }
 }
 
 impl Drop for Node {
@@ -192,6 +200,15 @@ pub(crate) fn serve(host: &Host, port: u16) -> anyhow::Result<Process> {
     process.wait_for("serving")?;
     host.wait_listening(port)?;
     Ok(process)
+}
+
+/// What a program wrote that must succeed.
+pub(crate) fn output(host: &Host, words: &[&str]) -> anyhow::Result<String> {
+    let output = host.output(words)?;
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    anyhow::ensure!(output.status.success(), "{words:?}: {text}");
+    Ok(text)
 }
 
 /// curl's answer: its exit code, the status, and the body.
