@@ -29,6 +29,7 @@
 //!     policies: &policies,
 //!     identities: &identity::reserved(),
 //!     endpoints: &[endpoint],
+//!     named: &Default::default(),
 //!     revision: 1,
 //! });
 //! let verdict = |port| compiled.judge_connection(16, Direction::Ingress, identity::WORLD, 6, port);
@@ -41,10 +42,12 @@
 mod cnp;
 mod compile;
 mod error;
+mod fqdn;
 pub mod identity;
 mod judge;
 mod labels;
 mod lint;
+mod names;
 mod paths;
 mod rule;
 mod selector;
@@ -55,8 +58,9 @@ pub use compile::{
     Action, Compiled, Endpoint, EndpointPolicy, Entry, Inputs, Key, RuleId, SideMode, compile,
 };
 pub use error::{Error, nearest};
+pub use fqdn::{NameSelectors, Named};
 pub use identity::Identity;
-pub use judge::{ConnectionVerdict, Denial, Headers, HttpRequest, Permit, Subject};
+pub use judge::{ConnectionVerdict, Denial, Headers, HttpRequest, JudgedProtocol, Permit, Subject};
 pub use labels::{Label, LabelError, Labels};
 pub use lint::{Finding, lint};
 pub use rule::{Direction, Policy, PolicyKind, Provenance};

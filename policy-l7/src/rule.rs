@@ -5,6 +5,7 @@ use regex_automata::util::syntax;
 use regex_syntax::hir::literal::Extractor;
 use regex_syntax::hir::{Dot, Hir, HirKind, Repetition};
 
+use crate::names::DnsRule;
 use crate::selector::{Peers, Selector};
 
 /// A policy object as read.
@@ -71,7 +72,7 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
-    /// Where nothing is denied by default, HTTP rules only look: each list ends with a rule that
+    /// Where nothing is denied by default, L7 rules only look: each list ends with a rule that
     /// allows every request, so that a request is seen and never denied by them.
     pub(crate) fn let_pass_what_is_only_looked_at(&mut self) {
         for rule in &mut self.rules {
@@ -79,14 +80,20 @@ impl Spec {
                 Direction::Egress => self.egress_default_deny,
                 Direction::Ingress => self.ingress_default_deny,
             };
-            if let Some(http) = rule.http.as_mut().filter(|_| !denies) {
-                http.push(HttpRule {
-                    path_in_object: rule.path.clone(),
+            if denies {
+                continue;
+            }
+            let path_in_object = rule.path.clone();
+            match &mut rule.l7 {
+                L7::Nothing => {}
+                L7::Http(rules) => rules.push(HttpRule {
+                    path_in_object,
                     method: None,
                     path: None,
                     host: None,
                     headers: Vec::new(),
-                });
+                }),
+                L7::Dns(rules) => rules.push(DnsRule::everything(path_in_object)),
             }
         }
     }
@@ -111,8 +118,18 @@ pub(crate) struct Rule {
     pub(crate) peers: Peers,
     /// Empty means every port of every protocol.
     pub(crate) ports: Vec<Ports>,
-    /// HTTP rules; `None` where requests are not judged.
-    pub(crate) http: Option<Vec<HttpRule>>,
+    pub(crate) l7: L7,
+}
+
+/// What is said of the requests of a connection, in the protocol that it is said in.
+#[derive(Debug, Clone)]
+pub(crate) enum L7 {
+    /// Queries are judged.
+    Dns(Vec<DnsRule>),
+    /// Requests are judged.
+    Http(Vec<HttpRule>),
+    /// They are not judged.
+    Nothing,
 }
 
 /// Ports of one protocol.

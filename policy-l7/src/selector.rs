@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use crate::identity::{Identity, reserved_label};
 use crate::labels::{Label, Labels};
+use crate::names::NamePattern;
 
 /// Label that carries a pod's namespace.
 pub(crate) const NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
@@ -146,6 +147,8 @@ pub(crate) enum Peers {
     Endpoints(Vec<Selector>),
     /// Any of these.
     Entities(Vec<Entity>),
+    /// Whoever has one of these names in DNS.
+    Fqdns(Vec<NamePattern>),
 }
 
 impl Peers {
@@ -154,7 +157,7 @@ impl Peers {
         match self {
             Self::Any => true,
             Self::Entities(entities) => entities.contains(&Entity::All),
-            Self::Cidrs(_) | Self::Endpoints(_) => false,
+            Self::Cidrs(_) | Self::Endpoints(_) | Self::Fqdns(_) => false,
         }
     }
 
@@ -174,6 +177,9 @@ impl Peers {
             Self::Entities(entities) => entities
                 .iter()
                 .any(|entity| entity.matches(&identity.labels)),
+            Self::Fqdns(names) => names
+                .iter()
+                .any(|name| identity.labels.has("fqdn", &name.source)),
         }
     }
 
@@ -181,7 +187,7 @@ impl Peers {
     pub(crate) fn prefixes(&self) -> impl Iterator<Item = IpNet> {
         let rules = match self {
             Self::Cidrs(rules) => rules.as_slice(),
-            Self::Any | Self::Endpoints(_) | Self::Entities(_) => &[],
+            Self::Any | Self::Endpoints(_) | Self::Entities(_) | Self::Fqdns(_) => &[],
         };
         rules
             .iter()

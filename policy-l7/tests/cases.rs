@@ -4,6 +4,7 @@
     reason = "a test that cannot set itself up has failed"
 )]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use policy_l7::{
@@ -54,6 +55,7 @@ fn compiled(text: &str) -> Arc<Compiled> {
         policies: &policies,
         identities: &identities,
         endpoints: &endpoints,
+        named: &BTreeSet::new(),
         revision: 1,
     }))
 }
@@ -89,16 +91,17 @@ fn request(policy: &Arc<Compiled>, peer: u32, method: &str, paths: &[&str]) -> R
         endpoint: u16::try_from(number("user-service")).expect("small"),
         direction: Direction::Ingress,
         remote: peer,
+        protocol: 6,
         port: 80,
-        request: HttpRequest {
-            method: method.as_bytes(),
-            paths: &paths,
-            host: b"user-service",
-            headers: &Fields(&[("X-Team", "a")]),
-        },
+    };
+    let request = HttpRequest {
+        method: method.as_bytes(),
+        paths: &paths,
+        host: b"user-service",
+        headers: &Fields(&[("X-Team", "a")]),
     };
     policy
-        .judge_http(&subject)
+        .judge_http(&subject, &request)
         .map(|_permit| ())
         .map_err(|denial| denial.to_string())
 }
@@ -319,8 +322,8 @@ fn faults_are_named_with_place_and_suggestion() {
         ),
         (
             "        http:",
-            "        dns:",
-            "policy.yaml:21:11: spec.ingress[0].toPorts[0].rules.dns: only `http` rules are supported yet",
+            "        kafka:",
+            "policy.yaml:21:11: spec.ingress[0].toPorts[0].rules.kafka: only `http` and `dns` rules are supported",
         ),
     ] {
         let errors = read_policies("policy.yaml", &L7.replace(from, to)).expect_err("a fault");

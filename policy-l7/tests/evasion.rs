@@ -5,6 +5,7 @@
     reason = "a fixture that cannot be made fails the test"
 )]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ fn compiled_for(own: &Labels, yaml: &str) -> Arc<Compiled> {
         policies: &policies,
         identities: &identities,
         endpoints: &[web],
+        named: &BTreeSet::new(),
         revision: 1,
     }))
 }
@@ -89,15 +91,16 @@ fn ask(
         endpoint: WEB,
         direction: Direction::Ingress,
         remote: CLIENT,
+        protocol: 6,
         port: 80,
-        request: HttpRequest {
-            method,
-            paths,
-            host,
-            headers: &Fields(fields),
-        },
     };
-    policy.judge_http(&subject).is_ok()
+    let request = HttpRequest {
+        method,
+        paths,
+        host,
+        headers: &Fields(fields),
+    };
+    policy.judge_http(&subject, &request).is_ok()
 }
 
 fn get(policy: &Arc<Compiled>, paths: &[&[u8]]) -> bool {

@@ -10,6 +10,7 @@ use policy_l7::{
     read_policies,
 };
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 #[derive(Debug, Clone)]
 struct RuleText {
@@ -91,6 +92,7 @@ fn compiled(rules: &[RuleText]) -> Compiled {
         policies: &policies,
         identities: &identities,
         endpoints: &[endpoint],
+        named: &BTreeSet::new(),
         revision: 1,
     })
 }

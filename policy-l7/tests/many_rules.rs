@@ -6,6 +6,7 @@
     reason = "a fixture that cannot be made fails the test"
 )]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -90,6 +91,7 @@ fn compiled(rules: &[Rule]) -> Arc<Compiled> {
         policies: &policies,
         identities: &identity::reserved(),
         endpoints: &[endpoint],
+        named: &BTreeSet::new(),
         revision: 1,
     }))
 }
@@ -106,15 +108,16 @@ fn verdict(policy: &Arc<Compiled>, method: &str, path: &str) -> Option<String> {
         endpoint: 16,
         direction: Direction::Ingress,
         remote: identity::WORLD,
+        protocol: 6,
         port: 80,
-        request: HttpRequest {
-            method: method.as_bytes(),
-            paths: &[path.as_bytes()],
-            host: b"",
-            headers: &NoFields,
-        },
     };
-    let permit = policy.judge_http(&subject).ok()?;
+    let request = HttpRequest {
+        method: method.as_bytes(),
+        paths: &[path.as_bytes()],
+        host: b"",
+        headers: &NoFields,
+    };
+    let permit = policy.judge_http(&subject, &request).ok()?;
     let rule = permit.rule().and_then(|id| policy.rule(id));
     rule.map(|provenance| provenance.rule.clone())
 }
@@ -172,6 +175,7 @@ fn every_rule_of_thousands_is_found_and_nothing_else() {
             labels: labels.into_iter().collect(),
             named_ports: Vec::new(),
         }],
+        named: &BTreeSet::new(),
         revision: 1,
     }));
     for (number, source) in sources.iter().enumerate() {

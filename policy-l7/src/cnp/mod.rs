@@ -2,12 +2,13 @@
 //!
 //! What is not honoured is refused by name at its line, never ignored.
 
+mod dns;
 mod http;
 mod peers;
 mod ports;
 
 use crate::error::Error;
-use crate::rule::{Direction, Policy, PolicyKind, Provenance, Rule, Spec};
+use crate::rule::{Direction, L7, Policy, PolicyKind, Provenance, Rule, Spec};
 use crate::selector::{Peers, Selector};
 use crate::yaml::{self, Cursor, Map, Reader};
 
@@ -192,6 +193,9 @@ fn read_element(
     let Some(mut map) = reader.map(at) else {
         return Vec::new();
     };
+    if let Some(at) = map.get("toFQDNs").filter(|_| is_deny) {
+        reader.fault(&at, "deny rules cannot speak of names");
+    }
     let peers = peers::peers(reader, &mut map, direction, within);
     // An empty list limits nothing, as if it were not there.
     let mut limits = |name| map.get(name).filter(|at| !reader.list(at).is_empty());
@@ -203,7 +207,7 @@ fn read_element(
         is_deny,
         peers: peers.clone().unwrap_or(Peers::Any),
         ports: Vec::new(),
-        http: None,
+        l7: L7::Nothing,
     };
     let rules = match (ports, icmps) {
         (Some(ports), Some(_)) => {
@@ -222,7 +226,6 @@ fn read_element(
 
 fn refuse_unsupported(reader: &mut Reader, map: &mut Map<'_>) {
     for name in [
-        "toFQDNs",
         "toServices",
         "fromNodes",
         "toNodes",

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use super::dns;
 use crate::labels::split_source;
 use crate::rule::Direction;
 use crate::selector::{CidrRule, Entity, Operator, Peers, Requirement, Selector};
@@ -50,6 +51,12 @@ pub(super) fn peers(
     }
     if has_cidr {
         found.push(Peers::Cidrs(rules));
+    }
+    if let Some(at) = map.get("toFQDNs") {
+        if direction == Direction::Ingress {
+            reader.fault(&at, "names stand for servers: `toFQDNs` is for egress only");
+        }
+        found.push(Peers::Fqdns(dns::fqdns(reader, &at)));
     }
     if found.len() > 1 {
         reader.fault(map.at(), "only one kind of peers can stand in an element");

@@ -1,18 +1,19 @@
 //! Ports and ICMP types of an element.
 
-use super::http;
-use crate::rule::{PortRange, Ports, Rule};
+use super::{dns, http};
+use crate::rule::{Direction, L7, PortRange, Ports, Rule};
 use crate::yaml::{Cursor, Map, Reader};
 
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 /// `None` is TCP, UDP and SCTP.
 const PROTOCOLS: [(&str, Option<u8>); 7] = [
     ("ANY", None),
     ("TCP", Some(TCP)),
-    ("UDP", Some(17)),
+    ("UDP", Some(UDP)),
     ("SCTP", Some(132)),
     ("tcp", Some(TCP)),
-    ("udp", Some(17)),
+    ("udp", Some(UDP)),
     ("sctp", Some(132)),
 ];
 
@@ -45,15 +46,16 @@ pub(super) fn to_ports(reader: &mut Reader, at: &Cursor<'_>, base: &Rule) -> Vec
                 );
             }
         }
-        let http = l7
-            .as_ref()
-            .and_then(|at| rules_of(reader, at, &element, base, &ports));
+        let l7 = match l7 {
+            Some(at) => rules_of(reader, &at, &element, base, &ports),
+            None => L7::Nothing,
+        };
         map.end(reader);
         let path = element.path().to_owned();
         rules.push(Rule {
             path,
             ports,
-            http,
+            l7,
             ..base.clone()
         });
     }
@@ -66,19 +68,33 @@ fn rules_of(
     element: &Cursor<'_>,
     base: &Rule,
     ports: &[Ports],
-) -> Option<Vec<crate::rule::HttpRule>> {
-    let mut map = reader.map(at)?;
-    let http = map.get("http");
-    for name in ["dns", "kafka", "l7proto", "l7"] {
+) -> L7 {
+    let Some(mut map) = reader.map(at) else {
+        return L7::Nothing;
+    };
+    let (http, dns) = (map.get("http"), map.get("dns"));
+    for name in ["kafka", "l7proto", "l7"] {
         if let Some(at) = map.get(name) {
-            reader.fault(&at, "only `http` rules are supported yet");
+            reader.fault(&at, "only `http` and `dns` rules are supported");
         }
     }
     map.end(reader);
-    let http = http?;
-    if base.is_deny {
-        reader.fault(&http, "deny rules cannot have L7 rules");
+    if let Some(at) = http.as_ref().or(dns.as_ref()).filter(|_| base.is_deny) {
+        reader.fault(at, "deny rules cannot have L7 rules");
     }
+    match (http, dns) {
+        (Some(_), Some(dns)) => {
+            reader.fault(&dns, "`http` and `dns` cannot stand in one rule");
+            L7::Nothing
+        }
+        (Some(at), None) => http_rules(reader, &at, element, ports),
+        (None, Some(at)) => dns_rules(reader, &at, element, base, ports),
+        (None, None) => L7::Nothing,
+    }
+}
+
+/// An empty list is no L7 rule at all.
+fn http_rules(reader: &mut Reader, at: &Cursor<'_>, element: &Cursor<'_>, ports: &[Ports]) -> L7 {
     let is_fit = |port: &Ports| port.protocol == Some(TCP) && port.range != PortRange::Any;
     if ports.is_empty() || !ports.iter().all(is_fit) {
         reader.fault(
@@ -86,9 +102,48 @@ fn rules_of(
             "HTTP rules need ports, each with `protocol: TCP` written out and not 0",
         );
     }
-    let rules = http::rules(reader, &http);
-    // An empty list is no L7 rule at all.
-    (!rules.is_empty()).then_some(rules)
+    let rules = http::rules(reader, at);
+    if rules.is_empty() {
+        L7::Nothing
+    } else {
+        L7::Http(rules)
+    }
+}
+
+/// An empty list is no L7 rule at all.
+fn dns_rules(
+    reader: &mut Reader,
+    at: &Cursor<'_>,
+    element: &Cursor<'_>,
+    base: &Rule,
+    ports: &[Ports],
+) -> L7 {
+    if base.direction == Direction::Ingress {
+        reader.fault(
+            at,
+            "DNS rules are for egress only: they judge what a pod asks",
+        );
+    }
+    let is_fit = |port: &Ports| {
+        let is_one = match port.range {
+            PortRange::Any => false,
+            PortRange::Between(first, last) => first == last,
+            PortRange::Named(_) => true,
+        };
+        is_one && matches!(port.protocol, None | Some(TCP | UDP))
+    };
+    if ports.is_empty() || !ports.iter().all(is_fit) {
+        reader.fault(
+            element,
+            "DNS rules need ports, such as 53, each a single one of UDP, TCP or ANY",
+        );
+    }
+    let rules = dns::rules(reader, at);
+    if rules.is_empty() {
+        L7::Nothing
+    } else {
+        L7::Dns(rules)
+    }
 }
 
 fn port(reader: &mut Reader, at: &Cursor<'_>) -> Option<Ports> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::prefixes::Prefix;
-use super::{Action, Entry, Key, RuleId, Scope};
+use super::{Action, Entry, Key, RuleId, Scope, ScopeL7};
 use crate::rule::Direction;
 
 /// What a rule says about a block of ports of one peer.
@@ -18,10 +18,10 @@ struct Said {
 pub(super) fn entries(scopes: &[Scope]) -> Vec<Entry> {
     let mut raw: BTreeMap<(Direction, u32), Vec<Said>> = BTreeMap::new();
     for scope in scopes {
-        let action = match (scope.is_deny, &scope.http) {
+        let action = match (scope.is_deny, &scope.l7) {
             (true, _) => Action::Deny,
-            (false, Some(_)) => Action::Redirect,
-            (false, None) => Action::Allow,
+            (false, ScopeL7::Dns { .. } | ScopeL7::Http { .. }) => Action::Redirect,
+            (false, ScopeL7::Nothing) => Action::Allow,
         };
         for identity in scope.peers.as_deref().unwrap_or(&[0]) {
             let list = raw.entry((scope.direction, *identity)).or_default();

@@ -1,21 +1,28 @@
 //! Policies × identities × endpoints → kernel entries and L7 matchers.
 
+mod compiled;
 mod entries;
 mod prefixes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::fqdn::{NameSelectors, Named};
 use crate::identity::{Identity, Numbering};
 use crate::labels::Labels;
+use crate::names::DnsRules;
 use crate::paths::HttpRules;
-use crate::rule::{Direction, Policy, Provenance, Rule};
+use crate::rule::{Direction, L7, Policy, Provenance, Rule};
 use crate::selector::cidr_labels;
+pub use compiled::{Action, Compiled, EndpointPolicy, Entry, Key, RuleId, SideMode};
+pub(crate) use compiled::{Scope, ScopeL7};
 use entries::entries;
 pub(crate) use prefixes::Prefix;
 use prefixes::prefixes;
+
+const SCTP: u8 = 132;
 
 /// An endpoint of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,155 +46,26 @@ pub struct Inputs<'a> {
     pub identities: &'a [Identity],
     /// Endpoints of this node.
     pub endpoints: &'a [Endpoint],
+    /// What is known of addresses by their DNS names.
+    pub named: &'a BTreeSet<Named>,
     /// Number of this version of the policy set.
     pub revision: u64,
-}
-
-/// Number of a rule in a compiled set; 0 is no rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RuleId(pub u32);
-
-/// What an entry says; where two match, the greater one decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Action {
-    /// Pass.
-    Allow,
-    /// Judge its requests.
-    Redirect,
-    /// Drop.
-    Deny,
-}
-
-/// What an entry is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// Direction from the endpoint's view.
-    pub direction: Direction,
-    /// Identity of the other end, 0 for any.
-    pub identity: u32,
-    /// IP protocol, 0 for any.
-    pub protocol: u8,
-    /// Port of the receiver; bits beyond `port_bits` are 0.
-    pub port: u16,
-    /// Leading bits of the port that count.
-    pub port_bits: u8,
-}
-
-/// One entry of the kernel's policy map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// What it is about.
-    pub key: Key,
-    /// What it says.
-    pub action: Action,
-    /// Which rule made it.
-    pub rule: RuleId,
-    /// Hubble's match type: 1 L3-only, 2 L3-L4, 3 L4-only, 4 all.
-    pub match_type: u8,
-}
-
-/// What happens to what no entry matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SideMode {
-    /// Dropped.
-    DefaultDeny,
-    /// Passed.
-    Open,
-}
-
-/// The policy of one endpoint.
-#[derive(Debug, Clone)]
-pub struct EndpointPolicy {
-    /// Number of the endpoint.
-    pub id: u16,
-    /// On the way in.
-    pub ingress: SideMode,
-    /// On the way out.
-    pub egress: SideMode,
-    /// Entries, sorted by key. The kernel looks up two keys (the identity, and 0), the longest
-    /// (protocol, port) prefix of each, and takes the greater action.
-    pub entries: Vec<Entry>,
-    pub(crate) scopes: Vec<Scope>,
-    pub(crate) defaults: Vec<(Direction, Provenance)>,
-}
-
-/// A rule as it applies to one endpoint, for judging requests.
-#[derive(Debug, Clone)]
-pub(crate) struct Scope {
-    pub(crate) direction: Direction,
-    /// Sorted; `None` is anybody.
-    pub(crate) peers: Option<Vec<u32>>,
-    pub(crate) prefixes: Vec<Prefix>,
-    pub(crate) is_deny: bool,
-    /// `None` allows every request.
-    pub(crate) http: Option<Arc<HttpRules>>,
-    pub(crate) rule: RuleId,
-    /// Of each HTTP rule.
-    pub(crate) http_ids: Arc<[RuleId]>,
-}
-
-/// A compiled policy set.
-#[derive(Debug)]
-pub struct Compiled {
-    revision: u64,
-    endpoints: Vec<EndpointPolicy>,
-    prefixes: Vec<(IpNet, Identity)>,
-    rules: Vec<Provenance>,
-}
-
-impl Compiled {
-    /// A set without any policy.
-    pub fn empty() -> Self {
-        Self {
-            revision: 0,
-            endpoints: Vec::new(),
-            prefixes: Vec::new(),
-            rules: Vec::new(),
-        }
-    }
-
-    /// Number of this version.
-    pub fn revision(&self) -> u64 {
-        self.revision
-    }
-
-    /// Policies of endpoints, sorted by number; endpoints without any policy are left out.
-    pub fn endpoints(&self) -> &[EndpointPolicy] {
-        &self.endpoints
-    }
-
-    /// Identities of prefixes that policies name.
-    pub fn prefixes(&self) -> &[(IpNet, Identity)] {
-        &self.prefixes
-    }
-
-    /// Which object and rule a number stands for.
-    pub fn rule(&self, id: RuleId) -> Option<&Provenance> {
-        self.rules.get(usize::try_from(id.0).ok()?.checked_sub(1)?)
-    }
-
-    /// All rules.
-    pub fn rules(&self) -> impl Iterator<Item = (RuleId, &Provenance)> {
-        (1..).map(RuleId).zip(&self.rules)
-    }
-
-    /// The policy of an endpoint, if any policy is for it.
-    pub fn endpoint(&self, id: u16) -> Option<&EndpointPolicy> {
-        let index = self
-            .endpoints
-            .binary_search_by_key(&id, |endpoint| endpoint.id)
-            .ok()?;
-        self.endpoints.get(index)
-    }
 }
 
 /// Compiles a policy set. The result depends on the inputs alone: same inputs, same entries, in the
 /// same order.
 pub fn compile(inputs: &Inputs<'_>) -> Compiled {
-    let prefixes = prefix_identities(inputs.policies);
+    let mut numbering = Numbering::default();
+    let prefixes = prefix_identities(inputs.policies, &mut numbering);
+    let named: BTreeMap<Named, Identity> = inputs
+        .named
+        .iter()
+        .map(|named| (named.clone(), named.identity(&mut numbering)))
+        .collect();
     let mut compiler = Compiler {
         inputs,
         prefixes: &prefixes,
+        named: &named,
         rules: Vec::new(),
     };
     let numbered = compiler.number_rules();
@@ -203,18 +81,19 @@ pub fn compile(inputs: &Inputs<'_>) -> Compiled {
         revision: inputs.revision,
         endpoints,
         prefixes,
+        selectors: NameSelectors::of(inputs.policies),
+        named,
         rules,
     }
 }
 
 /// Every prefix that a policy names, exceptions included, with an identity of its own.
-fn prefix_identities(policies: &[Policy]) -> Vec<(IpNet, Identity)> {
+fn prefix_identities(policies: &[Policy], numbering: &mut Numbering) -> Vec<(IpNet, Identity)> {
     let rules = policies
         .iter()
         .flat_map(|policy| &policy.specs)
         .flat_map(|spec| &spec.rules);
     let prefixes: BTreeSet<IpNet> = rules.flat_map(|rule| rule.peers.prefixes()).collect();
-    let mut numbering = Numbering::default();
     prefixes
         .into_iter()
         .map(|prefix| {
@@ -233,6 +112,7 @@ fn prefix_identities(policies: &[Policy]) -> Vec<(IpNet, Identity)> {
 struct Compiler<'a> {
     inputs: &'a Inputs<'a>,
     prefixes: &'a [(IpNet, Identity)],
+    named: &'a BTreeMap<Named, Identity>,
     rules: Vec<Provenance>,
 }
 
@@ -242,8 +122,7 @@ struct Numbered<'a> {
     spec: usize,
     rule: &'a Rule,
     id: RuleId,
-    http: Option<Arc<HttpRules>>,
-    http_ids: Arc<[RuleId]>,
+    l7: ScopeL7,
 }
 
 impl<'a> Compiler<'a> {
@@ -253,24 +132,36 @@ impl<'a> Compiler<'a> {
             for (index, spec) in policy.specs.iter().enumerate() {
                 for rule in &spec.rules {
                     let id = self.number(policy, &rule.path);
-                    let http = rule.http.as_deref().unwrap_or_default();
-                    let http_ids = http
-                        .iter()
-                        .map(|http| self.number(policy, &http.path_in_object))
-                        .collect();
-                    let http = rule.http.clone().map(|http| Arc::new(HttpRules::new(http)));
+                    let l7 = self.l7(policy, &rule.l7);
                     numbered.push(Numbered {
                         policy,
                         spec: index,
                         rule,
                         id,
-                        http,
-                        http_ids,
+                        l7,
                     });
                 }
             }
         }
         numbered
+    }
+
+    fn l7(&mut self, policy: &Policy, l7: &L7) -> ScopeL7 {
+        match l7 {
+            L7::Dns(rules) => {
+                let paths = rules.iter().map(|rule| &rule.path_in_object);
+                let ids = paths.map(|path| self.number(policy, path)).collect();
+                let rules = Arc::new(DnsRules::new(rules.clone()));
+                ScopeL7::Dns { rules, ids }
+            }
+            L7::Http(rules) => {
+                let paths = rules.iter().map(|rule| &rule.path_in_object);
+                let ids = paths.map(|path| self.number(policy, path)).collect();
+                let rules = Arc::new(HttpRules::new(rules.clone()));
+                ScopeL7::Http { rules, ids }
+            }
+            L7::Nothing => ScopeL7::Nothing,
+        }
     }
 
     fn number(&mut self, policy: &Policy, path: &str) -> RuleId {
@@ -347,6 +238,10 @@ impl<'a> Compiler<'a> {
                 bits: 0,
             });
         }
+        if matches!(numbered.l7, ScopeL7::Dns { .. }) {
+            // `protocol: ANY` is SCTP as well, which DNS does not use and the proxy does not read.
+            prefixes.retain(|prefix| prefix.protocol != SCTP);
+        }
         prefixes.sort_unstable();
         prefixes.dedup();
         Scope {
@@ -354,9 +249,8 @@ impl<'a> Compiler<'a> {
             peers: self.peers(rule),
             prefixes,
             is_deny: rule.is_deny,
-            http: numbered.http.clone(),
+            l7: numbered.l7.clone(),
             rule: numbered.id,
-            http_ids: Arc::clone(&numbered.http_ids),
         }
     }
 
@@ -373,8 +267,13 @@ impl<'a> Compiler<'a> {
             .prefixes
             .iter()
             .map(|(prefix, identity)| (identity, Some(prefix)));
+        let by_name = self
+            .named
+            .iter()
+            .map(|(named, identity)| (identity, named.within.as_ref()));
         let mut numbers: Vec<u32> = inside
             .chain(outside)
+            .chain(by_name)
             .filter(|(identity, prefix)| rule.peers.matches(identity, *prefix))
             .map(|(identity, _)| identity.number)
             .collect();

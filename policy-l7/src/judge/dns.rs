@@ -1,0 +1,59 @@
+//! Is this DNS query allowed?
+
+use std::sync::Arc;
+
+use super::{Candidate, Denial, NEAREST_OF_MAX, Permit, Subject};
+use crate::compile::{Compiled, RuleId, Scope, ScopeL7};
+
+impl Compiled {
+    /// Judges a query by the name that it asks for: in lower case, with its last dot, odd bytes
+    /// escaped (RFC 4343 §2.1). Allocates nothing when it is allowed.
+    ///
+    /// # Errors
+    /// The denial, with the rule that came nearest.
+    pub fn judge_dns(
+        self: &Arc<Self>,
+        subject: &Subject,
+        name: &[u8],
+    ) -> Result<Permit, Box<Denial>> {
+        self.judge(
+            subject,
+            |scope| scope.allows_name(name),
+            |scope| scope.nearest_dns(name),
+        )
+    }
+}
+
+impl Scope {
+    fn allows_name(&self, name: &[u8]) -> Option<RuleId> {
+        match &self.l7 {
+            ScopeL7::Nothing => Some(self.rule),
+            ScopeL7::Dns { rules, ids } => ids.get(rules.allowing(name)?).copied(),
+            ScopeL7::Http { .. } => None,
+        }
+    }
+
+    /// The rule whose name shares the longest end: names are compared from their right.
+    fn nearest_dns(&self, name: &[u8]) -> Option<Candidate> {
+        let ScopeL7::Dns { rules, ids } = &self.l7 else {
+            return None;
+        };
+        let listed = rules.rules().iter().zip(ids.iter()).take(NEAREST_OF_MAX);
+        let each = listed.flat_map(|(rule, id)| rule.names.iter().map(move |of| (rule, of, id)));
+        let own = name.strip_suffix(b".").unwrap_or(name);
+        let nearest = each.min_by_key(|(_, of, _)| distance(own, of.source.as_bytes()));
+        nearest.map(|(rule, of, id)| Candidate {
+            distance: distance(own, of.source.as_bytes()),
+            id: *id,
+            path: rule.path_in_object.clone(),
+            difference: format!("name {} is not {}", own.escape_ascii(), of.source),
+        })
+    }
+}
+
+/// How many bytes of a name do not agree with a pattern, from the right.
+fn distance(name: &[u8], pattern: &[u8]) -> usize {
+    let pairs = name.iter().rev().zip(pattern.iter().rev());
+    let same = pairs.take_while(|(have, want)| have == want).count();
+    name.len().saturating_sub(same)
+}
