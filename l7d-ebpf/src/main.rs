@@ -7,6 +7,7 @@
 //! | `from_network` | tc ingress of an uplink | brings replies of proxied connections to the proxy |
 //! | `to_network` | tc egress of an uplink | judges what left a pod for a service address |
 //! | `portal` | tc ingress of the portal | gives redirected packets to the proxy's sockets |
+//! | `datagram` | socket lookup of the network namespace | gives redirected datagrams to the proxy |
 //! | `connect4`, `connect6` | cgroup | sends this host's processes to the proxy |
 //! | `peer4`, `peer6` | cgroup | tells them the address that they asked for |
 //! | `established` | cgroup, sock_ops | remembers who asked for what |
@@ -24,8 +25,9 @@ mod state;
 mod steps;
 
 use aya_ebpf::bindings::TC_ACT_PIPE;
-use aya_ebpf::macros::{cgroup_sock_addr, classifier, sock_ops};
-use aya_ebpf::programs::{SockAddrContext, SockOpsContext, TcContext};
+use aya_ebpf::bindings::sk_action::SK_PASS;
+use aya_ebpf::macros::{cgroup_sock_addr, classifier, sk_lookup, sock_ops};
+use aya_ebpf::programs::{SkLookupContext, SockAddrContext, SockOpsContext, TcContext};
 
 #[classifier]
 pub(crate) fn from_pod(ctx: TcContext) -> i32 {
@@ -50,6 +52,13 @@ pub(crate) fn to_network(ctx: TcContext) -> i32 {
 #[classifier]
 pub(crate) fn portal(ctx: TcContext) -> i32 {
     hooks::portal::portal(&ctx).unwrap_or(TC_ACT_PIPE)
+}
+
+#[sk_lookup]
+pub(crate) fn datagram(ctx: SkLookupContext) -> u32 {
+    // With or without a socket chosen: a lookup is never refused.
+    let _chosen = hooks::datagram::datagram(&ctx);
+    SK_PASS
 }
 
 #[cgroup_sock_addr(connect4)]

@@ -8,11 +8,12 @@
 //! | `ENDPOINTS` | endpoint → [`Endpoint`] | user | programs |
 //! | `IPCACHE` | address prefix → [`Ipcache`] | user | programs |
 //! | `POLICY` | [`PolicyKey`] prefix → [`Policy`] | user | programs |
-//! | `WATCHED_PORTS` | port → 1 | user | programs |
+//! | `WATCHED_PORTS` | [`watched_port`] → 1 | user | programs |
 //! | `HOST_PORTS` | port → 1 | user | socket programs |
 //! | `CONNTRACK` | [`Tuple`] → [`Connection`] | programs | user (to list) |
 //! | `FRAGMENTS` | [`Fragment`] → ports | programs | programs |
 //! | `LISTENERS` | 0 IPv4, 1 IPv6 → socket | user | portal |
+//! | `DATAGRAM_SOCKETS` | [`datagram_socket`] → socket | user | `datagram` |
 //! | `ORIGINAL` | socket cookie → [`Original`] | socket programs | socket programs |
 //! | `CLIENTS` | [`Client`] → [`Original`] | socket programs | user |
 //! | `LOST` | kind → count, per CPU | programs | user |
@@ -51,6 +52,10 @@ pub struct Config {
     pub proxy_port: u32,
     /// `CONFIG_*` bits.
     pub flags: u32,
+    /// Workers of the proxy that take datagrams; at most [`DATAGRAM_WORKERS_MAX`].
+    pub datagram_workers: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// A beat older than this (ns) means that the proxy is gone.
     pub heartbeat_ns: u64,
     /// A running connection is reported this often (ns).
@@ -60,7 +65,23 @@ pub struct Config {
 /// Enforced ports let everything pass while the proxy is gone.
 pub const CONFIG_FAIL_OPEN: u32 = 1;
 
-const _: () = assert!(size_of::<Config>() == 48);
+const _: () = assert!(size_of::<Config>() == 56);
+
+/// Key of `WATCHED_PORTS`: an IP protocol and a port of it.
+pub const fn watched_port(protocol: u8, port: u16) -> u32 {
+    ((protocol as u32) << 16) | port as u32
+}
+
+/// Most workers that datagrams are spread over.
+pub const DATAGRAM_WORKERS_MAX: u32 = 64;
+/// Slots of `DATAGRAM_SOCKETS`.
+pub const DATAGRAM_SOCKETS_MAX: u32 = DATAGRAM_WORKERS_MAX * 4;
+
+/// Key of `DATAGRAM_SOCKETS`: each worker has a socket for what clients send and one for what
+/// servers answer, in each family. Both directions of a client's port go to one worker.
+pub const fn datagram_socket(worker: u32, is_reply: bool, is_ipv6: bool) -> u32 {
+    worker * 4 + (is_reply as u32) * 2 + is_ipv6 as u32
+}
 
 /// What an interface is.
 #[repr(C)]

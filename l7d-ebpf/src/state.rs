@@ -4,8 +4,9 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SockMap};
 use l7d_ebpf::maps::{
-    CLIENTS_MAX, CONNTRACK_MAX, Client, Config, Connection, ENDPOINTS_MAX, Endpoint, FRAGMENTS_MAX,
-    Fragment, IPCACHE_MAX, Interface, Ipcache, Original, POLICY_MAX, Policy, PolicyKey, Tuple,
+    CLIENTS_MAX, CONNTRACK_MAX, Client, Config, Connection, DATAGRAM_SOCKETS_MAX, ENDPOINTS_MAX,
+    Endpoint, FRAGMENTS_MAX, Fragment, IPCACHE_MAX, Interface, Ipcache, Original, POLICY_MAX,
+    Policy, PolicyKey, Tuple,
 };
 use l7d_ebpf::records::KINDS;
 
@@ -29,7 +30,7 @@ pub(crate) static IPCACHE: LpmTrie<[u8; 16], Ipcache> =
 pub(crate) static POLICY: LpmTrie<PolicyKey, Policy> =
     LpmTrie::with_max_entries(POLICY_MAX, NO_PREALLOC);
 #[map]
-pub(crate) static WATCHED_PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1024, 0);
+pub(crate) static WATCHED_PORTS: HashMap<u32, u8> = HashMap::with_max_entries(1024, 0);
 #[map]
 pub(crate) static HOST_PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1024, 0);
 #[map]
@@ -40,6 +41,8 @@ pub(crate) static FRAGMENTS: LruHashMap<Fragment, [u16; 2]> =
     LruHashMap::with_max_entries(FRAGMENTS_MAX, 0);
 #[map]
 pub(crate) static LISTENERS: SockMap = SockMap::with_max_entries(2, 0);
+#[map]
+pub(crate) static DATAGRAM_SOCKETS: SockMap = SockMap::with_max_entries(DATAGRAM_SOCKETS_MAX, 0);
 #[map]
 pub(crate) static ORIGINAL: LruHashMap<u64, Original> =
     LruHashMap::with_max_entries(CLIENTS_MAX, 0);

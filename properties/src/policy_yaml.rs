@@ -4,6 +4,7 @@ use policy_l7::{
     ConnectionVerdict, Direction, Endpoint, Identity, Inputs, compile, identity, lint,
     read_policies,
 };
+use std::collections::BTreeSet;
 
 fn endpoint() -> Endpoint {
     let labels = ["app=web", "io.kubernetes.pod.namespace=default"];
@@ -37,6 +38,7 @@ fn verdicts(text: &str, identities: &[Identity]) -> Option<Vec<String>> {
         policies: &policies,
         identities,
         endpoints: &[endpoint()],
+        named: &BTreeSet::new(),
         revision: 7,
     });
     assert_eq!(compiled.revision(), 7);

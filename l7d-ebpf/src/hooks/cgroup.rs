@@ -6,7 +6,7 @@ use aya_ebpf::programs::{SockAddrContext, SockOpsContext};
 use l7d_ebpf::maps::{Client, Original};
 
 use crate::state::{self, CLIENTS, HOST_PORTS, ORIGINAL};
-use crate::steps::headers::mapped;
+use crate::steps::headers::{mapped, wide};
 
 /// Let the call go on.
 const PROCEED: i32 = 1;
@@ -116,7 +116,7 @@ pub(crate) fn established(ctx: &SockOpsContext) -> u32 {
     };
     let address = match ctx.family() {
         AF_INET => mapped(v4.to_ne_bytes()),
-        AF_INET6 => bytes(v6),
+        AF_INET6 => wide(v6),
         _ => return 1,
     };
     let client = Client {
@@ -190,15 +190,5 @@ unsafe fn ip6(addr: *mut bpf_sock_addr) -> [u8; 16] {
             (*addr).user_ip6[3],
         ]
     };
-    bytes(words)
-}
-
-/// Words as the kernel keeps them, in network byte order in memory.
-#[inline(always)]
-fn bytes(words: [u32; 4]) -> [u8; 16] {
-    let [a, b, c, d] = words.map(u32::to_ne_bytes);
-    [
-        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2],
-        d[3],
-    ]
+    wide(words)
 }

@@ -1,6 +1,7 @@
 //! Where the kernel calls us. Each hook calls the steps in order and does nothing else.
 
 pub(crate) mod cgroup;
+pub(crate) mod datagram;
 pub(crate) mod pod;
 pub(crate) mod portal;
 pub(crate) mod uplink;

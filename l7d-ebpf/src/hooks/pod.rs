@@ -4,12 +4,12 @@ use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
 use aya_ebpf::programs::TcContext;
 use l7d_ebpf::maps::{
     ACTION_ALLOW, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED, Config,
-    Connection, IPCACHE_SERVICE, Interface,
+    Connection, IPCACHE_SERVICE, Interface, watched_port,
 };
 use l7d_ebpf::records::{POINT_TO_ENDPOINT, POINT_TO_PROXY, POINT_TO_STACK};
 
 use crate::state::{self, INTERFACES, WATCHED_PORTS};
-use crate::steps::headers::{self, NoPacket, TCP};
+use crate::steps::headers::{self, NoPacket, TCP, UDP};
 use crate::steps::judge::{self, Reading};
 use crate::steps::passage::{NO_VERDICT, Passage, Side};
 use crate::steps::{conntrack, redirect, report};
@@ -130,8 +130,14 @@ fn forward(
     }
     // What this host's stack answers by itself in the place of a proxy that is gone (a reset) is
     // for the client.
-    let is_proxied = entry.flags & CONNECTION_PROXIED != 0
+    let is_proxied = redirect::is_for_proxy(passage, entry, config)
         && !(passage.is_reply && passage.side == Side::Arriving && passage.is_local);
+    if !is_proxied {
+        let action = redirect::past_proxy(passage, entry, config);
+        if action != TC_ACT_PIPE {
+            return action;
+        }
+    }
     if let Some(run) = conntrack::count(passage, entry, config) {
         passage.name_ends(owner);
         let point = match (is_proxied, passage.side) {
@@ -179,8 +185,12 @@ fn judge_again(
     }
     settle(passage, config);
     entry.verdicts = passage.verdicts;
-    if action == REDIRECT && passage.packet.protocol == TCP {
-        // No proxy socket knows a connection that began before: the portal's stack resets it.
+    if passage.packet.protocol == UDP {
+        entry.flags &= !(CONNECTION_PROXIED | CONNECTION_ENFORCED);
+        entry.flags |= watch(passage, config);
+    }
+    if action == REDIRECT && passage.packet.is_proxiable() {
+        // No proxy socket knows a TCP connection that began before: the portal's stack resets it.
         entry.flags |= CONNECTION_PROXIED | CONNECTION_ENFORCED;
     }
     forward(passage, entry, config, owner)
@@ -214,7 +224,7 @@ fn begin(ctx: &TcContext, passage: &mut Passage, config: &Config, owner: Interfa
 fn open(passage: &mut Passage, config: &Config) -> Result<u32, i32> {
     match judge::judge(passage, config, Reading::Forward) {
         DENY => Err(TC_ACT_SHOT),
-        REDIRECT if passage.packet.protocol == TCP => {
+        REDIRECT if passage.packet.is_proxiable() => {
             if redirect::is_possible(config) {
                 return Ok(CONNECTION_PROXIED | CONNECTION_ENFORCED);
             }
@@ -224,15 +234,19 @@ fn open(passage: &mut Passage, config: &Config) -> Result<u32, i32> {
     }
 }
 
-/// Whether a connection is to be looked at: its port is watched, and the proxy is there.
+/// Whether a connection is to be looked at: its port is watched, and the proxy is there; datagrams
+/// find out at each packet whether it is.
 #[inline(always)]
 fn watch(passage: &Passage, config: &Config) -> u32 {
-    if !passage.packet.is_syn() || passage.destination.flags & IPCACHE_SERVICE != 0 {
+    let packet = &passage.packet;
+    let begins = packet.is_syn() || packet.protocol == UDP;
+    if !begins || passage.destination.flags & IPCACHE_SERVICE != 0 {
         return 0;
     }
+    let port = watched_port(packet.protocol, packet.destination_port);
     // SAFETY: only the presence of the key matters.
-    let is_watched = unsafe { WATCHED_PORTS.get(&passage.packet.destination_port) }.is_some();
-    if is_watched && redirect::is_possible(config) {
+    let is_watched = unsafe { WATCHED_PORTS.get(&port) }.is_some();
+    if is_watched && (packet.protocol == UDP || redirect::is_possible(config)) {
         CONNECTION_PROXIED
     } else {
         0

@@ -16,7 +16,8 @@ use crate::steps::redirect;
 const PACKET_HOST: u32 = 0;
 
 /// Gives the packet to the established socket of its connection, else to a listener. The rule on
-/// the portal's interface then delivers it locally whatever its address.
+/// the portal's interface then delivers it locally whatever its address. Datagrams find theirs when
+/// they are whole: see `datagram`.
 pub(crate) fn portal(ctx: &TcContext) -> Option<i32> {
     // SAFETY: a plain helper call on our own context.
     unsafe { bpf_skb_change_type(ctx.skb.skb, PACKET_HOST) };

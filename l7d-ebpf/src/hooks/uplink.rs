@@ -5,7 +5,7 @@ use aya_ebpf::programs::TcContext;
 use l7d_ebpf::maps::{ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED};
 
 use crate::state;
-use crate::steps::headers::{self, TCP};
+use crate::steps::headers::{self, UDP};
 use crate::steps::judge::{self, Reading};
 use crate::steps::passage::{Passage, Side};
 use crate::steps::{conntrack, ipcache, redirect};
@@ -26,7 +26,9 @@ pub(crate) fn from_network(ctx: &TcContext) -> i32 {
         return TC_ACT_PIPE;
     }
     match conntrack::find(passage) {
-        Some(entry) if entry.flags & CONNECTION_PROXIED != 0 => redirect::to_portal(config),
+        Some(entry) if redirect::is_for_proxy(passage, entry, config) => {
+            redirect::to_portal(config)
+        }
         Some(_) | None => TC_ACT_PIPE,
     }
 }
@@ -57,11 +59,12 @@ pub(crate) fn to_network(ctx: &TcContext) -> i32 {
         let [egress, _] = passage.verdicts;
         let is_judged = egress.action != 0 && egress.generation == config.generation;
         if passage.is_reply || is_judged {
-            let is_proxied = entry.flags & CONNECTION_PROXIED != 0 && !passage.is_reply;
-            return if is_proxied {
+            return if passage.is_reply {
+                TC_ACT_PIPE
+            } else if redirect::is_for_proxy(passage, entry, config) {
                 redirect::to_portal(config)
             } else {
-                TC_ACT_PIPE
+                redirect::past_proxy(passage, entry, config)
             };
         }
     }
@@ -70,12 +73,15 @@ pub(crate) fn to_network(ctx: &TcContext) -> i32 {
     if action == u32::from(ACTION_DENY) {
         return TC_ACT_SHOT;
     }
-    let is_enforced = action == u32::from(ACTION_REDIRECT) && passage.packet.protocol == TCP;
+    let is_enforced = action == u32::from(ACTION_REDIRECT) && passage.packet.is_proxiable();
     let flags = if is_enforced {
         CONNECTION_PROXIED | CONNECTION_ENFORCED
     } else {
         0
     };
+    if is_enforced && passage.packet.protocol == UDP && !redirect::is_possible(config) {
+        return redirect::without_proxy(passage, config).unwrap_or(TC_ACT_PIPE);
+    }
     // Without an entry the next packet is judged again: slower, not wrong.
     let _ = conntrack::insert(passage, flags);
     if is_enforced {

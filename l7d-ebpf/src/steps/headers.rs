@@ -55,6 +55,12 @@ pub(crate) enum NoPacket {
 }
 
 impl Packet {
+    /// Whether the proxy can take it.
+    #[inline(always)]
+    pub(crate) fn is_proxiable(&self) -> bool {
+        self.protocol == TCP || self.protocol == UDP
+    }
+
     /// Whether it opens a TCP connection.
     #[inline(always)]
     pub(crate) fn is_syn(&self) -> bool {
@@ -228,5 +234,15 @@ fn fragment_key(packet: &Packet, id: u32) -> Fragment {
 pub(crate) fn mapped(v4: [u8; 4]) -> [u8; 16] {
     [
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3],
+    ]
+}
+
+/// An IPv6 address as the kernel shows it to programs: words, in network byte order in memory.
+#[inline(always)]
+pub(crate) fn wide(words: [u32; 4]) -> [u8; 16] {
+    let [a, b, c, d] = words.map(u32::to_ne_bytes);
+    [
+        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2],
+        d[3],
     ]
 }

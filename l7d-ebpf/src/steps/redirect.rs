@@ -2,16 +2,21 @@
 
 use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_PIPE, TC_ACT_SHOT, bpf_sock_tuple};
 use aya_ebpf::cty::c_void;
-use aya_ebpf::helpers::generated::{bpf_redirect, bpf_sk_release, bpf_skc_lookup_tcp};
+use aya_ebpf::helpers::generated::{
+    bpf_map_lookup_elem, bpf_redirect, bpf_sk_release, bpf_skc_lookup_tcp,
+};
 use aya_ebpf::programs::TcContext;
-use l7d_ebpf::maps::{ACTION_DENY, CONFIG_FAIL_OPEN, Config};
+use l7d_ebpf::maps::{
+    ACTION_DENY, CONFIG_FAIL_OPEN, CONNECTION_ENFORCED, CONNECTION_PROXIED, Config, Connection,
+    datagram_socket,
+};
 use l7d_ebpf::records::{DIRECTION_EGRESS, DIRECTION_INGRESS, REASON_PROXY_UNAVAILABLE};
 
-use super::headers::Packet;
+use super::headers::{Packet, UDP};
 use super::passage::{Passage, Side};
 use super::policy::Decision;
 use super::report;
-use crate::state;
+use crate::state::{self, DATAGRAM_SOCKETS};
 
 /// State of a listening socket (`include/net/tcp_states.h`).
 const TCP_LISTEN: u32 = 10;
@@ -50,6 +55,60 @@ pub(crate) fn without_proxy(passage: &Passage, config: &Config) -> Option<i32> {
     };
     report::drop(passage, &decision);
     Some(TC_ACT_SHOT)
+}
+
+/// Whether a packet of a connection goes to the proxy. Datagrams have no state there and keep their
+/// addresses and ports: while the proxy is away they pass it by, in both directions, without anybody
+/// noticing.
+#[inline(always)]
+pub(crate) fn is_for_proxy(passage: &Passage, entry: &Connection, config: &Config) -> bool {
+    entry.flags & CONNECTION_PROXIED != 0
+        && (passage.packet.protocol != UDP
+            || is_possible(config) && is_datagram_socket_there(passage, config))
+}
+
+/// The slot of the socket for a datagram. Both directions of a client's port are one worker's.
+#[inline(always)]
+pub(crate) fn datagram_slot(passage: &Passage, config: &Config) -> u32 {
+    let packet = &passage.packet;
+    let client_port = if passage.is_reply {
+        packet.destination_port
+    } else {
+        packet.source_port
+    };
+    let worker = u32::from(client_port) % config.datagram_workers.max(1);
+    datagram_socket(worker, passage.is_reply, !packet.is_ipv4)
+}
+
+/// A process that dies takes its sockets along, long before its heartbeat is missed.
+#[inline(always)]
+fn is_datagram_socket_there(passage: &Passage, config: &Config) -> bool {
+    let slot = datagram_slot(passage, config);
+    let map = core::ptr::addr_of!(DATAGRAM_SOCKETS)
+        .cast_mut()
+        .cast::<c_void>();
+    let key = core::ptr::addr_of!(slot).cast::<c_void>();
+    // SAFETY: the map is ours and the key is a u32 on the stack. For socket maps the look-up takes
+    // a reference, which is released exactly once.
+    unsafe {
+        let socket = bpf_map_lookup_elem(map, key);
+        if socket.is_null() {
+            return false;
+        }
+        bpf_sk_release(socket);
+    }
+    true
+}
+
+/// What happens to a packet that does not go to the proxy: it passes, unless it is a datagram that
+/// only the proxy may let pass.
+#[inline(always)]
+pub(crate) fn past_proxy(passage: &Passage, entry: &Connection, config: &Config) -> i32 {
+    const BOTH: u32 = CONNECTION_PROXIED | CONNECTION_ENFORCED;
+    if entry.flags & BOTH == BOTH && passage.packet.protocol == UDP && !passage.is_reply {
+        return without_proxy(passage, config).unwrap_or(TC_ACT_PIPE);
+    }
+    TC_ACT_PIPE
 }
 
 /// Whether the proxy may be sent new connections.

@@ -1,15 +1,16 @@
 //! What the proxy asks about a connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::apply::World;
+use crate::config::Transport;
 use crate::datapath;
 use crate::identity::Identities;
 use crate::policy::{Door, Live};
-use crate::proxy::{Admission, Upstream};
+use crate::proxy::{Admission, Learnt, Upstream};
 use crate::record::{Direction, EndpointId, IdentityNumber, Party};
 use crate::session::Ends;
 
@@ -46,7 +47,12 @@ impl Directory {
 }
 
 impl crate::proxy::Directory for Directory {
-    fn admit(&self, client: SocketAddr, original: SocketAddr) -> Option<Admission> {
+    fn admit(
+        &self,
+        transport: Transport,
+        client: SocketAddr,
+        original: SocketAddr,
+    ) -> Option<Admission> {
         // Who comes to loopback came through the socket hooks, or was not redirected at all.
         let came_by_socket = original.ip().is_loopback();
         let server = if came_by_socket {
@@ -56,7 +62,7 @@ impl crate::proxy::Directory for Directory {
         };
         let source = self.identities.party(client);
         let destination = self.identities.party(server);
-        let door = self.live.door(&source, &destination);
+        let door = self.live.door(&source, &destination, transport.number());
         let direction = match &door {
             Door::Enforce(judge) => judge.direction(),
             Door::Watch if is_local(&destination) => Direction::Ingress,
@@ -73,6 +79,15 @@ impl crate::proxy::Directory for Directory {
             ends: Ends::new(source, destination, direction),
             door,
         })
+    }
+
+    fn learn(
+        &self,
+        _client: &Party,
+        _name: &str,
+        _answers: &mut dyn Iterator<Item = (IpAddr, u32)>,
+    ) -> Learnt {
+        Learnt::Known
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -137,6 +137,7 @@ impl World {
             policies: &policies,
             identities: &identities,
             endpoints: &endpoints,
+            named: &BTreeSet::new(),
             revision: self.revision,
         });
         self.warnings = lint(&policies, &identities)
@@ -230,11 +231,7 @@ impl Agent {
     /// Tells the kernel side which ports are looked at.
     pub(super) fn apply_ports(&mut self) -> Result<(), Error> {
         let config = self.world.config();
-        let watched: Vec<u16> = config
-            .visibility
-            .iter()
-            .map(|watched| watched.port)
-            .collect();
+        let watched = config.visibility.clone();
         let host = config.host.clone();
         self.datapath.set_watched_ports(&watched)?;
         self.datapath.set_host_ports(&host.ports)?;

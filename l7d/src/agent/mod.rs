@@ -12,9 +12,10 @@ mod reload;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use parsers::dns::Rcode;
 use tokio::sync::watch;
 
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, DnsRefusal};
 use crate::datapath::features::{self, Features};
 use crate::datapath::{self, Datapath, host_network};
 use crate::flow::FlowRing;
@@ -241,6 +242,10 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
         drain: config.proxy.drain,
         connections_per_endpoint: config.proxy.connections_per_endpoint,
         marks: config.datapath.marks,
+        dns_refusal: match config.dns.refusal {
+            DnsRefusal::Refused => Rcode::REFUSED,
+            DnsRefusal::NameError => Rcode::NXDOMAIN,
+        },
         redaction: Redaction::new(&config.flows.redact),
     }
 }
@@ -253,6 +258,7 @@ impl Agent {
             let v6 = self.proxy.listener(Family::V6);
             self.datapath.set_listeners(&v4, v6.as_ref())?;
         }
+        self.datapath.set_datagram_sockets(self.proxy.datagrams())?;
         originals.set(self.datapath.originals()?);
         self.datapath.beat()?;
         let portal = self.network.portal().to_owned();

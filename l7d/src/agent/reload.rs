@@ -121,6 +121,7 @@ fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
         ("runtimeDir", former.runtime_dir != fresh.runtime_dir),
         ("datapath", former.datapath != datapath),
         ("proxy", former.proxy != fresh.proxy),
+        ("dns", former.dns != fresh.dns),
         ("flows", former.flows != fresh.flows),
         ("policies", former.policies != fresh.policies),
         ("host.cgroup", former.host.cgroup != fresh.host.cgroup),
@@ -161,7 +162,10 @@ mod tests {
     fn what_waits_for_a_restart_is_named() {
         let former = Config::default();
         let mut fresh = former.clone();
-        fresh.visibility.push(config::WatchedPort { port: 80 });
+        fresh.visibility.push(config::WatchedPort {
+            port: 80,
+            transport: config::Transport::Tcp,
+        });
         fresh.datapath.uplinks.push("eth0".to_owned());
         assert!(needing_restart(&former, &fresh).is_empty());
         fresh.datapath.table += 1;

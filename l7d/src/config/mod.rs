@@ -32,6 +32,8 @@ pub struct Config {
     pub host: Host,
     /// The transparent proxy.
     pub proxy: Proxy,
+    /// DNS.
+    pub dns: Dns,
     /// The flow ring and what may be written into it.
     pub flows: Flows,
     /// Endpoints of this node, and of others where they are to be named.
@@ -122,8 +124,30 @@ pub enum OnProxyDown {
 /// A port to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WatchedPort {
-    /// TCP port of the server.
+    /// Port of the server.
     pub port: u16,
+    /// Its transport protocol; default TCP.
+    pub transport: Transport,
+}
+
+/// Transport protocols that the proxy takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Transport {
+    /// Connections.
+    #[default]
+    Tcp,
+    /// Datagrams: DNS.
+    Udp,
+}
+
+impl Transport {
+    /// IANA protocol number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
 }
 
 /// Socket hooks for processes of this host.
@@ -150,6 +174,31 @@ pub struct Proxy {
     pub drain: Duration,
     /// Most proxied connections of one endpoint; default 10,000.
     pub connections_per_endpoint: usize,
+}
+
+/// What DNS is answered, and what is learnt from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dns {
+    /// How a query is refused that no rule allows.
+    pub refusal: DnsRefusal,
+    /// An address is known by a name for at least so long after an answer; default 60 s.
+    pub min_ttl: Duration,
+    /// How long it stays so when that has passed, for connections that stay open; default 5 min.
+    pub grace: Duration,
+    /// Most addresses of one name, as one endpoint learnt it; default 1,000.
+    pub addresses_per_name: usize,
+    /// Most names of one endpoint; default 10,000.
+    pub names_per_endpoint: usize,
+}
+
+/// What a refused DNS query is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DnsRefusal {
+    /// REFUSED: some resolvers ask the next server then.
+    #[default]
+    Refused,
+    /// NXDOMAIN: the name does not exist, and nobody is asked further.
+    NameError,
 }
 
 /// The flow ring and redaction.
@@ -255,6 +304,18 @@ impl Default for Proxy {
             head_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(5),
             connections_per_endpoint: 10_000,
+        }
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            refusal: DnsRefusal::default(),
+            min_ttl: Duration::from_mins(1),
+            grace: Duration::from_mins(5),
+            addresses_per_name: 1000,
+            names_per_endpoint: 10_000,
         }
     }
 }

@@ -7,7 +7,8 @@ use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::SchedClassifierLink;
 use aya::programs::{
-    CgroupAttachMode, CgroupSockAddr, ProgramError, SchedClassifier, SockOps, TcAttachType,
+    CgroupAttachMode, CgroupSockAddr, ProgramError, SchedClassifier, SkLookup, SockOps,
+    TcAttachType,
 };
 
 use super::Error;
@@ -31,6 +32,7 @@ pub(super) const PORTAL: [(&str, TcAttachType); 1] = [("portal", TcAttachType::I
 const CLASSIFIERS: [&str; 5] = ["from_pod", "to_pod", "from_network", "to_network", "portal"];
 const SOCK_ADDRS: [&str; 4] = ["connect4", "connect6", "peer4", "peer6"];
 const SOCK_OPS: &str = "established";
+const SK_LOOKUP: &str = "datagram";
 
 /// Hands all programs to the kernel's verifier.
 pub(super) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
@@ -48,9 +50,14 @@ pub(super) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
             cause,
         })?;
     }
-    let program: &mut SockOps = program(ebpf, SOCK_OPS)?;
-    program.load().map_err(|cause| Error::Program {
+    let sock_ops: &mut SockOps = program(ebpf, SOCK_OPS)?;
+    sock_ops.load().map_err(|cause| Error::Program {
         program: SOCK_OPS,
+        cause,
+    })?;
+    let sk_lookup: &mut SkLookup = program(ebpf, SK_LOOKUP)?;
+    sk_lookup.load().map_err(|cause| Error::Program {
+        program: SK_LOOKUP,
         cause,
     })
 }
@@ -148,6 +155,21 @@ pub(super) fn cgroup(ebpf: &mut Ebpf, links: &Path, path: &Path) -> Result<(), E
     let link = program.take_link(id).map_err(fault)?;
     let link = FdLink::try_from(link).map_err(|cause| Error::Link { cause })?;
     repin(link, links.join(format!("cgroup-{SOCK_OPS}")))
+}
+
+/// Attaches the choice of sockets for redirected datagrams to this process's network namespace.
+pub(super) fn network_namespace(ebpf: &mut Ebpf, links: &Path) -> Result<(), Error> {
+    const NAMESPACE: &str = "/proc/self/ns/net";
+    let fault = |cause| Error::Attach {
+        program: SK_LOOKUP,
+        target: NAMESPACE.to_owned(),
+        cause,
+    };
+    let namespace = File::open(NAMESPACE).map_err(|cause| Error::Namespace { cause })?;
+    let program: &mut SkLookup = program(ebpf, SK_LOOKUP)?;
+    let id = program.attach(&namespace).map_err(fault)?;
+    let link = program.take_link(id).map_err(fault)?;
+    repin(FdLink::from(link), links.join(SK_LOOKUP))
 }
 
 /// Pins a link in the place of an earlier one, which ends with its pin. For a moment both run:

@@ -82,6 +82,12 @@ pub enum Error {
         /// Why.
         cause: std::io::Error,
     },
+    /// The network namespace cannot be opened.
+    #[error("/proc/self/ns/net: {cause}; datagrams cannot be redirected without it")]
+    Namespace {
+        /// Why.
+        cause: std::io::Error,
+    },
     /// The node's network cannot be changed.
     #[error(transparent)]
     HostNetwork(#[from] super::host_network::Error),

@@ -27,7 +27,7 @@ pub enum State {
 
 /// What the agent cannot run without.
 #[derive(Debug, thiserror::Error)]
-#[error("this kernel ({kernel}) lacks {}: {}; kernel 5.8 or newer is needed, with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF", .feature.name, .reason)]
+#[error("this kernel ({kernel}) lacks {}: {}; kernel 5.9 or newer is needed, with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF", .feature.name, .reason)]
 pub struct Unfit {
     kernel: String,
     feature: Feature,
@@ -67,6 +67,11 @@ impl Features {
                 "bpf_sk_assign (5.7)",
                 helper(BpfHelper::BPF_FUNC_sk_assign),
                 State::Missing("no connection could be redirected"),
+            ),
+            feature(
+                "socket lookup programs (5.9)",
+                program(ProgramType::SkLookup),
+                State::Missing("no datagram could be redirected"),
             ),
             feature(
                 "tcx links (6.6)",

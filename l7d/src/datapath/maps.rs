@@ -11,11 +11,12 @@ use l7d_ebpf::maps::{
     ACTION_ALLOW, ACTION_DENY, ACTION_REDIRECT, Client, ENDPOINT_EGRESS_DEFAULT_DENY,
     ENDPOINT_EGRESS_POLICY, ENDPOINT_INGRESS_DEFAULT_DENY, ENDPOINT_INGRESS_POLICY, Endpoint,
     IPCACHE_SERVICE, Interface, Ipcache, Original, POLICY_BITS_IDENTITY, POLICY_BITS_PROTOCOL,
-    Policy, PolicyKey, policy_key,
+    Policy, PolicyKey, policy_key, watched_port,
 };
 use l7d_ebpf::records::{DIRECTION_EGRESS, DIRECTION_INGRESS};
 
 use super::Error;
+use crate::config::WatchedPort;
 
 /// An address or prefix and who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -321,16 +322,31 @@ pub(super) fn forget_interface(ebpf: &mut Ebpf, index: u32) {
     }
 }
 
-pub(super) fn set_ports(ebpf: &mut Ebpf, name: &'static str, ports: &[u16]) -> Result<(), Error> {
+pub(super) fn set_host_ports(ebpf: &mut Ebpf, ports: &[u16]) -> Result<(), Error> {
+    set_keys(ebpf, "HOST_PORTS", &ports.iter().copied().collect())
+}
+
+/// Replaces the ports that are looked at.
+pub(super) fn set_watched_ports(ebpf: &mut Ebpf, ports: &[WatchedPort]) -> Result<(), Error> {
+    let keys = ports
+        .iter()
+        .map(|watched| watched_port(watched.transport.number(), watched.port));
+    set_keys(ebpf, "WATCHED_PORTS", &keys.collect())
+}
+
+fn set_keys<K: aya::Pod + Ord>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    wanted: &BTreeSet<K>,
+) -> Result<(), Error> {
     let fault = |cause| Error::Map { map: name, cause };
-    let wanted: BTreeSet<u16> = ports.iter().copied().collect();
-    let mut map: HashMap<_, u16, u8> = typed(ebpf, name)?;
-    let present: BTreeSet<u16> = map.keys().filter_map(Result::ok).collect();
-    for port in wanted.difference(&present) {
-        map.insert(port, 1, 0).map_err(fault)?;
+    let mut map: HashMap<_, K, u8> = typed(ebpf, name)?;
+    let present: BTreeSet<K> = map.keys().filter_map(Result::ok).collect();
+    for key in wanted.difference(&present) {
+        map.insert(key, 1, 0).map_err(fault)?;
     }
-    for port in present.difference(&wanted) {
-        gone(map.remove(port)).map_err(fault)?;
+    for key in present.difference(wanted) {
+        gone(map.remove(key)).map_err(fault)?;
     }
     Ok(())
 }

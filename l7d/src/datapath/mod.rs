@@ -18,7 +18,9 @@ use std::path::{Path, PathBuf};
 use aya::maps::{Array, SockMap};
 use aya::{Ebpf, EbpfLoader};
 use l7d_ebpf::ABI_VERSION;
-use l7d_ebpf::maps::{CONFIG_FAIL_OPEN, Config as KernelConfig};
+use l7d_ebpf::maps::{
+    CONFIG_FAIL_OPEN, Config as KernelConfig, DATAGRAM_WORKERS_MAX, datagram_socket,
+};
 
 pub use attach::cleanup;
 pub use error::Error;
@@ -28,7 +30,8 @@ pub use maps::{
 pub use ring::Ring;
 
 use crate::clock::Monotonic;
-use crate::config::{Marks, OnProxyDown};
+use crate::config::{Marks, OnProxyDown, WatchedPort};
+use crate::proxy::DatagramSockets;
 
 /// The kernel programs, or nothing when they were not built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l7d.bpf.o"));
@@ -120,6 +123,8 @@ impl Datapath {
                 0
             },
             heartbeat_ns: HEARTBEAT_LIMIT_NS,
+            datagram_workers: 0,
+            reserved: 0,
             report_ns: REPORT_NS,
         };
         let maps = maps::State::adopt(&mut ebpf)?;
@@ -174,6 +179,33 @@ impl Datapath {
         }
     }
 
+    /// Gives redirected datagrams the proxy's sockets: of each worker those for IPv4, and for IPv6
+    /// where there is any.
+    pub fn set_datagram_sockets(
+        &mut self,
+        workers: &[[Option<DatagramSockets>; 2]],
+    ) -> Result<(), Error> {
+        const MAP: &str = "DATAGRAM_SOCKETS";
+        let map = self.ebpf.map_mut(MAP).ok_or(Error::NoMap(MAP))?;
+        let fault = |cause| Error::Map { map: MAP, cause };
+        let mut slots = SockMap::try_from(map).map_err(fault)?;
+        for (worker, families) in (0..DATAGRAM_WORKERS_MAX).zip(workers) {
+            for (is_ipv6, sockets) in [false, true].into_iter().zip(families) {
+                let Some(DatagramSockets { queries, replies }) = sockets else {
+                    continue;
+                };
+                let slot = |is_reply| datagram_socket(worker, is_reply, is_ipv6);
+                slots.set(slot(false), queries, 0).map_err(fault)?;
+                slots.set(slot(true), replies, 0).map_err(fault)?;
+            }
+        }
+        self.config.datagram_workers = u32::try_from(workers.len())
+            .unwrap_or(DATAGRAM_WORKERS_MAX)
+            .min(DATAGRAM_WORKERS_MAX);
+        self.write_config()?;
+        attach::network_namespace(&mut self.ebpf, &self.links)
+    }
+
     /// Puts the hooks on a pod's host interface.
     pub fn attach_pod(
         &mut self,
@@ -213,13 +245,13 @@ impl Datapath {
     }
 
     /// Replaces the ports that are looked at on endpoints.
-    pub fn set_watched_ports(&mut self, ports: &[u16]) -> Result<(), Error> {
-        maps::set_ports(&mut self.ebpf, "WATCHED_PORTS", ports)
+    pub fn set_watched_ports(&mut self, ports: &[WatchedPort]) -> Result<(), Error> {
+        maps::set_watched_ports(&mut self.ebpf, ports)
     }
 
     /// Replaces the ports that this host's own processes are redirected for.
     pub fn set_host_ports(&mut self, ports: &[u16]) -> Result<(), Error> {
-        maps::set_ports(&mut self.ebpf, "HOST_PORTS", ports)
+        maps::set_host_ports(&mut self.ebpf, ports)
     }
 
     /// Replaces the policy: new denials first, then what is newly allowed, then what is no longer,

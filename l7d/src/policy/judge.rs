@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy_l7::{Compiled, ConnectionVerdict, HttpRequest, Subject};
+use policy_l7::{Compiled, ConnectionVerdict, HttpRequest, JudgedProtocol, Subject};
 
 use super::live::{Live, State};
 use crate::record::{Direction, EndpointId, IdentityNumber, Party, PolicyRef};
@@ -23,6 +23,8 @@ pub enum Door {
 #[derive(Debug)]
 pub struct Judge {
     live: Arc<Live>,
+    /// IP protocol.
+    protocol: u8,
     port: u16,
     egress: Option<Side>,
     ingress: Option<Side>,
@@ -70,24 +72,60 @@ impl Judge {
         live: &Arc<Live>,
         source: &Party,
         destination: &Party,
+        protocol: u8,
     ) -> Option<Self> {
-        let port = destination.addr.port();
-        let egress = Side::of(source, policy_l7::Direction::Egress, destination);
-        let ingress = Side::of(destination, policy_l7::Direction::Ingress, source);
-        let judged = live.with(|state| {
-            [egress, ingress].into_iter().flatten().any(|side| {
+        let judge = Self {
+            live: Arc::clone(live),
+            protocol,
+            port: destination.addr.port(),
+            egress: Side::of(source, policy_l7::Direction::Egress, destination),
+            ingress: Side::of(destination, policy_l7::Direction::Ingress, source),
+        };
+        let is_judged = live.with(|state| {
+            judge.sides().any(|side| {
                 !matches!(
-                    side.connection_verdict(&state.compiled, port),
+                    judge.connection_verdict(&state.compiled, side),
                     ConnectionVerdict::Allow { .. }
                 )
             })
         });
-        judged.then(|| Self {
-            live: Arc::clone(live),
+        is_judged.then_some(judge)
+    }
+
+    fn sides(&self) -> impl Iterator<Item = Side> {
+        [self.egress, self.ingress].into_iter().flatten()
+    }
+
+    fn connection_verdict(&self, compiled: &Compiled, side: Side) -> ConnectionVerdict {
+        let Subject {
+            endpoint,
+            direction,
+            remote,
+            protocol,
             port,
-            egress,
-            ingress,
-        })
+        } = self.subject(side);
+        compiled.judge_connection(endpoint, direction, remote, protocol, port)
+    }
+
+    fn subject(&self, side: Side) -> Subject {
+        Subject {
+            endpoint: side.endpoint.0,
+            direction: side.direction,
+            remote: side.remote.0,
+            protocol: self.protocol,
+            port: self.port,
+        }
+    }
+
+    /// The protocol that policy expects requests in.
+    pub fn protocol(&self) -> JudgedProtocol {
+        let expected = |state: &State| {
+            let sides = self.sides().map(|side| self.subject(side));
+            sides
+                .filter_map(|subject| state.compiled.judged_protocol(&subject))
+                .max()
+        };
+        self.live.with(expected).unwrap_or(JudgedProtocol::Http)
     }
 
     /// The side whose rules are shown on records: the receiver's where it has any.
@@ -96,7 +134,7 @@ impl Judge {
             side.is_some_and(|side| {
                 self.live.with(|state| {
                     matches!(
-                        side.connection_verdict(&state.compiled, self.port),
+                        self.connection_verdict(&state.compiled, side),
                         ConnectionVerdict::Redirect { .. }
                     )
                 })
@@ -114,9 +152,36 @@ impl Judge {
     /// # Errors
     /// The [`Denial`], when either end's policy does not allow the request.
     pub fn judge(&self, request: &HttpRequest<'_>) -> Result<Permit, Denial> {
+        self.judge_by(|compiled, subject| compiled.judge_http(subject, request))
+    }
+
+    /// Judges one DNS query by the policy of this moment: by its name, in lower case and with its last
+    /// dot.
+    ///
+    /// # Errors
+    /// The [`Denial`], when either end's policy does not allow the name.
+    pub fn judge_name(&self, name: &[u8]) -> Result<Permit, Denial> {
+        self.judge_by(|compiled, subject| compiled.judge_dns(subject, name))
+    }
+
+    fn judge_by(
+        &self,
+        ask: impl Fn(&Arc<Compiled>, &Subject) -> Result<policy_l7::Permit, Box<policy_l7::Denial>>,
+    ) -> Result<Permit, Denial> {
         self.live.with(|state| {
-            let egress = self.judge_side(state, self.egress, request)?;
-            let ingress = self.judge_side(state, self.ingress, request)?;
+            let of_side = |side: Option<Side>| {
+                let Some(side) = side else { return Ok(None) };
+                match ask(&state.compiled, &self.subject(side)) {
+                    Ok(permit) => Ok(Some(permit)),
+                    Err(denial) => Err(Denial {
+                        policies: state.refs_of(denial.policies()),
+                        direction: side.record_direction(),
+                        detail: denial.to_string(),
+                    }),
+                }
+            };
+            let egress = of_side(self.egress)?;
+            let ingress = of_side(self.ingress)?;
             let rule = ingress
                 .as_ref()
                 .or(egress.as_ref())
@@ -129,30 +194,6 @@ impl Judge {
             })
         })
     }
-
-    fn judge_side(
-        &self,
-        state: &State,
-        side: Option<Side>,
-        request: &HttpRequest<'_>,
-    ) -> Result<Option<policy_l7::Permit>, Denial> {
-        let Some(side) = side else { return Ok(None) };
-        let subject = Subject {
-            endpoint: side.endpoint.0,
-            direction: side.direction,
-            remote: side.remote.0,
-            port: self.port,
-            request: *request,
-        };
-        match state.compiled.judge_http(&subject) {
-            Ok(permit) => Ok(Some(permit)),
-            Err(denial) => Err(Denial {
-                policies: state.refs_of(denial.policies()),
-                direction: side.record_direction(),
-                detail: denial.to_string(),
-            }),
-        }
-    }
 }
 
 impl Side {
@@ -163,11 +204,6 @@ impl Side {
             direction,
             remote: other.identity,
         })
-    }
-
-    fn connection_verdict(self, compiled: &Compiled, port: u16) -> ConnectionVerdict {
-        const TCP: u8 = 6;
-        compiled.judge_connection(self.endpoint.0, self.direction, self.remote.0, TCP, port)
     }
 
     fn record_direction(self) -> Direction {

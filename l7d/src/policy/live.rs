@@ -87,9 +87,9 @@ impl Live {
         self.changes.subscribe()
     }
 
-    /// Which door a new connection takes.
-    pub fn door(self: &Arc<Self>, source: &Party, destination: &Party) -> Door {
-        match Judge::for_connection(self, source, destination) {
+    /// Which door a new connection of an IP protocol takes.
+    pub fn door(self: &Arc<Self>, source: &Party, destination: &Party, protocol: u8) -> Door {
+        match Judge::for_connection(self, source, destination, protocol) {
             Some(judge) => Door::Enforce(judge),
             None => Door::Watch,
         }

@@ -10,6 +10,7 @@
 mod connection;
 mod judge;
 mod live;
+mod query;
 mod readings;
 mod store;
 

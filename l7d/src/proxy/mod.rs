@@ -6,6 +6,7 @@
 //! every request before its bytes go on.
 
 mod crowd;
+mod dns;
 mod enforce;
 mod forward;
 mod listener;
@@ -16,21 +17,23 @@ mod upstream;
 mod watch;
 mod worker;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parsers::Limits;
-use tokio::sync::watch as signal;
+use parsers::dns::Rcode;
+use tokio::sync::{oneshot, watch as signal};
 
+pub use dns::DatagramSockets;
 pub use listener::Family;
 use worker::WorkerSeed;
 
-use crate::config::Marks;
+use crate::config::{Marks, Transport};
 use crate::policy::Door;
-use crate::record::Sink;
+use crate::record::{Party, Sink};
 use crate::session::{Ends, Redaction};
 
 /// What the proxy is started with.
@@ -48,6 +51,8 @@ pub struct Settings {
     pub connections_per_endpoint: usize,
     /// Marks of the proxy's packets.
     pub marks: Marks,
+    /// How DNS queries are refused.
+    pub dns_refusal: Rcode,
     /// What is hidden before anything is recorded.
     pub redaction: Redaction,
 }
@@ -75,14 +80,48 @@ pub struct Upstream {
     pub is_inside: bool,
 }
 
+impl Upstream {
+    /// Mark of the packets towards the server.
+    fn mark(&self, marks: &Marks) -> u32 {
+        if self.is_inside {
+            marks.upstream_local
+        } else {
+            marks.upstream
+        }
+    }
+}
+
 /// Answers what the proxy must know about a connection.
 pub trait Directory: Send + Sync {
     /// Who is there, and which door. `original` is the accepted socket's own address: where the
     /// client wanted to go. `None` closes the connection: nobody redirected it.
-    fn admit(&self, client: SocketAddr, original: SocketAddr) -> Option<Admission>;
+    fn admit(
+        &self,
+        transport: Transport,
+        client: SocketAddr,
+        original: SocketAddr,
+    ) -> Option<Admission>;
+
+    /// Takes the addresses that DNS gave a name of which `client` was told, in lower case with its
+    /// last dot, with their times to live in seconds.
+    fn learn(
+        &self,
+        client: &Party,
+        name: &str,
+        answers: &mut dyn Iterator<Item = (IpAddr, u32)>,
+    ) -> Learnt;
 
     /// Tells of each policy change.
     fn changes(&self) -> signal::Receiver<u64>;
+}
+
+/// What is to be done before an answer goes on.
+#[derive(Debug)]
+pub enum Learnt {
+    /// Nothing: policies know its addresses, or do not speak of its name.
+    Known,
+    /// Wait, but not for long: policies are about to learn that they are allowed.
+    Pending(oneshot::Receiver<()>),
 }
 
 /// Why the proxy cannot start.
@@ -91,6 +130,16 @@ pub enum Error {
     /// A listener cannot be made.
     #[error("the proxy's listener on {address}: {cause}; transparent sockets need CAP_NET_ADMIN")]
     Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// A socket for datagrams cannot be made.
+    #[error(
+        "the proxy's socket for datagrams at {address}: {cause}; raw and transparent sockets need CAP_NET_RAW and CAP_NET_ADMIN"
+    )]
+    Datagrams {
         /// Where.
         address: SocketAddr,
         /// Why.
@@ -110,6 +159,10 @@ pub struct Stats {
     pub active: AtomicU64,
     /// Connections closed because nobody had redirected them.
     pub strays: AtomicU64,
+    /// Datagrams passed on.
+    pub datagrams: AtomicU64,
+    /// Datagrams lost here: the kernel had no room for them, or would not send them.
+    pub datagrams_lost: AtomicU64,
     /// Requests refused, for whatever reason.
     pub refused: AtomicU64,
     /// Servers that could not be reached.
@@ -120,6 +173,7 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Proxy {
     listeners: Vec<(Family, RawFd)>,
+    datagrams: Vec<[Option<DatagramSockets>; 2]>,
     port: u16,
     stats: Arc<Stats>,
     stop: signal::Sender<bool>,
@@ -134,6 +188,12 @@ impl Proxy {
             .iter()
             .find(|(of, _)| *of == family)
             .map(|(_, fd)| *fd)
+    }
+
+    /// The sockets that redirected datagrams are handed to: of each worker those for IPv4, and for IPv6
+    /// where there is any.
+    pub fn datagrams(&self) -> &[[Option<DatagramSockets>; 2]] {
+        &self.datagrams
     }
 
     /// Port of the listeners on loopback.
@@ -171,6 +231,7 @@ pub fn start(
     let (stop, stopped) = signal::channel(false);
     let mut port = 0;
     let mut listeners = Vec::new();
+    let mut datagrams = Vec::new();
     let mut threads = Vec::new();
     for number in 0..settings.workers.max(1) {
         let pair = listener::bind_both(port, settings.marks.reply)?;
@@ -180,6 +241,13 @@ pub fn start(
             let v6 = pair.v6.as_ref().map(AsRawFd::as_raw_fd);
             listeners.extend(v6.map(|v6| (Family::V6, v6)));
         }
+        let v6 = pair.v6.as_ref().map(|_| dns::Sockets::open(Family::V6));
+        let sockets = [Some(dns::Sockets::open(Family::V4)?), v6.transpose()?];
+        datagrams.push(
+            sockets
+                .each_ref()
+                .map(|of| of.as_ref().map(dns::Sockets::raw)),
+        );
         let worker = WorkerSeed {
             settings: settings.clone(),
             directory: Arc::clone(directory),
@@ -190,12 +258,16 @@ pub fn start(
         };
         let thread = std::thread::Builder::new()
             .name(format!("l7d-proxy-{number}"))
-            .spawn(move || worker.run([Some(pair.v4), pair.v6].into_iter().flatten().collect()))
+            .spawn(move || {
+                let listeners = [Some(pair.v4), pair.v6].into_iter().flatten().collect();
+                worker.run(listeners, sockets);
+            })
             .map_err(Error::Worker)?;
         threads.push(thread);
     }
     Ok(Proxy {
         listeners,
+        datagrams,
         port,
         stats,
         stop,

@@ -12,11 +12,7 @@ use crate::config::Marks;
 /// Connects. The client's address and port are kept; where that pair is in use, as it is when the
 /// client is a process of this host, the address is kept and another port taken.
 pub(super) async fn connect(upstream: &Upstream, marks: &Marks) -> io::Result<TcpStream> {
-    let mark = if upstream.is_inside {
-        marks.upstream_local
-    } else {
-        marks.upstream
-    };
+    let mark = upstream.mark(marks);
     let Some(client) = upstream.client else {
         return dial(&open(upstream.server, mark)?, upstream.server).await;
     };

@@ -12,8 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch as signal};
 
 use super::{
-    Admission, Directory, Settings, Stats, Upstream, crowd, enforce, forward, upstream, watch,
+    Admission, Directory, Settings, Stats, Upstream, crowd, dns, enforce, forward, upstream, watch,
 };
+use crate::config::Transport;
 use crate::policy::Door;
 use crate::record::{Outcome, Sink};
 use crate::session::{Ends, Recorder, Session};
@@ -45,7 +46,11 @@ pub(super) struct Worker {
 
 impl WorkerSeed {
     /// Runs until the proxy is stopped.
-    pub(super) fn run(self, listeners: Vec<std::net::TcpListener>) {
+    pub(super) fn run(
+        self,
+        listeners: Vec<std::net::TcpListener>,
+        datagrams: [Option<dns::Sockets>; 2],
+    ) {
         let runtime = match tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -77,6 +82,9 @@ impl WorkerSeed {
                     }
                     Err(error) => tracing::error!(%error, "a listener cannot be used"),
                 }
+            }
+            if let Err(error) = dns::serve(&worker, datagrams) {
+                tracing::error!(%error, "datagrams cannot be taken");
             }
             // An error means that the proxy was dropped: there is nobody who waits.
             match stopped.wait_for(|stop| *stop).await {
@@ -110,7 +118,7 @@ impl Worker {
         let admission = client
             .local_addr()
             .ok()
-            .and_then(|original| self.directory.admit(from, original));
+            .and_then(|original| self.directory.admit(Transport::Tcp, from, original));
         match admission {
             Some(admission) => self.relay(&mut client, admission).await,
             None => {
@@ -218,7 +226,7 @@ impl Worker {
         let to_be_judged = async {
             while changes.changed().await.is_ok() {
                 let Ok(from) = from else { continue };
-                let admission = self.directory.admit(from, upstream.server);
+                let admission = self.directory.admit(Transport::Tcp, from, upstream.server);
                 if admission.is_some_and(|admission| matches!(admission.door, Door::Enforce(_))) {
                     return;
                 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use parsers::dns::Message;
 use policy_l7::Headers;
 
 use crate::exchange::Asked;
 use crate::policy::{Door, Live, Request};
-use crate::record::{Outcome, Verdict};
-use crate::session::{Ends, RequestVerdict, Verdicts};
+use crate::record::{L4, Outcome, Verdict};
+use crate::session::{Ends, QueryVerdict, RequestVerdict, Verdicts};
 
 /// Judges by a policy set.
 pub struct PolicyVerdicts(pub Arc<Live>);
@@ -31,7 +32,7 @@ impl Verdicts for PolicyVerdicts {
                 policies: judged.policies,
             });
         }
-        let Door::Enforce(judge) = self.0.door(&ends.client, &ends.server) else {
+        let Door::Enforce(judge) = self.0.door(&ends.client, &ends.server, TCP) else {
             return None;
         };
         let request = Request {
@@ -53,6 +54,28 @@ impl Verdicts for PolicyVerdicts {
                 detail: denial.detail,
                 policies: denial.policies,
             },
+        })
+    }
+
+    fn of_query(&self, ends: &Ends, l4: L4, query: &Message<'_>) -> Option<QueryVerdict> {
+        let protocol = l4.protocol();
+        let of_connection = self
+            .0
+            .judge_connection(&ends.client, &ends.server, protocol);
+        if let Some(judged) = of_connection.filter(|judged| judged.verdict == Verdict::Dropped) {
+            return Some(QueryVerdict {
+                verdict: Verdict::Dropped,
+                direction: Some(judged.direction),
+                detail: "its connection is denied".to_owned(),
+                policies: judged.policies,
+            });
+        }
+        let Door::Enforce(judge) = self.0.door(&ends.client, &ends.server, protocol) else {
+            return None;
+        };
+        Some(match judge.judge_query(query) {
+            Ok(permit) => QueryVerdict::from(&permit),
+            Err(denial) => denial.into(),
         })
     }
 }

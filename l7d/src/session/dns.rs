@@ -9,7 +9,7 @@ use parsers::dns::{Message, Name, Pairing, PairingLimits, Query, RecordType, Sec
 
 use super::messages::Message as Shown;
 use super::recorder::Recorder;
-use super::{Ends, Session};
+use super::{Ends, QueryVerdict, Session};
 use crate::clock::Monotonic;
 use crate::record::{self, Dns, L4, Record, Span, Text, Verdict};
 
@@ -26,6 +26,14 @@ struct Waiting {
     ends: Ends,
     query: Text,
     spans: (Span, Span),
+}
+
+/// A query that has its answer.
+pub struct Answered {
+    /// Who asked, and whom.
+    pub ends: Ends,
+    /// From the first time it was asked, in nanoseconds.
+    pub latency_ns: u64,
 }
 
 /// DNS over a stream (RFC 7766).
@@ -47,66 +55,53 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
         }
     }
 
-    /// Takes a message between these ends; `key` tells flows apart.
+    /// Takes a message between these ends that nobody holds up; `key` tells flows apart.
     pub fn handle(&mut self, recorder: &Recorder, key: K, ends: &Ends, message: &Message<'_>) {
-        let is_response = message.header().is_response();
-        if let Some(messages) = &recorder.messages {
-            let way = if is_response {
-                Way::ToClient
-            } else {
-                Way::ToServer
-            };
-            let is_datagram = self.l4 == L4::Udp;
-            messages.message(
-                ends,
-                way,
-                &Shown::Dns {
-                    message,
-                    is_datagram,
-                },
-            );
-        }
-        let now = recorder.clock.monotonic();
-        if is_response {
-            self.answered(recorder, key, ends, message, now);
+        if message.header().is_response() {
+            let answered = self.answer(recorder, key, message);
+            self.tell_answer(recorder, ends, message, answered);
         } else {
-            self.asked(recorder, key, ends, message, now);
+            let verdict = self.verdict(recorder, ends, message);
+            self.ask(recorder, key, ends, message, &verdict);
         }
     }
 
-    fn asked(
+    /// What a policy would have said of a query.
+    fn verdict(&self, recorder: &Recorder, ends: &Ends, message: &Message<'_>) -> QueryVerdict {
+        let judged = recorder
+            .verdicts
+            .as_ref()
+            .and_then(|verdicts| verdicts.of_query(ends, self.l4, message));
+        judged.unwrap_or_else(QueryVerdict::unjudged)
+    }
+
+    /// Tells of a query, and waits for its answer if it was let through.
+    pub fn ask(
         &mut self,
         recorder: &Recorder,
         key: K,
         ends: &Ends,
         message: &Message<'_>,
-        now: Monotonic,
+        verdict: &QueryVerdict,
     ) {
-        let mut query = self.spare.pop().unwrap_or_default();
-        query.clear();
-        let spans = write_question(&mut query, message);
-        let waiting = Waiting {
-            ends: ends.clone(),
-            query,
-            spans,
+        self.show(recorder, ends, Way::ToServer, message);
+        let repeats = if verdict.verdict == Verdict::Dropped {
+            0
+        } else {
+            self.wait(recorder, key, ends, message)
         };
         let l4 = self.l4;
-        let repeats = match self.pairing.handle_query(key, message, now.0, waiting) {
-            Query::Repeated(repeats) => repeats,
-            Query::New { evicted } => {
-                if let Some(evicted) = evicted {
-                    tell_unanswered(recorder, l4, &evicted, now);
-                }
-                0
-            }
-        };
-        let policies = record::no_policies();
-        recorder.tell_asked(ends, Verdict::Forwarded, &policies, |record| {
+        recorder.tell_asked(ends, verdict.verdict, &verdict.policies, |record| {
             record.l4 = l4;
+            if let Some(direction) = verdict.direction {
+                record.direction = direction;
+            }
             let (query, query_types) = write_question(&mut record.text, message);
             let mark = record.text.mark();
             if repeats > 0 {
                 record.text.push(b"asked again");
+            } else {
+                record.text.push(verdict.detail.as_bytes());
             }
             let detail = record.text.since(mark);
             record.event = record::Event::Dns(Dns {
@@ -119,19 +114,55 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
         });
     }
 
-    fn answered(
+    /// How often it was asked before.
+    fn wait(&mut self, recorder: &Recorder, key: K, ends: &Ends, message: &Message<'_>) -> u32 {
+        let now = recorder.clock.monotonic();
+        let mut query = self.spare.pop().unwrap_or_default();
+        query.clear();
+        let spans = write_question(&mut query, message);
+        let waiting = Waiting {
+            ends: ends.clone(),
+            query,
+            spans,
+        };
+        match self.pairing.handle_query(key, message, now.0, waiting) {
+            Query::Repeated(repeats) => repeats,
+            Query::New { evicted } => {
+                if let Some(evicted) = evicted {
+                    tell_unanswered(recorder, self.l4, &evicted, now);
+                }
+                0
+            }
+        }
+    }
+
+    /// Finds the query that a message answers; none where nobody asked that.
+    pub fn answer(
         &mut self,
         recorder: &Recorder,
         key: K,
+        message: &Message<'_>,
+    ) -> Option<Answered> {
+        let now = recorder.clock.monotonic();
+        let matched = self.pairing.handle_response(key, message, now.0)?;
+        let ends = matched.query.value.ends.clone();
+        self.recycle(matched.query.value);
+        Some(Answered {
+            ends,
+            latency_ns: matched.latency_ns,
+        })
+    }
+
+    /// Tells of an answer.
+    pub fn tell_answer(
+        &mut self,
+        recorder: &Recorder,
         ends: &Ends,
         message: &Message<'_>,
-        now: Monotonic,
+        answered: Option<Answered>,
     ) {
-        let matched = self.pairing.handle_response(key, message, now.0);
-        let latency_ns = matched.as_ref().map_or(0, |matched| matched.latency_ns);
-        if let Some(matched) = matched {
-            self.recycle(matched.query.value);
-        }
+        self.show(recorder, ends, Way::ToClient, message);
+        let latency_ns = answered.map_or(0, |answered| answered.latency_ns);
         let l4 = self.l4;
         recorder.tell_answered(ends, Verdict::Forwarded, |record| {
             record.l4 = l4;
@@ -141,6 +172,34 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
                 ..answer
             });
         });
+    }
+
+    /// Tells of what was sent as a query and cannot be read.
+    pub fn tell_garbage(&self, recorder: &Recorder, ends: &Ends, verdict: &QueryVerdict) {
+        if verdict.verdict == Verdict::Forwarded {
+            // The kernel's records tell of it, as of all datagrams.
+            return;
+        }
+        recorder.tell_asked(ends, verdict.verdict, &verdict.policies, |record| {
+            record.l4 = self.l4;
+            let detail = record.text.push(verdict.detail.as_bytes());
+            record.event = record::Event::Dns(Dns {
+                detail,
+                ttl: u32::MAX,
+                ..Dns::default()
+            });
+        });
+    }
+
+    fn show(&self, recorder: &Recorder, ends: &Ends, way: Way, message: &Message<'_>) {
+        if let Some(messages) = &recorder.messages {
+            let is_datagram = self.l4 == L4::Udp;
+            let message = Shown::Dns {
+                message,
+                is_datagram,
+            };
+            messages.message(ends, way, &message);
+        }
     }
 
     fn recycle(&mut self, answered: Waiting) {

@@ -32,12 +32,12 @@ use parsers::http1::{Connection, Reading};
 use parsers::socks::Handshake;
 use parsers::{Direction as Way, Limits};
 
-pub use dns::Lookups;
+pub use dns::{Answered, Lookups};
 pub use ends::Ends;
 pub use messages::{Http2Kind, Message, Messages};
 pub use recorder::Recorder;
 pub use redaction::Redaction;
-pub use verdicts::{RequestVerdict, Verdicts};
+pub use verdicts::{QueryVerdict, RequestVerdict, Verdicts};
 
 use crate::clock::Monotonic;
 use crate::exchange::Exchange;

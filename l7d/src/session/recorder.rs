@@ -22,7 +22,7 @@ pub struct Recorder {
     pub(super) clock: Clock,
     observer: Observer,
     pub(super) messages: Option<Box<dyn Messages>>,
-    verdicts: Option<Box<dyn Verdicts>>,
+    pub(super) verdicts: Option<Box<dyn Verdicts>>,
     scratch: RefCell<Record>,
     spare: RefCell<Vec<Exchange>>,
     #[expect(clippy::vec_box, reason = "calls move in and out whole")]

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use parsers::dns::Message;
+
 use super::Ends;
 use crate::exchange::Asked;
-use crate::record::{Outcome, PolicyRef, Verdict};
+use crate::record::{self, Direction, L4, Outcome, PolicyRef, Verdict};
 
 /// Judges requests that have long been answered.
 pub trait Verdicts {
@@ -16,6 +18,9 @@ pub trait Verdicts {
         asked: &Asked<'_>,
         headers: &dyn policy_l7::Headers,
     ) -> Option<RequestVerdict>;
+
+    /// The verdict on a DNS query; none where no policy is about it.
+    fn of_query(&self, ends: &Ends, l4: L4, query: &Message<'_>) -> Option<QueryVerdict>;
 }
 
 /// A verdict on a request.
@@ -29,4 +34,29 @@ pub struct RequestVerdict {
     pub detail: String,
     /// The policies that decided.
     pub policies: Arc<[PolicyRef]>,
+}
+
+/// A verdict on a DNS query.
+#[derive(Debug, Clone)]
+pub struct QueryVerdict {
+    /// Forwarded or dropped.
+    pub verdict: Verdict,
+    /// From whose view it was denied, where that is another than the connection's.
+    pub direction: Option<Direction>,
+    /// Why it was dropped: the rule that came nearest, or the rule of DNS that it breaks.
+    pub detail: String,
+    /// The policies that decided.
+    pub policies: Arc<[PolicyRef]>,
+}
+
+impl QueryVerdict {
+    /// Nobody was asked.
+    pub fn unjudged() -> Self {
+        Self {
+            verdict: Verdict::Forwarded,
+            direction: None,
+            detail: String::new(),
+            policies: record::no_policies(),
+        }
+    }
 }

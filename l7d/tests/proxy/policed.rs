@@ -1,5 +1,6 @@
 //! Ends that have a policy.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -68,6 +69,7 @@ pub(crate) fn compiled(policy: &str, revision: u64) -> Arc<Compiled> {
         policies: &policies,
         identities: &identities,
         endpoints: &endpoints,
+        named: &BTreeSet::new(),
         revision,
     };
     Arc::new(compile(&inputs))

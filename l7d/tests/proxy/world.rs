@@ -3,13 +3,14 @@
 //! No kernel programs: the directory answers for every connection where its server is.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use l7d::config::Transport;
 use l7d::policy::{Door, Live};
-use l7d::proxy::{self, Admission, Directory, Proxy, Settings, Upstream};
+use l7d::proxy::{self, Admission, Directory, Learnt, Proxy, Settings, Upstream};
 use l7d::record::{self, Direction, HttpKind, IdentityNumber, Party, Record, Sink};
 use l7d::session::{Ends, Redaction};
 
@@ -43,7 +44,12 @@ struct Answers {
 }
 
 impl Directory for Answers {
-    fn admit(&self, client: SocketAddr, _original: SocketAddr) -> Option<Admission> {
+    fn admit(
+        &self,
+        transport: Transport,
+        client: SocketAddr,
+        _original: SocketAddr,
+    ) -> Option<Admission> {
         if self.plan.is_stray {
             return None;
         }
@@ -53,7 +59,7 @@ impl Directory for Answers {
             destination,
             ..
         } = &self.plan;
-        let door = live.door(source, destination);
+        let door = live.door(source, destination, transport.number());
         let direction = match &door {
             Door::Enforce(judge) => judge.direction(),
             Door::Watch => Direction::Ingress,
@@ -67,6 +73,15 @@ impl Directory for Answers {
                 is_inside: true,
             },
         })
+    }
+
+    fn learn(
+        &self,
+        _client: &Party,
+        _name: &str,
+        _answers: &mut dyn Iterator<Item = (IpAddr, u32)>,
+    ) -> Learnt {
+        Learnt::Known
     }
 
     fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
@@ -88,6 +103,7 @@ impl World {
             head_timeout: plan.head_timeout,
             drain: plan.drain,
             marks: l7d::config::Marks::default(),
+            dns_refusal: parsers::dns::Rcode::REFUSED,
             redaction: Redaction::new(&l7d::config::Redact::default()),
         };
         let lines = Arc::new(Lines::default());

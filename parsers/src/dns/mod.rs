@@ -5,6 +5,7 @@
 //!   stream ─▶ tcp::Connection ──────▲                │
 //!                                                    ├─▶ Chain    name asked ─▶ addresses
 //!                                                    ├─▶ Pairing  query ↔ response, latency
+//!                                                    ├─▶ check_query   what can be judged by name
 //!                                                    └─▶ refuse   query ─▶ refusal
 //! ```
 //!
@@ -23,6 +24,7 @@ mod rdata;
 mod reader;
 mod record;
 mod reply;
+mod strict;
 pub mod tcp;
 mod text;
 
@@ -37,6 +39,7 @@ pub use pairing::{Matched, Pairing, PairingLimits, Query, Unanswered};
 pub use rdata::{Field, Fields, Param, Params, Types};
 pub use record::{DataText, Record};
 pub use reply::{ExtendedError, Refusal, refuse};
+pub use strict::check_query;
 
 #[cfg(test)]
 mod tests;

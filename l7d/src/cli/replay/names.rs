@@ -1,5 +1,6 @@
 //! Who is who in a capture, and which policies it is held against.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,6 +90,7 @@ fn compiled(inventory: &Inventory, paths: &[PathBuf]) -> Result<Compiled, Failur
         policies: &policies,
         identities: &identities,
         endpoints: &inventory.local_endpoints(),
+        named: &BTreeSet::new(),
         revision: 1,
     }))
 }

@@ -3,15 +3,21 @@
 use policy_l7::yaml::{Cursor, Map, Reader};
 
 use super::values::items;
-use crate::config::{Endpoint, Service, WatchedPort};
+use crate::config::{Endpoint, Service, Transport, WatchedPort};
+
+const TRANSPORTS: [(&str, Transport); 2] = [("TCP", Transport::Tcp), ("UDP", Transport::Udp)];
 
 pub(super) fn watched_port(reader: &mut Reader, at: &Cursor<'_>) -> Option<WatchedPort> {
     let mut map = reader.map(at)?;
     let port = map
         .need(reader, "port")
         .and_then(|at| reader.parse(&at, "a port"));
+    let transport = map
+        .get("protocol")
+        .and_then(|at| reader.choice(&at, &TRANSPORTS))
+        .unwrap_or_default();
     map.end(reader);
-    port.map(|port| WatchedPort { port })
+    port.map(|port| WatchedPort { port, transport })
 }
 
 pub(super) fn endpoint(

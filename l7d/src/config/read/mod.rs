@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use policy_l7::yaml::{self, Cursor, Map, Reader};
 
 use super::{
-    Api, Config, Datapath, Flows, Host, Marks, OnProxyDown, Policies, Proxy, Redact, Tcp, Tls,
+    Api, Config, Datapath, Dns, DnsRefusal, Flows, Host, Marks, OnProxyDown, Policies, Proxy,
+    Redact, Tcp, Tls,
 };
 
 use endpoints::{endpoint, service, watched_port};
@@ -87,6 +88,9 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
     });
     section(reader, &mut map, "proxy", |reader, map| {
         proxy(reader, map, &mut config.proxy);
+    });
+    section(reader, &mut map, "dns", |reader, map| {
+        dns(reader, map, &mut config.dns);
     });
     section(reader, &mut map, "flows", |reader, map| {
         flows(reader, map, &mut config.flows);
@@ -261,6 +265,33 @@ fn proxy(reader: &mut Reader, map: &mut Map<'_>, proxy: &mut Proxy) {
     seconds(reader, map, "drain", 0, &mut proxy.drain);
 }
 
+fn dns(reader: &mut Reader, map: &mut Map<'_>, dns: &mut Dns) {
+    let refusals = [
+        ("refused", DnsRefusal::Refused),
+        ("nameError", DnsRefusal::NameError),
+    ];
+    let written = map.get("refusal");
+    if let Some(refusal) = written.and_then(|at| reader.choice(&at, &refusals)) {
+        dns.refusal = refusal;
+    }
+    seconds(reader, map, "minTtl", 0, &mut dns.min_ttl);
+    seconds(reader, map, "grace", 0, &mut dns.grace);
+    bounded(
+        reader,
+        map,
+        "addressesPerName",
+        1..=100_000,
+        &mut dns.addresses_per_name,
+    );
+    bounded(
+        reader,
+        map,
+        "namesPerEndpoint",
+        1..=1 << 20,
+        &mut dns.names_per_endpoint,
+    );
+}
+
 fn flows(reader: &mut Reader, map: &mut Map<'_>, flows: &mut Flows) {
     if let Some(at) = map.get("ring") {
         match reader.parse::<usize>(&at, "a number") {
@@ -310,6 +341,7 @@ impl Default for Config {
             visibility: Vec::new(),
             host: Host::default(),
             proxy: Proxy::default(),
+            dns: Dns::default(),
             flows: Flows::default(),
             endpoints: Vec::new(),
             services: Vec::new(),
@@ -321,7 +353,7 @@ impl Default for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::WatchedPort;
+    use crate::config::{Transport, WatchedPort};
 
     fn faults(text: &str) -> String {
         read_config("l7d.yaml", text)
@@ -333,10 +365,14 @@ mod tests {
     fn reads_what_the_readme_shows() {
         let config = read_config(
             "l7d.yaml",
-            "visibility:\n  - { port: 80 }\nendpoints:\n  - name: user-service\n    namespace: prod-app\n    labels: { app: user-service }\n    ips: [10.244.1.12]\n    interface: veth-user\npolicies:\n  directory: /etc/l7d/policies\n",
+            "visibility:\n  - { port: 80 }\n  - { port: 53, protocol: UDP }\nendpoints:\n  - name: user-service\n    namespace: prod-app\n    labels: { app: user-service }\n    ips: [10.244.1.12]\n    interface: veth-user\npolicies:\n  directory: /etc/l7d/policies\n",
         )
         .expect("a configuration");
-        assert_eq!(config.visibility, [WatchedPort { port: 80 }]);
+        let watched = |port, transport| WatchedPort { port, transport };
+        assert_eq!(
+            config.visibility,
+            [watched(80, Transport::Tcp), watched(53, Transport::Udp)]
+        );
         assert_eq!(config.endpoints[0].interface.as_deref(), Some("veth-user"));
         assert_eq!(config.flows.ring, 4095);
     }

@@ -1,0 +1,124 @@
+//! DNS over UDP: redirected datagrams, judged and passed on.
+//!
+//! ```text
+//!   client ─▶ portal ─▶ queries ─┐                ┌─▶ as the client ─▶ server
+//!                                ├─▶ one worker ──┤
+//!   server ─▶ portal ─▶ replies ─┘                └─▶ as the server ─▶ client
+//! ```
+//!
+//! No socket is made for a client or for a query: nothing has to be closed, nothing is left behind by
+//! a crash, and addresses, ports and ids stay what they are. So while nobody is here the kernel
+//! programs let datagrams pass by, and an answer finds its client whether or not its query came
+//! through here. DNS over TCP is a connection like any other: `watch` and `enforce::dns`.
+
+mod address;
+mod receive;
+mod relay;
+mod send;
+mod udp;
+
+use std::io::ErrorKind;
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::io::Interest;
+
+use super::worker::Worker;
+use super::{Error, Family};
+use receive::Inbox;
+use relay::Relay;
+use send::Sender;
+
+/// Datagrams that one call to the kernel takes or gives.
+const BATCH: usize = 32;
+/// How often is looked for queries that nobody answered.
+const EXPIRY: Duration = Duration::from_secs(1);
+
+/// A worker's sockets of one family.
+pub(super) struct Sockets {
+    queries: UdpSocket,
+    replies: UdpSocket,
+    sender: Sender,
+}
+
+/// The sockets of one family that redirected datagrams are handed to.
+#[derive(Debug, Clone, Copy)]
+pub struct DatagramSockets {
+    /// For what clients send.
+    pub queries: RawFd,
+    /// For what servers answer.
+    pub replies: RawFd,
+}
+
+impl Sockets {
+    pub(super) fn open(family: Family) -> Result<Self, Error> {
+        Ok(Self {
+            queries: receive::open(family)?,
+            replies: receive::open(family)?,
+            sender: Sender::open(family)?,
+        })
+    }
+
+    pub(super) fn raw(&self) -> DatagramSockets {
+        DatagramSockets {
+            queries: self.queries.as_raw_fd(),
+            replies: self.replies.as_raw_fd(),
+        }
+    }
+}
+
+/// Takes a worker's datagrams, of both families, until its runtime ends.
+pub(super) fn serve(worker: &Rc<Worker>, sockets: [Option<Sockets>; 2]) -> std::io::Result<()> {
+    for Sockets {
+        queries,
+        replies,
+        sender,
+    } in sockets.into_iter().flatten()
+    {
+        let relay = Rc::new(Relay::new(Rc::clone(worker), sender));
+        let queries = tokio::net::UdpSocket::from_std(queries)?;
+        let replies = tokio::net::UdpSocket::from_std(replies)?;
+        tokio::task::spawn_local(take(Rc::clone(&relay), queries, Relay::handle_queries));
+        tokio::task::spawn_local(take(Rc::clone(&relay), replies, Relay::handle_replies));
+        tokio::task::spawn_local(expire(relay));
+    }
+    Ok(())
+}
+
+async fn take(relay: Rc<Relay>, socket: tokio::net::UdpSocket, handle: fn(&Rc<Relay>, &Inbox)) {
+    let mut inbox = Inbox::new();
+    loop {
+        if let Err(error) = socket.readable().await {
+            tracing::error!(%error, "datagrams are no longer taken");
+            return;
+        }
+        match socket.try_io(Interest::READABLE, || inbox.receive(&socket)) {
+            Ok(overflowed) => {
+                relay.lost(usize::try_from(overflowed).unwrap_or(usize::MAX));
+                handle(&relay, &inbox);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => tracing::debug!(%error, "a datagram cannot be taken"),
+        }
+    }
+}
+
+async fn expire(relay: Rc<Relay>) {
+    let mut ticks = tokio::time::interval(EXPIRY);
+    loop {
+        ticks.tick().await;
+        relay.expire();
+    }
+}
+
+impl Relay {
+    /// Counts datagrams that were lost here.
+    fn lost(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let lost = &self.stats().datagrams_lost;
+        lost.fetch_add(count, Ordering::Relaxed);
+    }
+}

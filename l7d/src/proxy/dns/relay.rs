@@ -1,0 +1,285 @@
+//! What happens to a query, and to its answer.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parsers::dns::{Chain, ExtendedError, Message, Name, PairingLimits, Rcode, Refusal, refuse};
+use tokio::sync::oneshot;
+
+use super::BATCH;
+use super::receive::{Datagram, Inbox};
+use super::send::{Outgoing, Sender};
+use crate::config::Transport;
+use crate::policy::{Door, Permit};
+use crate::proxy::worker::Worker;
+use crate::proxy::{Admission, Learnt, Stats, Upstream};
+use crate::record::L4;
+use crate::session::{Answered, Ends, Lookups, QueryVerdict};
+
+/// Queries of a worker and family that wait for their answers.
+const QUERIES: usize = 65_536;
+/// How long an answer waits for policies to learn its addresses, at most.
+const LEARNING: Duration = Duration::from_millis(100);
+/// What is said of a datagram whose header cannot be read.
+const NOT_DNS: &str = "no message of DNS";
+/// Room for a refusal: header, the longest question, OPT with a cookie and a reason.
+const REFUSAL_BYTES: usize = 512;
+
+/// The datagrams of one worker and family.
+pub(super) struct Relay {
+    worker: Rc<Worker>,
+    sender: Sender,
+    lookups: RefCell<Lookups<(SocketAddr, SocketAddr)>>,
+}
+
+/// A query of which is known what becomes of it.
+struct Decided<'b> {
+    datagram: Datagram<'b>,
+    /// `None` where the bytes are no message of DNS.
+    message: Option<Message<'b>>,
+    ends: Ends,
+    fate: Fate,
+}
+
+enum Fate {
+    /// Passed on as it came.
+    Watched(Upstream),
+    /// Passed on because policy allows it.
+    Permitted(Upstream, Permit),
+    /// Answered here.
+    Refused {
+        verdict: QueryVerdict,
+        answer: Box<[u8]>,
+    },
+}
+
+impl Relay {
+    pub(super) fn new(worker: Rc<Worker>, sender: Sender) -> Self {
+        let limits = PairingLimits {
+            queries: QUERIES,
+            ..PairingLimits::default()
+        };
+        Self {
+            worker,
+            sender,
+            lookups: RefCell::new(Lookups::new(limits, L4::Udp)),
+        }
+    }
+
+    pub(super) fn stats(&self) -> &Stats {
+        &self.worker.stats
+    }
+
+    /// Tells of queries that nobody answered.
+    pub(super) fn expire(&self) {
+        self.lookups.borrow_mut().expire(&self.worker.recorder);
+    }
+
+    /// What clients sent: first it goes on, or is refused; then it is told of.
+    pub(super) fn handle_queries(self: &Rc<Self>, inbox: &Inbox) {
+        let decided: Vec<Decided<'_>> = inbox
+            .datagrams()
+            .filter_map(|datagram| self.decide(datagram))
+            .collect();
+        let outgoing = decided.iter().map(|decided| self.outgoing(decided));
+        self.send(outgoing);
+        for decided in &decided {
+            self.tell_query(decided);
+        }
+    }
+
+    fn decide<'b>(&self, datagram: Datagram<'b>) -> Option<Decided<'b>> {
+        let Datagram { from, to, payload } = datagram;
+        let Some(admission) = self.worker.directory.admit(Transport::Udp, from, to) else {
+            self.stats().strays.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        let Admission {
+            ends,
+            door,
+            upstream,
+        } = admission;
+        let message = Message::read(payload).ok();
+        let fate = match (door, &message) {
+            (Door::Watch, _) => Fate::Watched(upstream),
+            (Door::Enforce(judge), Some(message)) => match judge.judge_query(message) {
+                Ok(permit) => Fate::Permitted(upstream, permit),
+                Err(denial) => self.refuse(payload, denial.into()),
+            },
+            (Door::Enforce(judge), None) => {
+                self.refuse(payload, judge.unfit(NOT_DNS.to_owned()).into())
+            }
+        };
+        Some(Decided {
+            datagram,
+            message,
+            ends,
+            fate,
+        })
+    }
+
+    fn refuse(&self, query: &[u8], verdict: QueryVerdict) -> Fate {
+        self.stats().refused.fetch_add(1, Ordering::Relaxed);
+        let mut room = [0; REFUSAL_BYTES];
+        let refusal = refusal(self.worker.settings.dns_refusal);
+        // What is no query, or a response, has no answer.
+        let answer = refuse(query, &refusal, &mut room)
+            .ok()
+            .and_then(|length| room.get(..length));
+        Fate::Refused {
+            verdict,
+            answer: answer.unwrap_or_default().into(),
+        }
+    }
+
+    fn outgoing<'d>(&self, decided: &'d Decided<'_>) -> Option<Outgoing<'d>> {
+        let Datagram { from, to, payload } = decided.datagram;
+        let marks = &self.worker.settings.marks;
+        match &decided.fate {
+            Fate::Watched(upstream) | Fate::Permitted(upstream, _) => Some(Outgoing {
+                from,
+                to,
+                mark: upstream.mark(marks),
+                payload,
+            }),
+            Fate::Refused { answer, .. } if answer.is_empty() => None,
+            Fate::Refused { answer, .. } => Some(Outgoing {
+                from: to,
+                to: from,
+                mark: marks.reply,
+                payload: answer,
+            }),
+        }
+    }
+
+    fn tell_query(&self, decided: &Decided<'_>) {
+        let verdict = match &decided.fate {
+            Fate::Watched(_) => QueryVerdict::unjudged(),
+            Fate::Permitted(_, permit) => permit.into(),
+            Fate::Refused { verdict, .. } => verdict.clone(),
+        };
+        let recorder = &self.worker.recorder;
+        let key = (decided.datagram.from, decided.datagram.to);
+        let mut lookups = self.lookups.borrow_mut();
+        match &decided.message {
+            Some(message) => lookups.ask(recorder, key, &decided.ends, message, &verdict),
+            None => lookups.tell_garbage(recorder, &decided.ends, &verdict),
+        }
+    }
+
+    /// What servers answered goes on whatever it is: to ask is what policy is about.
+    pub(super) fn handle_replies(self: &Rc<Self>, inbox: &Inbox) {
+        let mut told = Vec::new();
+        let mut outgoing = Vec::new();
+        for datagram in inbox.datagrams() {
+            let message = Message::read(datagram.payload).ok();
+            let answered = message
+                .as_ref()
+                .and_then(|message| self.find(&datagram, message));
+            let learnt = match (&message, &answered) {
+                (Some(message), Some(answered)) => self.learn(answered, message),
+                _ => Learnt::Known,
+            };
+            match learnt {
+                Learnt::Known => outgoing.push(datagram),
+                Learnt::Pending(done) => self.hold(&datagram, done),
+            }
+            told.push((datagram, message, answered));
+        }
+        self.send(outgoing.iter().map(|datagram| Some(self.reply(datagram))));
+        for (datagram, message, answered) in told {
+            if let Some(message) = message {
+                self.tell_answer(&datagram, &message, answered);
+            }
+        }
+    }
+
+    fn find(&self, datagram: &Datagram<'_>, message: &Message<'_>) -> Option<Answered> {
+        let key = (datagram.to, datagram.from);
+        let mut lookups = self.lookups.borrow_mut();
+        lookups.answer(&self.worker.recorder, key, message)
+    }
+
+    /// Names are learnt from answers to what was asked here, and from nothing else.
+    fn learn(&self, answered: &Answered, message: &Message<'_>) -> Learnt {
+        if message.rcode() != Rcode::NOERROR {
+            return Learnt::Known;
+        }
+        let (Some(question), Some(chain)) = (message.question(), Chain::of(message)) else {
+            return Learnt::Known;
+        };
+        let mut room = [0; Name::TEXT_MAX];
+        let Some(name) = question.name().to_lower(&mut room) else {
+            return Learnt::Known;
+        };
+        let mut answers = chain.addresses().map(|answer| (answer.address, answer.ttl));
+        let directory = &self.worker.directory;
+        directory.learn(&answered.ends.client, name, &mut answers)
+    }
+
+    /// Lets an answer go when policies know its addresses, or have taken too long.
+    fn hold(self: &Rc<Self>, datagram: &Datagram<'_>, done: oneshot::Receiver<()>) {
+        let relay = Rc::clone(self);
+        let (from, to) = (datagram.from, datagram.to);
+        let payload: Box<[u8]> = datagram.payload.into();
+        tokio::task::spawn_local(async move {
+            if tokio::time::timeout(LEARNING, done).await.is_err() {
+                tracing::warn!(%to, "an answer goes on before policies know its addresses");
+            }
+            let payload = &payload;
+            let datagram = Datagram { from, to, payload };
+            relay.send([Some(relay.reply(&datagram))].into_iter());
+        });
+    }
+
+    fn reply<'b>(&self, datagram: &Datagram<'b>) -> Outgoing<'b> {
+        Outgoing {
+            from: datagram.from,
+            to: datagram.to,
+            mark: self.worker.settings.marks.reply,
+            payload: datagram.payload,
+        }
+    }
+
+    fn tell_answer(
+        &self,
+        datagram: &Datagram<'_>,
+        message: &Message<'_>,
+        answered: Option<Answered>,
+    ) {
+        let (client, server) = (datagram.to, datagram.from);
+        let ends = match &answered {
+            Some(answered) => answered.ends.clone(),
+            None => match self.worker.directory.admit(Transport::Udp, client, server) {
+                Some(admission) => admission.ends,
+                None => return,
+            },
+        };
+        let mut lookups = self.lookups.borrow_mut();
+        lookups.tell_answer(&self.worker.recorder, &ends, message, answered);
+    }
+
+    fn send<'b>(&self, outgoing: impl Iterator<Item = Option<Outgoing<'b>>>) {
+        let outgoing: Vec<Outgoing<'b>> = outgoing.flatten().collect();
+        for batch in outgoing.chunks(BATCH) {
+            let lost = self.sender.send(batch);
+            self.lost(lost);
+            let passed = u64::try_from(batch.len().saturating_sub(lost)).unwrap_or(u64::MAX);
+            self.stats().datagrams.fetch_add(passed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How a query is refused, over UDP and TCP alike.
+pub(in crate::proxy) fn refusal(rcode: Rcode) -> Refusal<'static> {
+    Refusal {
+        rcode,
+        reason: Some(ExtendedError {
+            info: ExtendedError::PROHIBITED,
+            text: "denied by network policy",
+        }),
+    }
+}
