@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parsers::http1::Reading;
+use policy_l7::JudgedProtocol;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch as signal};
 
@@ -168,14 +169,12 @@ impl Worker {
         // What is needed for a moment only is boxed, and what differs by door: an idle connection
         // has room for no more than its own door.
         let connected = Box::pin(upstream::connect(&upstream, &self.settings.marks)).await;
-        let recorder = Rc::clone(&self.recorder);
-        let mut session = Session::new(recorder, ends, self.settings.limits, reading);
         let mut server = match connected {
             Ok(server) => server,
             Err(error) => {
                 tracing::debug!(%error, server = %upstream.server, "the server is not reached");
                 self.stats.upstream_failures.fetch_add(1, Ordering::Relaxed);
-                session.finish(Outcome::UpstreamRefused);
+                self.session(ends, reading).finish(Outcome::UpstreamRefused);
                 forward::reset(client);
                 return;
             }
@@ -185,6 +184,7 @@ impl Worker {
         // Blocks that capture, since the arguments of an async function take their room twice.
         match door {
             Door::Watch => {
+                let mut session = self.session(ends, reading);
                 let watch = async move {
                     let end = self
                         .watch_until_enforced(client, &mut server, &mut session, &upstream)
@@ -193,7 +193,13 @@ impl Worker {
                 };
                 Box::pin(watch).await;
             }
+            Door::Enforce(judge) if judge.protocol() == JudgedProtocol::Dns => {
+                let relay = enforce::DnsRelay::new(self, judge, ends);
+                let enforce = async move { relay.run(client, &mut server).await };
+                Box::pin(enforce).await;
+            }
             Door::Enforce(judge) => {
+                let session = self.session(ends, reading);
                 let relay = enforce::Relay::new(self, judge, session);
                 let enforce = async move { relay.run(client, &mut server).await };
                 Box::pin(enforce).await;
@@ -202,11 +208,15 @@ impl Worker {
         drop(place);
     }
 
+    fn session(&self, ends: Ends, reading: Reading) -> Session {
+        let recorder = Rc::clone(&self.recorder);
+        Session::new(recorder, ends, self.settings.limits, reading)
+    }
+
     /// An endpoint with too many connections: the new one is reset, and a record says why.
     fn turn_away(&self, client: &TcpStream, ends: Ends) {
         self.stats.refused.fetch_add(1, Ordering::Relaxed);
-        let recorder = Rc::clone(&self.recorder);
-        let mut session = Session::new(recorder, ends, self.settings.limits, Reading::Strict);
+        let mut session = self.session(ends, Reading::Strict);
         session.give_up("too many connections");
         session.finish(Outcome::Limit);
         forward::reset(client);

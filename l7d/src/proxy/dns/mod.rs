@@ -9,9 +9,10 @@
 //! No socket is made for a client or for a query: nothing has to be closed, nothing is left behind by
 //! a crash, and addresses, ports and ids stay what they are. So while nobody is here the kernel
 //! programs let datagrams pass by, and an answer finds its client whether or not its query came
-//! through here. DNS over TCP is a connection like any other: `watch` and `enforce::dns`.
+//! through here. DNS over TCP is a connection like any other: [`watch`](super::watch) and [`enforce::dns`](super::enforce).
 
 mod address;
+mod answer;
 mod receive;
 mod relay;
 mod send;
@@ -25,6 +26,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::Interest;
+
+pub(super) use answer::{learn_from, refusal, wait_until_learnt};
 
 use super::worker::Worker;
 use super::{Error, Family};

@@ -4,25 +4,23 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use parsers::dns::{Chain, ExtendedError, Message, Name, PairingLimits, Rcode, Refusal, refuse};
+use parsers::dns::{Message, PairingLimits, refuse};
 use tokio::sync::oneshot;
 
 use super::BATCH;
+use super::answer::{learn_from, refusal, wait_until_learnt};
 use super::receive::{Datagram, Inbox};
 use super::send::{Outgoing, Sender};
 use crate::config::Transport;
 use crate::policy::{Door, Permit};
 use crate::proxy::worker::Worker;
-use crate::proxy::{Admission, Learnt, Stats, Upstream};
+use crate::proxy::{Admission, Stats, Upstream};
 use crate::record::L4;
 use crate::session::{Answered, Ends, Lookups, QueryVerdict};
 
 /// Queries of a worker and family that wait for their answers.
 const QUERIES: usize = 65_536;
-/// How long an answer waits for policies to learn its addresses, at most.
-const LEARNING: Duration = Duration::from_millis(100);
 /// What is said of a datagram whose header cannot be read.
 const NOT_DNS: &str = "no message of DNS";
 /// Room for a refusal: header, the longest question, OPT with a cookie and a reason.
@@ -179,13 +177,13 @@ impl Relay {
             let answered = message
                 .as_ref()
                 .and_then(|message| self.find(&datagram, message));
-            let learnt = match (&message, &answered) {
-                (Some(message), Some(answered)) => self.learn(answered, message),
-                _ => Learnt::Known,
-            };
-            match learnt {
-                Learnt::Known => outgoing.push(datagram),
-                Learnt::Pending(done) => self.hold(&datagram, done),
+            let both = message.as_ref().zip(answered.as_ref());
+            let learning = both.and_then(|(message, answered)| {
+                learn_from(&*self.worker.directory, answered, message)
+            });
+            match learning {
+                None => outgoing.push(datagram),
+                Some(learning) => self.hold(&datagram, learning),
             }
             told.push((datagram, message, answered));
         }
@@ -203,32 +201,13 @@ impl Relay {
         lookups.answer(&self.worker.recorder, key, message)
     }
 
-    /// Names are learnt from answers to what was asked here, and from nothing else.
-    fn learn(&self, answered: &Answered, message: &Message<'_>) -> Learnt {
-        if message.rcode() != Rcode::NOERROR {
-            return Learnt::Known;
-        }
-        let (Some(question), Some(chain)) = (message.question(), Chain::of(message)) else {
-            return Learnt::Known;
-        };
-        let mut room = [0; Name::TEXT_MAX];
-        let Some(name) = question.name().to_lower(&mut room) else {
-            return Learnt::Known;
-        };
-        let mut answers = chain.addresses().map(|answer| (answer.address, answer.ttl));
-        let directory = &self.worker.directory;
-        directory.learn(&answered.ends.client, name, &mut answers)
-    }
-
     /// Lets an answer go when policies know its addresses, or have taken too long.
-    fn hold(self: &Rc<Self>, datagram: &Datagram<'_>, done: oneshot::Receiver<()>) {
+    fn hold(self: &Rc<Self>, datagram: &Datagram<'_>, learning: oneshot::Receiver<()>) {
         let relay = Rc::clone(self);
         let (from, to) = (datagram.from, datagram.to);
         let payload: Box<[u8]> = datagram.payload.into();
         tokio::task::spawn_local(async move {
-            if tokio::time::timeout(LEARNING, done).await.is_err() {
-                tracing::warn!(%to, "an answer goes on before policies know its addresses");
-            }
+            wait_until_learnt(learning).await;
             let payload = &payload;
             let datagram = Datagram { from, to, payload };
             relay.send([Some(relay.reply(&datagram))].into_iter());
@@ -270,16 +249,5 @@ impl Relay {
             let passed = u64::try_from(batch.len().saturating_sub(lost)).unwrap_or(u64::MAX);
             self.stats().datagrams.fetch_add(passed, Ordering::Relaxed);
         }
-    }
-}
-
-/// How a query is refused, over UDP and TCP alike.
-pub(in crate::proxy) fn refusal(rcode: Rcode) -> Refusal<'static> {
-    Refusal {
-        rcode,
-        reason: Some(ExtendedError {
-            info: ExtendedError::PROHIBITED,
-            text: "denied by network policy",
-        }),
     }
 }

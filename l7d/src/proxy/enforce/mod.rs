@@ -8,8 +8,11 @@
 //! ```text
 //!   run ─▶ http1 ──(preface, or 101 to h2c)──▶ http2 ─▶ middlebox
 //!     └──▶ pass_responses
+//!
+//!   dns      where policy is about names: whole messages both ways
 //! ```
 
+mod dns;
 mod http1;
 mod http2;
 mod inbox;
@@ -23,6 +26,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
+
+pub(super) use dns::DnsRelay;
 
 use super::forward::{self, Broken, Received, receive, send};
 use super::splice::WORTHWHILE_BYTES;

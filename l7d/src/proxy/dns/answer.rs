@@ -1,0 +1,51 @@
+//! What is done with answers, over UDP and TCP alike: made here to refuse, or learnt from.
+
+use std::time::Duration;
+
+use parsers::dns::{Chain, ExtendedError, Message, Name, Rcode, Refusal};
+use tokio::sync::oneshot;
+
+use crate::proxy::{Directory, Learnt};
+use crate::session::Answered;
+
+/// How long an answer waits for policies to learn its addresses, at most.
+const LEARNING: Duration = Duration::from_millis(100);
+
+/// How a query is refused.
+pub(in crate::proxy) fn refusal(rcode: Rcode) -> Refusal<'static> {
+    Refusal {
+        rcode,
+        reason: Some(ExtendedError {
+            info: ExtendedError::PROHIBITED,
+            text: "denied by network policy",
+        }),
+    }
+}
+
+/// Learns the addresses of the name that was asked for: from answers to what was asked through here,
+/// and from nothing else. Gives what the answer has to wait for, if for anything.
+pub(in crate::proxy) fn learn_from(
+    directory: &dyn Directory,
+    answered: &Answered,
+    message: &Message<'_>,
+) -> Option<oneshot::Receiver<()>> {
+    if message.rcode() != Rcode::NOERROR {
+        return None;
+    }
+    let chain = Chain::of(message)?;
+    let mut room = [0; Name::TEXT_MAX];
+    let name = message.question()?.name().to_lower(&mut room)?;
+    let mut answers = chain.addresses().map(|answer| (answer.address, answer.ttl));
+    match directory.learn(&answered.ends.client, name, &mut answers) {
+        Learnt::Known => None,
+        Learnt::Pending(learning) => Some(learning),
+    }
+}
+
+/// Waits until policies know the addresses of an answer, but not for long: an agent that is busy must
+/// not keep a client without its answer.
+pub(in crate::proxy) async fn wait_until_learnt(learning: oneshot::Receiver<()>) {
+    if tokio::time::timeout(LEARNING, learning).await.is_err() {
+        tracing::warn!("an answer goes on before policies know its addresses");
+    }
+}
