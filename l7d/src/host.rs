@@ -188,7 +188,8 @@ fn labels_of(endpoint: &config::Endpoint, full_name: &str) -> Result<Labels, Err
     Ok(labels)
 }
 
-fn of_identity(identity: &policy_l7::Identity) -> Endpoint {
+/// Who addresses are that only have an identity.
+pub(crate) fn of_identity(identity: &policy_l7::Identity) -> Endpoint {
     Endpoint {
         labels: identity
             .labels

@@ -49,7 +49,7 @@ const TOOLCHAIN: [Package; 6] = [
     ),
 ];
 
-const PEERS: [Package; 13] = [
+const PEERS: [Package; 16] = [
     Package(
         "iproute2",
         "/usr/sbin/ip",
@@ -108,6 +108,9 @@ const PEERS: [Package; 13] = [
         "/usr/lib/python3/dist-packages/websockets/__init__.py",
         "both sides of WebSocket",
     ),
+    Package("unbound", "/usr/sbin/unbound", "a server of DNS"),
+    Package("dnsmasq-base", "/usr/sbin/dnsmasq", "another one"),
+    Package("bind9-dnsutils", "/usr/bin/dig", "asks them"),
 ];
 
 const BENCH: [Package; 4] = [
@@ -137,7 +140,7 @@ const DISSECTOR: [Package; 1] = [Package(
     "reads captures independently of us; dumpcap, which records them, comes with it",
 )];
 
-const FIXTURES: [Package; 6] = [
+const FIXTURES: [Package; 4] = [
     Package(
         "nginx-light",
         "/usr/sbin/nginx",
@@ -150,8 +153,6 @@ const FIXTURES: [Package; 6] = [
         "a proxy that knows CONNECT",
     ),
     Package("wrk", "/usr/bin/wrk", "a burst of requests"),
-    Package("dnsmasq-base", "/usr/sbin/dnsmasq", "name servers"),
-    Package("bind9-dnsutils", "/usr/bin/dig", "asks them"),
 ];
 
 /// What records captures.

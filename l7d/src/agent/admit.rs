@@ -3,12 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::apply::World;
+use super::learn::Learning;
+use crate::clock::Monotonic;
 use crate::config::Transport;
 use crate::datapath;
-use crate::identity::Identities;
+use crate::identity::{Identities, Names};
 use crate::policy::{Door, Live};
 use crate::proxy::{Admission, Learnt, Upstream};
 use crate::record::{Direction, EndpointId, IdentityNumber, Party};
@@ -33,15 +35,23 @@ pub(super) struct Directory {
     identities: Identities,
     live: Arc<Live>,
     originals: Originals,
+    names: Arc<Names>,
+    learnings: mpsc::Sender<Learning>,
 }
 
 impl Directory {
-    pub(super) fn new(world: &World, originals: Originals) -> Self {
+    pub(super) fn new(
+        world: &World,
+        originals: Originals,
+        learnings: mpsc::Sender<Learning>,
+    ) -> Self {
         let identities = world.identities().clone();
         Self {
             identities,
             live: Arc::clone(world.live()),
             originals,
+            names: Arc::clone(world.names()),
+            learnings,
         }
     }
 }
@@ -83,11 +93,28 @@ impl crate::proxy::Directory for Directory {
 
     fn learn(
         &self,
-        _client: &Party,
-        _name: &str,
-        _answers: &mut dyn Iterator<Item = (IpAddr, u32)>,
+        client: &Party,
+        name: &str,
+        answers: &mut dyn Iterator<Item = (IpAddr, u32)>,
     ) -> Learnt {
-        Learnt::Known
+        // Who asks from elsewhere is another node's business.
+        if !is_local(client) && client.identity != IdentityNumber::HOST {
+            return Learnt::Known;
+        }
+        let (ip, now) = (client.addr.ip(), Monotonic::now());
+        let is_news = self.names.learn(ip, name, answers, now);
+        if !is_news || !self.live.is_about_name(name) {
+            return Learnt::Known;
+        }
+        let (done, learning) = oneshot::channel();
+        let known = self.names.known(ip, name);
+        match self.learnings.try_send(Learning { known, done }) {
+            Ok(()) => Learnt::Pending(learning),
+            Err(error) => {
+                tracing::warn!(%error, name, "policies hear of a name later than the client");
+                Learnt::Known
+            }
+        }
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 
 use ipnet::IpNet;
 use policy_l7::identity::Numbering;
-use policy_l7::{Action, Compiled, Direction, Inputs, SideMode, compile, lint};
+use policy_l7::{Action, Compiled, Direction, Inputs, Named, SideMode, compile, lint};
 
+use super::learn::LearntNames;
 use super::reload::Stamp;
 use super::{Agent, Error, File};
 use crate::config::Config;
@@ -17,7 +18,7 @@ use crate::datapath::{
     Identified, PolicyAction, PolicyDirection, PolicyEntry, PolicyForEndpoint, host_network,
 };
 use crate::host::Inventory;
-use crate::identity::{EndpointNumbers, Identities};
+use crate::identity::{EndpointNumbers, Identities, Names};
 use crate::policy::{Live, LoadReport, PolicyStore};
 use crate::record::Place;
 
@@ -34,6 +35,7 @@ pub(super) struct World {
     store: PolicyStore,
     identities: Identities,
     live: Arc<Live>,
+    pub(super) learnt: LearntNames,
     warnings: Vec<String>,
     refused: Vec<String>,
     /// What of the configuration file is not in force, and why.
@@ -71,6 +73,7 @@ impl World {
             config.policies.directory.clone(),
         );
         let report = store.reload();
+        let learnt = LearntNames::new(&config);
         let mut world = Self {
             stamp,
             file,
@@ -81,6 +84,7 @@ impl World {
             store,
             identities: Identities::default(),
             live: Arc::new(Live::new(Arc::new(Compiled::empty()))),
+            learnt,
             warnings: Vec::new(),
             refused: report.errors.clone(),
             refused_config: Vec::new(),
@@ -133,13 +137,21 @@ impl World {
         let identities = self.inventory.identities();
         let endpoints = self.inventory.local_endpoints();
         self.revision += 1;
-        let compiled = compile(&Inputs {
-            policies: &policies,
-            identities: &identities,
-            endpoints: &endpoints,
-            named: &BTreeSet::new(),
-            revision: self.revision,
-        });
+        let compile_with = |named: &BTreeSet<Named>| {
+            compile(&Inputs {
+                policies: &policies,
+                identities: &identities,
+                endpoints: &endpoints,
+                named,
+                revision: self.revision,
+            })
+        };
+        // What addresses are to policies can only be asked of compiled ones.
+        let mut compiled = compile_with(&BTreeSet::new());
+        let named = self.learnt.named(&compiled);
+        if !named.is_empty() {
+            compiled = compile_with(&named);
+        }
         self.warnings = lint(&policies, &identities)
             .into_iter()
             .map(|finding| format!("{}: {}: {}", finding.policy, finding.field, finding.message))
@@ -148,13 +160,23 @@ impl World {
             tracing::warn!("{warning}");
         }
         // Names first: a judge that already knows the policy must find the identities it speaks of.
-        self.identities
-            .store(self.inventory.table(compiled.prefixes()).build());
+        self.name_addresses(&compiled);
         self.live.store(Arc::new(compiled));
     }
 
+    /// Gives addresses their names, those that DNS has told among them.
+    pub(super) fn name_addresses(&mut self, compiled: &Compiled) {
+        let mut table = self.inventory.table(compiled.prefixes());
+        self.learnt.name_addresses(compiled, &mut table);
+        self.identities.store(table.build());
+    }
+
+    pub(super) fn names(&self) -> &Arc<Names> {
+        &self.learnt.names
+    }
+
     /// Everything the kernel is to know of addresses.
-    fn ipcache(&self) -> Vec<Identified> {
+    pub(super) fn ipcache(&self) -> Vec<Identified> {
         let table = self.identities.load();
         let addresses = table.addresses().map(|(ip, endpoint)| Identified {
             prefix: IpNet::from(ip),
@@ -225,6 +247,7 @@ impl Agent {
     pub(super) fn apply_world(&mut self) -> Result<(), Error> {
         self.datapath.set_ipcache(self.world.ipcache())?;
         self.datapath.apply_policy(&self.world.kernel_policy())?;
+        self.world.learnt.set_applied();
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::learn::Learning;
 use super::{Agent, Error};
 use crate::datapath::{HEARTBEAT_PERIOD, Ring, decode};
 use crate::record::{Place, Sink as _};
@@ -26,7 +27,12 @@ pub(super) struct Files {
 }
 
 /// Runs until told to stop.
-pub(super) async fn run(agent: &mut Agent, mut ring: Ring, mut files: Files) -> Result<(), Error> {
+pub(super) async fn run(
+    agent: &mut Agent,
+    mut ring: Ring,
+    mut files: Files,
+    mut learnings: mpsc::Receiver<Learning>,
+) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
@@ -46,6 +52,7 @@ pub(super) async fn run(agent: &mut Agent, mut ring: Ring, mut files: Files) -> 
                 while files.changes.try_recv().is_ok() {}
                 agent.reload()?;
             }
+            Some(first) = learnings.recv() => agent.learn(first, &mut learnings)?,
             _ = housekeeping.tick() => agent.keep_house(&mut ring)?,
             read = ring.read(BATCH, |bytes| handle(&agent.namer, &agent.ring, &agent.ledger, bytes)) => {
                 read.map_err(Error::Runtime)?;
@@ -98,6 +105,7 @@ impl Agent {
             self.reload()?;
         }
         self.follow_interfaces();
+        self.forget_aged_names()?;
         self.namer.refresh_clock();
         self.ledger.lose(Place::KernelRing, ring.lost());
         self.publish_status();

@@ -7,13 +7,14 @@
 mod admit;
 mod apply;
 mod events;
+mod learn;
 mod reload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parsers::dns::Rcode;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::{self, Config, ConfigError, DnsRefusal};
 use crate::datapath::features::{self, Features};
@@ -29,6 +30,7 @@ use crate::session::Redaction;
 
 use admit::{Directory, Originals};
 use apply::World;
+use learn::LEARNINGS;
 
 /// What the agent is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,9 +195,11 @@ async fn serve(file: File, config: Config) -> Result<(), Error> {
     let ledger = Arc::new(Ledger::default());
     let ring = Arc::new(FlowRing::new(config.flows.ring, Arc::clone(&ledger)));
     let originals = Originals::default();
-    let directory: Arc<dyn proxy::Directory> = Arc::new(Directory::new(&world, originals.clone()));
+    let (learner, learnings) = mpsc::channel(LEARNINGS);
+    let directory: Arc<dyn proxy::Directory> =
+        Arc::new(Directory::new(&world, originals.clone(), learner));
     let sink: Arc<dyn Sink> = Arc::clone(&ring) as Arc<dyn Sink>;
-    let proxy = proxy::start(&proxy_settings(&config), &directory, &sink)?;
+    let proxy = proxy::start(&proxy_settings(&config, &world), &directory, &sink)?;
     let network = host_network::HostNetwork::set_up(&config.datapath, &state_file(&config))?;
     let settings = datapath::Settings {
         pin_dir: config.datapath.pin_dir.clone(),
@@ -206,7 +210,11 @@ async fn serve(file: File, config: Config) -> Result<(), Error> {
         on_proxy_down: config.datapath.on_proxy_down,
     };
     let (datapath, kernel_ring) = Datapath::start(&settings)?;
-    let namer = Namer::new(world.identities().clone(), Arc::clone(world.live()));
+    let namer = Namer::new(
+        world.identities().clone(),
+        Arc::clone(world.live()),
+        Arc::clone(world.names()),
+    );
     let mut agent = Agent {
         world,
         features,
@@ -224,13 +232,14 @@ async fn serve(file: File, config: Config) -> Result<(), Error> {
     server::start(&config.api, &agent.sources(&config), &stopped).await?;
     let files = events::watch_files(&agent)?;
     tell("ready");
-    let end = events::run(&mut agent, kernel_ring, files).await;
+    let end = events::run(&mut agent, kernel_ring, files, learnings).await;
     stop.send_replace(true);
     agent.proxy.stop();
+    agent.world.learnt.save();
     end
 }
 
-fn proxy_settings(config: &Config) -> proxy::Settings {
+fn proxy_settings(config: &Config, world: &World) -> proxy::Settings {
     proxy::Settings {
         workers: config.proxy.workers,
         limits: parsers::Limits {
@@ -247,6 +256,7 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
             DnsRefusal::NameError => Rcode::NXDOMAIN,
         },
         redaction: Redaction::new(&config.flows.redact),
+        names: Arc::clone(world.names()),
     }
 }
 

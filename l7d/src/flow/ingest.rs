@@ -6,7 +6,7 @@ use std::sync::Arc;
 use l7d_ebpf::records::{self as abi, PacketRecord};
 
 use crate::clock::{Monotonic, WallOffset};
-use crate::identity::Identities;
+use crate::identity::{Identities, Names};
 use crate::policy::{Live, State};
 use crate::record::{
     ConnState, Direction, DropReason, EndpointId, Event, IdentityNumber, L4, Party, PolicyRef,
@@ -18,15 +18,17 @@ use crate::record::{
 pub struct Namer {
     identities: Identities,
     policy: Arc<Live>,
+    names: Arc<Names>,
     offset: WallOffset,
 }
 
 impl Namer {
     /// Uses these tables.
-    pub fn new(identities: Identities, policy: Arc<Live>) -> Self {
+    pub fn new(identities: Identities, policy: Arc<Live>, names: Arc<Names>) -> Self {
         Self {
             identities,
             policy,
+            names,
             offset: WallOffset::measure(),
         }
     }
@@ -66,6 +68,7 @@ impl Namer {
         record.interface = packet.interface;
         record.connection = packet.connection;
         record.policies = self.policies(packet);
+        self.names.name(&mut record);
         record
     }
 

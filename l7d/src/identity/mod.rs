@@ -4,6 +4,7 @@
 //! record says about both ends is one consistent moment. A change builds a new table and swaps the
 //! pointer; readers never wait.
 
+mod names;
 mod numbers;
 mod table;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+pub use names::{Known, Loaded, Names, NamesFile};
 pub use numbers::EndpointNumbers;
 pub use table::{LocalEndpoint, Table, TableBuilder, reserved};
 

@@ -82,6 +82,11 @@ impl Live {
         self.changes.send_replace(revision);
     }
 
+    /// Whether a policy speaks of a DNS name: in lower case, with its last dot.
+    pub fn is_about_name(&self, name: &str) -> bool {
+        self.with(|state| state.compiled.name_selectors().is_about(name.as_bytes()))
+    }
+
     /// Tells of each change, with the revision.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -32,6 +32,7 @@ pub use listener::Family;
 use worker::WorkerSeed;
 
 use crate::config::{Marks, Transport};
+use crate::identity::Names;
 use crate::policy::Door;
 use crate::record::{Party, Sink};
 use crate::session::{Ends, Redaction};
@@ -55,6 +56,8 @@ pub struct Settings {
     pub dns_refusal: Rcode,
     /// What is hidden before anything is recorded.
     pub redaction: Redaction,
+    /// What DNS has said so far.
+    pub names: Arc<Names>,
 }
 
 /// Who is at both ends of an accepted connection, and what is to be done with it.

@@ -65,7 +65,10 @@ impl WorkerSeed {
         let mut stopped = self.stopped;
         let worker = Rc::new(Worker {
             pool: forward::Pool::new(self.settings.limits.head_bytes),
-            recorder: Rc::new(Recorder::new(self.sink, self.settings.redaction.clone())),
+            recorder: Rc::new(
+                Recorder::new(self.sink, self.settings.redaction.clone())
+                    .with_names(Arc::clone(&self.settings.names)),
+            ),
             settings: self.settings,
             directory: self.directory,
             stats: self.stats,

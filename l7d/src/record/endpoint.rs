@@ -57,6 +57,11 @@ pub struct Service {
     pub namespace: String,
 }
 
+/// Names that DNS gave an address, as far as whoever it talks to has asked for them: oldest first, in
+/// lower case without the last dot.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DnsNames(pub Vec<Arc<str>>);
+
 /// One end of a record.
 #[derive(Debug, Clone)]
 pub struct Party {

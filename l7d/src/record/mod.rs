@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub use dns::Dns;
 pub use drop_reason::DropReason;
-pub use endpoint::{Endpoint, EndpointId, IdentityNumber, Party, Service, Workload};
+pub use endpoint::{DnsNames, Endpoint, EndpointId, IdentityNumber, Party, Service, Workload};
 pub use http::{Grpc, Http, HttpKind, Outcome, Volume};
 pub use ledger::{Ledger, LedgerSnapshot, Place};
 pub use parsers::packet::{Encapsulation, Tunnel, TunnelKind};
@@ -43,6 +43,10 @@ pub struct Record {
     pub source: Party,
     /// Who it was sent to.
     pub destination: Party,
+    /// Names by which the destination knows the source, where it is outside.
+    pub source_names: Option<Arc<DnsNames>>,
+    /// Names by which the source knows the destination, where it is outside.
+    pub destination_names: Option<Arc<DnsNames>>,
     /// From the view of the endpoint that policy was applied for.
     pub direction: Direction,
     /// What became of it.
@@ -225,6 +229,8 @@ impl Record {
             time,
             source,
             destination,
+            source_names: None,
+            destination_names: None,
             direction: Direction::Unknown,
             verdict: Verdict::Forwarded,
             reply: None,
@@ -276,6 +282,8 @@ impl Record {
             time: other.time,
             source: other.source.clone(),
             destination: other.destination.clone(),
+            source_names: other.source_names.clone(),
+            destination_names: other.destination_names.clone(),
             direction: other.direction,
             verdict: other.verdict,
             reply: other.reply,

@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 use std::hash::Hash;
+use std::net::IpAddr;
 
 use parsers::Direction as Way;
 use parsers::dns::tcp::{Connection, Event, Step};
-use parsers::dns::{Message, Name, Pairing, PairingLimits, Query, RecordType, Section, Unanswered};
+use parsers::dns::{
+    Chain, Message, Name, Pairing, PairingLimits, Query, Rcode, RecordType, Section, Unanswered,
+};
 
 use super::messages::Message as Shown;
 use super::recorder::Recorder;
@@ -36,6 +39,22 @@ pub struct Answered {
     pub latency_ns: u64,
 }
 
+/// Calls `take` with the name that was asked for, in lower case, and the addresses that an answer gives
+/// it, with their times to live in seconds; aliases are followed.
+pub fn addresses_told<T>(
+    answer: &Message<'_>,
+    take: impl FnOnce(&str, &mut dyn Iterator<Item = (IpAddr, u32)>) -> T,
+) -> Option<T> {
+    if answer.rcode() != Rcode::NOERROR {
+        return None;
+    }
+    let chain = Chain::of(answer)?;
+    let mut room = [0; Name::TEXT_MAX];
+    let name = answer.question()?.name().to_lower(&mut room)?;
+    let mut addresses = chain.addresses().map(|answer| (answer.address, answer.ttl));
+    Some(take(name, &mut addresses))
+}
+
 /// DNS over a stream (RFC 7766).
 pub(super) struct Stream {
     connection: Connection,
@@ -59,6 +78,13 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
     pub fn handle(&mut self, recorder: &Recorder, key: K, ends: &Ends, message: &Message<'_>) {
         if message.header().is_response() {
             let answered = self.answer(recorder, key, message);
+            if let (Some(answered), Some(names)) = (&answered, &recorder.names) {
+                let client = answered.ends.client.addr.ip();
+                let now = recorder.clock.monotonic();
+                let _not_held_up = addresses_told(message, |name, answers| {
+                    names.learn(client, name, answers, now)
+                });
+            }
             self.tell_answer(recorder, ends, message, answered);
         } else {
             let verdict = self.verdict(recorder, ends, message);

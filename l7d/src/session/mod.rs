@@ -32,7 +32,7 @@ use parsers::http1::{Connection, Reading};
 use parsers::socks::Handshake;
 use parsers::{Direction as Way, Limits};
 
-pub use dns::{Answered, Lookups};
+pub use dns::{Answered, Lookups, addresses_told};
 pub use ends::Ends;
 pub use messages::{Http2Kind, Message, Messages};
 pub use recorder::Recorder;

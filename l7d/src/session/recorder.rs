@@ -13,6 +13,7 @@ use super::verdicts::{RequestVerdict, Verdicts};
 use super::{Ends, Redaction};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Asked, Exchange};
+use crate::identity::Names;
 use crate::record::{self, L4, Observer, Outcome, Party, PolicyRef, Record, Sink, Verdict};
 
 /// What the sessions of one worker share.
@@ -23,6 +24,7 @@ pub struct Recorder {
     observer: Observer,
     pub(super) messages: Option<Box<dyn Messages>>,
     pub(super) verdicts: Option<Box<dyn Verdicts>>,
+    pub(super) names: Option<Arc<Names>>,
     scratch: RefCell<Record>,
     spare: RefCell<Vec<Exchange>>,
     #[expect(clippy::vec_box, reason = "calls move in and out whole")]
@@ -44,6 +46,7 @@ impl Recorder {
             observer: Observer::Proxy,
             messages: None,
             verdicts: None,
+            names: None,
             scratch: RefCell::new(scratch),
             spare: RefCell::new(Vec::new()),
             spare_rpcs: RefCell::new(Vec::new()),
@@ -57,6 +60,14 @@ impl Recorder {
             observer: Observer::Capture,
             ..Self::new(sink, redaction)
         }
+    }
+
+    /// Notes on records the names that DNS gave to ends that are outside, and learns them from answers
+    /// that nobody holds up.
+    #[must_use]
+    pub fn with_names(mut self, names: Arc<Names>) -> Self {
+        self.names = Some(names);
+        self
     }
 
     /// Shows every message to `messages` as well.
@@ -146,6 +157,7 @@ impl Recorder {
         record.destination.clone_from(&ends.server);
         record.reply = Some(false);
         record.encapsulation = ends.encapsulation(Way::ToServer).cloned();
+        self.name(record);
         write(record);
         self.sink.record(record);
     }
@@ -163,8 +175,15 @@ impl Recorder {
         record.destination.clone_from(&ends.client);
         record.reply = Some(true);
         record.encapsulation = ends.encapsulation(Way::ToClient).cloned();
+        self.name(record);
         write(record);
         self.sink.record(record);
+    }
+
+    fn name(&self, record: &mut Record) {
+        if let Some(names) = &self.names {
+            names.name(record);
+        }
     }
 
     fn prepare(

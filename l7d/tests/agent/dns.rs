@@ -11,7 +11,7 @@ use crate::node::Node;
 const LONG: usize = 14;
 
 /// Starts a server that answers names below `example.com`; its log has a line per query.
-fn unbound(host: &Host, folder: &Path) -> anyhow::Result<Process> {
+pub(crate) fn unbound(host: &Host, folder: &Path) -> anyhow::Result<Process> {
     let mut config = String::from(
         r#"
 server:
@@ -57,7 +57,7 @@ server:
 }
 
 /// dig's whole answer.
-fn dig(host: &Host, server: &str, arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn dig(host: &Host, server: &str, arguments: &[&str]) -> anyhow::Result<String> {
     let at = format!("@{server}");
     let words = [&["dig", "+tries=1", "+time=3", &at], arguments].concat();
     let output = host.output(&words)?;

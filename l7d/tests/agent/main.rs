@@ -4,6 +4,7 @@
 mod dns;
 mod http2;
 mod lifecycle;
+mod names;
 mod node;
 mod plain_host;
 mod proxying;

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use l7d::config::Transport;
+use l7d::identity::Names;
 use l7d::policy::{Door, Live};
 use l7d::proxy::{self, Admission, Directory, Learnt, Proxy, Settings, Upstream};
 use l7d::record::{self, Direction, HttpKind, IdentityNumber, Party, Record, Sink};
@@ -104,6 +105,7 @@ impl World {
             drain: plan.drain,
             marks: l7d::config::Marks::default(),
             dns_refusal: parsers::dns::Rcode::REFUSED,
+            names: Arc::new(Names::new(l7d::config::Dns::default())),
             redaction: Redaction::new(&l7d::config::Redact::default()),
         };
         let lines = Arc::new(Lines::default());

@@ -36,10 +36,42 @@ pub(super) fn add(filter: &FlowFilter, checks: &mut Vec<Check>) -> Result<(), Fi
     add_identities(checks, End::Destination, &filter.destination_identity);
     add_clusters(checks, End::Source, &filter.source_cluster_name);
     add_clusters(checks, End::Destination, &filter.destination_cluster_name);
-    // Records carry no DNS names and no addresses before a translation yet.
-    never(checks, &filter.source_fqdn);
-    never(checks, &filter.destination_fqdn);
+    add_names(checks, End::Source, &filter.source_fqdn)?;
+    add_names(checks, End::Destination, &filter.destination_fqdn)?;
+    // Records carry no addresses before a translation yet.
     never(checks, &filter.source_ip_xlated);
+    Ok(())
+}
+
+/// Globs on DNS names: one trailing dot and the case of letters mean nothing.
+fn add_names(checks: &mut Vec<Check>, end: End, values: &[String]) -> Result<(), FilterError> {
+    let parse = |text: &String| {
+        let pattern = text.trim();
+        let pattern = pattern.strip_suffix('.').unwrap_or(pattern);
+        let is_fit = |c: char| c.is_ascii_alphanumeric() || "_.-*".contains(c);
+        match pattern.chars().find(|c| !is_fit(*c)) {
+            None if !pattern.is_empty() => Ok(pattern.to_ascii_lowercase()),
+            None => Err("the pattern is empty".to_owned()),
+            Some(odd) => Err(format!("`{text}`: {odd:?} cannot stand in a name")),
+        }
+    };
+    let patterns = values
+        .iter()
+        .map(|text| {
+            parse(text).map_err(|message| FilterError {
+                field: "fqdn",
+                message,
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    any(checks, patterns, move |pattern, record| {
+        let names = match end {
+            End::Source => &record.source_names,
+            End::Destination => &record.destination_names,
+        };
+        let mut names = names.iter().flat_map(|names| &names.0);
+        names.any(|name| glob(pattern, name))
+    });
     Ok(())
 }
 

@@ -2,24 +2,37 @@
 
 use super::FilterError;
 
-/// `*` stands for any run of `[-.0-9a-z]`, as in Hubble's name patterns.
+/// `*` stands for any run of `[-.0-9a-z]`, as in Hubble's name patterns. One pass: only the last star
+/// is ever given more, since one before it could reach no place that the last one cannot.
 pub(super) fn glob(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((head, tail)) => {
-            let Some(rest) = text.strip_prefix(head) else {
-                return false;
-            };
-            let is_fit =
-                |c: char| c == '-' || c == '.' || c.is_ascii_digit() || c.is_ascii_lowercase();
-            rest.char_indices()
-                .map(|(index, _)| index)
-                .chain([rest.len()])
-                .take_while(|index| {
-                    rest.get(..*index)
-                        .is_some_and(|run| run.chars().all(is_fit))
-                })
-                .any(|index| rest.get(index..).is_some_and(|rest| glob(tail, rest)))
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let is_fit = |byte: u8| {
+        byte == b'-' || byte == b'.' || byte.is_ascii_digit() || byte.is_ascii_lowercase()
+    };
+    let (mut at, mut in_pattern) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        match (pattern.get(in_pattern), text.get(at)) {
+            (None, None) => return true,
+            (Some(b'*'), _) => {
+                star = Some((in_pattern, at));
+                in_pattern += 1;
+            }
+            (Some(want), Some(have)) if want == have => {
+                in_pattern += 1;
+                at += 1;
+            }
+            _ => {
+                let Some((of, covered)) = star else {
+                    return false;
+                };
+                if !text.get(covered).is_some_and(|byte| is_fit(*byte)) {
+                    return false;
+                }
+                star = Some((of, covered + 1));
+                in_pattern = of + 1;
+                at = covered + 1;
+            }
         }
     }
 }

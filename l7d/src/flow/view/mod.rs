@@ -16,8 +16,8 @@ use proto::flow::{
 
 use crate::clock::Timestamp;
 use crate::record::{
-    Direction, Event, Http, HttpKind, L4, Observer, Outcome, Party, PolicyRef, Record, Service,
-    TracePoint, Verdict,
+    Direction, DnsNames, Event, Http, HttpKind, L4, Observer, Outcome, Party, PolicyRef, Record,
+    Service, TracePoint, Verdict,
 };
 
 /// What all flows of a node share.
@@ -60,6 +60,8 @@ impl NodeView {
             is_reply: record.reply.map(Into::into),
             reply: record.reply.unwrap_or(false),
             event_type: Some(event_type(record)),
+            source_names: names(record.source_names.as_deref()),
+            destination_names: names(record.destination_names.as_deref()),
             tunnel: tunnel::of(record),
             interface: interface(record),
             summary: summary::of(record),
@@ -80,6 +82,16 @@ impl NodeView {
             .into_uuid()
             .to_string()
     }
+}
+
+/// Most names of an address that a flow shows: one of a large provider has many.
+const NAMES_SHOWN: usize = 16;
+
+/// The youngest names, oldest first.
+fn names(known: Option<&DnsNames>) -> Vec<String> {
+    let all = known.map_or(&[] as &[_], |names| &names.0);
+    let older = all.len().saturating_sub(NAMES_SHOWN);
+    all.iter().skip(older).map(ToString::to_string).collect()
 }
 
 /// As protobuf has it.

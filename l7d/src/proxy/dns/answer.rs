@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use parsers::dns::{Chain, ExtendedError, Message, Name, Rcode, Refusal};
+use parsers::dns::{ExtendedError, Message, Rcode, Refusal};
 use tokio::sync::oneshot;
 
 use crate::proxy::{Directory, Learnt};
-use crate::session::Answered;
+use crate::session::{Answered, addresses_told};
 
 /// How long an answer waits for policies to learn its addresses, at most.
 const LEARNING: Duration = Duration::from_millis(100);
@@ -29,16 +29,13 @@ pub(in crate::proxy) fn learn_from(
     answered: &Answered,
     message: &Message<'_>,
 ) -> Option<oneshot::Receiver<()>> {
-    if message.rcode() != Rcode::NOERROR {
-        return None;
-    }
-    let chain = Chain::of(message)?;
-    let mut room = [0; Name::TEXT_MAX];
-    let name = message.question()?.name().to_lower(&mut room)?;
-    let mut answers = chain.addresses().map(|answer| (answer.address, answer.ttl));
-    match directory.learn(&answered.ends.client, name, &mut answers) {
-        Learnt::Known => None,
-        Learnt::Pending(learning) => Some(learning),
+    let client = &answered.ends.client;
+    let learnt = addresses_told(message, |name, answers| {
+        directory.learn(client, name, answers)
+    });
+    match learnt {
+        Some(Learnt::Pending(learning)) => Some(learning),
+        Some(Learnt::Known) | None => None,
     }
 }
 
