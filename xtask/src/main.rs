@@ -27,7 +27,7 @@ enum Command {
     /// Measure against other proxies, in the same run on the same work
     Bench {
         /// What to measure
-        #[arg(value_parser = ["http1", "http2", "replay"])]
+        #[arg(value_parser = ["http1", "http2", "grpc", "dns", "replay"])]
         what: String,
     },
     /// Build everything and show it on real traffic in network namespaces
@@ -78,6 +78,8 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Bench { what } if what == "replay" => bench::replay::run(),
         Command::Bench { what } if what == "http2" => bench::http2::run(),
+        Command::Bench { what } if what == "grpc" => bench::grpc::run(),
+        Command::Bench { what } if what == "dns" => bench::dns::run(),
         Command::Bench { .. } => bench::http1(),
         Command::Demo { keep } => demo::run(keep),
         Command::Ebpf => {

@@ -113,7 +113,7 @@ const PEERS: [Package; 16] = [
     Package("bind9-dnsutils", "/usr/bin/dig", "asks them"),
 ];
 
-const BENCH: [Package; 4] = [
+const BENCH: [Package; 8] = [
     Package(
         "python3-venv",
         "/var/lib/dpkg/info/python3-venv.list",
@@ -126,6 +126,14 @@ const BENCH: [Package; 4] = [
         "the server, and a proxy to compare with",
     ),
     Package("haproxy", "/usr/sbin/haproxy", "a proxy to compare with"),
+    Package("dnsperf", "/usr/bin/dnsperf", "the load of queries"),
+    Package("unbound", "/usr/sbin/unbound", "the name server"),
+    Package("dnsdist", "/usr/bin/dnsdist", "a DNS proxy to compare with"),
+    Package(
+        "dnsmasq-base",
+        "/usr/sbin/dnsmasq",
+        "a DNS proxy to compare with",
+    ),
 ];
 
 const FUZZ: [Package; 1] = [Package(

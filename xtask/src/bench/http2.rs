@@ -1,12 +1,10 @@
 //! `cargo xtask bench http2`: the same work over HTTP/2, many streams on few connections.
 
 use anyhow::Context as _;
-use testbed::Pod;
 
 use super::subject::Version;
 use super::table::{self, Row};
-use super::{Report, SECONDS, measure_all, print};
-use crate::run::workspace;
+use super::{Cell, Report, SECONDS, Stage, files, measure_all, publish};
 
 const CONNECTIONS: u32 = 16;
 const STREAMS: u32 = 16;
@@ -14,17 +12,14 @@ const SIZES: [(&str, usize); 2] = [("64 B", 64), ("16 KiB", 16 << 10)];
 
 /// Runs all subjects over all sizes and writes `docs/bench-http2.md`.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let rows = measure_all(Version::Http2, &SIZES, ask)?;
-    let table = write(&rows)?;
-    print(&table);
-    std::fs::write(workspace().join("docs/bench-http2.md"), table)?;
-    Ok(())
+    let rows = measure_all(Version::Http2, &files(&SIZES, STREAMS), ask)?;
+    publish("http2", &write(&rows)?)
 }
 
 /// Lets h2load ask for a while; anything but 2xx is a fault.
-fn ask(client: &Pod, url: &str, seconds: u32) -> anyhow::Result<Report> {
+fn ask(stage: &Stage, cell: &Cell, seconds: u32) -> anyhow::Result<Report> {
     let [duration, connections, streams] =
-        [seconds, CONNECTIONS, STREAMS].map(|number| number.to_string());
+        [seconds, CONNECTIONS, cell.streams].map(|number| number.to_string());
     let words = [
         "h2load",
         "-t1",
@@ -34,9 +29,9 @@ fn ask(client: &Pod, url: &str, seconds: u32) -> anyhow::Result<Report> {
         &streams,
         "-D",
         &duration,
-        url,
+        &stage.url(cell),
     ];
-    let output = client.host.output(&words)?;
+    let output = stage.client.host.output(&words)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // `status codes: 300 2xx, 0 3xx, 0 4xx, 0 5xx`
     let codes = text
@@ -79,8 +74,8 @@ fn write(rows: &[Row]) -> anyhow::Result<String> {
          the request and of its answer. HAProxy, nghttpx and Envoy are asked openly and gather what comes by many \
          connections on few to the server; through l7d the client asks the server, which sees the client's own \
          connections.\n\n\
-         | body | through | requests/s | mean | max | CPU per request | against HAProxy | softirq per request | RSS |\n\
-         |---|---|---|---|---|---|---|---|---|\n"
+         | body | through | requests/s | of direct | mean | max | CPU per request | against HAProxy | softirq per request | RSS |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n"
     );
     table::add(rows, &mut text)?;
     Ok(text)

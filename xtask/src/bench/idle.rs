@@ -1,8 +1,9 @@
 //! Memory of an agent that has nothing to do, alone and with thousands of idle connections.
 
-use testbed::{Attach, World};
+use anyhow::Context as _;
 
-use super::{figures, forget_pins, load, subject};
+use super::subject::{Subject, Version};
+use super::{Stage, figures};
 use crate::run::say;
 
 /// What the agent needs.
@@ -36,30 +37,25 @@ signal.pause()
 /// Measures both.
 pub(super) fn measure() -> anyhow::Result<Idle> {
     say("measuring memory with idle connections");
-    let mut world = World::new()?;
-    let client = world.pod("client", Attach::Bridged)?;
-    let server = world.pod("server", Attach::Bridged)?;
-    let _nginx = load::serve(subject::Version::Http1, &world, &server)?;
-    let agent = subject::l7d(&world, &[&client, &server], "")?;
-    let alone_mib = figures::rss_mib(agent.pid());
+    let stage = Stage::new(Version::Http1, Subject::Watch)?;
+    let agent = stage.pid().context("an agent")?;
+    let alone_mib = figures::rss_mib(agent);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     let most = limit.map_or(CONNECTIONS, |limit| {
         limit.saturating_sub(RESERVED_DESCRIPTORS) / 2
     });
     let connections = CONNECTIONS.min(most);
-    let script = world.folder().join("idle.py");
+    let script = stage.world.folder().join("idle.py");
     std::fs::write(&script, CLIENT)?;
-    let mut command = client.host.command("python3");
+    let client = &stage.client.host;
+    let mut command = client.command("python3");
     command
         .arg(&script)
-        .arg(&server.v4)
+        .arg(&stage.server.v4)
         .arg(connections.to_string());
-    let mut crowd = client.host.start("crowd", command)?;
+    let mut crowd = client.start("crowd", command)?;
     crowd.wait_for("all open")?;
-    let crowded_mib = figures::rss_mib(agent.pid());
-    drop(crowd);
-    drop(agent);
-    forget_pins(&world);
+    let crowded_mib = figures::rss_mib(agent);
     Ok(Idle {
         alone_mib,
         crowded_mib,

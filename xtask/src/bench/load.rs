@@ -1,23 +1,29 @@
-//! The work: wrk against nginx.
+//! The work: the servers, and wrk.
 
 use anyhow::Context as _;
 use testbed::{Pod, Process, World};
 
 use super::subject::Version;
-use super::{CONNECTIONS, Report, SIZES};
+use super::{CONNECTIONS, Cell, Report, SIZES, Stage, dns, grpc};
+
+/// The server of what is asked for.
+pub(super) fn serve(version: Version, world: &World, pod: &Pod) -> anyhow::Result<Process> {
+    match version {
+        Version::Dns => dns::serve(world, pod),
+        Version::Http1 => nginx("", world, pod),
+        Version::Http2 => nginx(" http2", world, pod),
+        Version::Grpc => grpc::serve(pod),
+    }
+}
 
 /// nginx with bodies of the sizes, under every path.
-pub(super) fn serve(version: Version, world: &World, pod: &Pod) -> anyhow::Result<Process> {
+fn nginx(http2: &str, world: &World, pod: &Pod) -> anyhow::Result<Process> {
     let folder = world.folder();
     for (_, bytes) in SIZES {
         std::fs::write(folder.join(format!("{bytes}")), vec![b'x'; bytes])?;
     }
     let file = folder.join("server.conf");
     let root = folder.display();
-    let http2 = match version {
-        Version::Http1 => "",
-        Version::Http2 => " http2",
-    };
     std::fs::write(
         &file,
         format!(
@@ -35,9 +41,10 @@ pub(super) fn serve(version: Version, world: &World, pod: &Pod) -> anyhow::Resul
 }
 
 /// Lets wrk ask for a while.
-pub(super) fn run(client: &Pod, url: &str, seconds: u32) -> anyhow::Result<Report> {
+pub(super) fn run(stage: &Stage, cell: &Cell, seconds: u32) -> anyhow::Result<Report> {
     let duration = format!("{seconds}s");
     let connections = CONNECTIONS.to_string();
+    let url = stage.url(cell);
     let words = [
         "wrk",
         "--latency",
@@ -46,9 +53,9 @@ pub(super) fn run(client: &Pod, url: &str, seconds: u32) -> anyhow::Result<Repor
         &connections,
         "-d",
         &duration,
-        url,
+        &url,
     ];
-    let output = client.host.output(&words)?;
+    let output = stage.client.host.output(&words)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let requests = text
         .lines()

@@ -28,7 +28,7 @@ struct Used {
 pub(crate) fn run() -> anyhow::Result<()> {
     setup::dissector()?;
     setup::stopwatch()?;
-    super::build_release()?;
+    super::build_release(&["--package", "l7d"])?;
     let mut text = String::from(
         "# Captures\n\nWritten by `cargo xtask bench replay`: the captures of testdata/pcaps over and over, each time with \
          other addresses; method, path, status, names and codes of every message printed to nowhere, one thread each. No other \

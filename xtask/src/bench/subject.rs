@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use testbed::{Pod, Process, World};
 
+use super::dns;
 use crate::run::target;
 use crate::setup;
 
@@ -14,6 +15,8 @@ use crate::setup;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
     Direct,
+    Dnsdist,
+    Dnsmasq,
     Enforce,
     Envoy,
     Haproxy,
@@ -25,36 +28,59 @@ pub(super) enum Subject {
 /// What client, proxy and server speak.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
+    /// Over UDP.
+    Dns,
     Http1,
     /// With prior knowledge, on both sides.
     Http2,
+    /// Over HTTP/2.
+    Grpc,
+}
+
+impl Version {
+    /// Of all HTTP requests.
+    const fn method(self) -> &'static str {
+        match self {
+            Self::Dns | Self::Http1 | Self::Http2 => "GET",
+            Self::Grpc => "POST",
+        }
+    }
+
+    /// Of the server.
+    const fn port(self) -> u16 {
+        match self {
+            Self::Dns => 53,
+            Self::Grpc | Self::Http1 | Self::Http2 => 80,
+        }
+    }
 }
 
 /// Where proxies that must be asked listen, on the node.
-const ASKED_AT: &str = "10.244.1.1:8080";
+const ASKED_AT: [&str; 2] = ["10.244.1.1", "8080"];
 
 impl Subject {
     /// Those that speak it on both sides.
-    pub(super) const fn speaking(version: Version) -> [Self; 6] {
-        let peer = match version {
-            Version::Http1 => Self::Nginx,
-            Version::Http2 => Self::Nghttpx,
-        };
-        [
-            Self::Direct,
-            Self::Envoy,
-            Self::Haproxy,
-            peer,
-            Self::Watch,
-            Self::Enforce,
-        ]
+    pub(super) const fn speaking(version: Version) -> &'static [Self] {
+        use Subject::{Direct, Dnsdist, Dnsmasq, Enforce, Envoy, Haproxy, Nghttpx, Nginx, Watch};
+        match version {
+            Version::Dns => &[Direct, Dnsdist, Dnsmasq, Watch, Enforce],
+            Version::Http1 => &[Direct, Envoy, Haproxy, Nginx, Watch, Enforce],
+            Version::Grpc | Version::Http2 => &[Direct, Envoy, Haproxy, Nghttpx, Watch, Enforce],
+        }
     }
 
-    /// Where the client asks.
-    pub(super) fn address(self, server: &Pod) -> String {
+    /// Where the client asks: address and port.
+    pub(super) fn address(self, version: Version, server: &Pod) -> [String; 2] {
         match self {
-            Self::Envoy | Self::Haproxy | Self::Nghttpx | Self::Nginx => ASKED_AT.to_owned(),
-            Self::Direct | Self::Enforce | Self::Watch => format!("{}:80", server.v4),
+            Self::Dnsdist
+            | Self::Dnsmasq
+            | Self::Envoy
+            | Self::Haproxy
+            | Self::Nghttpx
+            | Self::Nginx => ASKED_AT.map(str::to_owned),
+            Self::Direct | Self::Enforce | Self::Watch => {
+                [server.v4.clone(), version.port().to_string()]
+            }
         }
     }
 
@@ -63,6 +89,8 @@ impl Subject {
             Self::Direct => "direct",
             Self::Watch => "l7d, watching",
             Self::Enforce => "l7d, enforcing 100 rules",
+            Self::Dnsdist => "dnsdist, 100 rules",
+            Self::Dnsmasq => "dnsmasq, 100 rules",
             Self::Envoy => "Envoy, 100 rules",
             Self::Haproxy => "HAProxy, 100 rules",
             Self::Nghttpx => "nghttpx, 100 rules",
@@ -80,6 +108,15 @@ impl Subject {
         let server = pods.last().context("a server")?;
         match self {
             Self::Direct => Ok(None),
+            Self::Dnsdist => {
+                let text = dns::dnsdist(folder, server);
+                let arguments = ["--supervised", "--disable-syslog", "-C"];
+                peer(world, "dnsdist", &arguments, "dnsdist.conf", &text).map(Some)
+            }
+            Self::Dnsmasq => {
+                let text = dns::dnsmasq(folder, server);
+                peer(world, "dnsmasq", &["-k", "-C"], "dnsmasq.conf", &text).map(Some)
+            }
             Self::Envoy => {
                 let program = setup::envoy()?.display().to_string();
                 let arguments = ["--concurrency", "1", "--log-level", "error", "-c"];
@@ -100,8 +137,14 @@ impl Subject {
                 let text = nginx(folder, server);
                 peer(world, "nginx", &["-c"], "proxy.conf", &text).map(Some)
             }
-            Self::Enforce => l7d(world, pods, &policy()).map(Some),
-            Self::Watch => l7d(world, pods, "").map(Some),
+            Self::Enforce => {
+                let policy = match version {
+                    Version::Dns => dns::policy(),
+                    Version::Grpc | Version::Http1 | Version::Http2 => policy(version),
+                };
+                l7d(version, world, pods, &policy).map(Some)
+            }
+            Self::Watch => l7d(version, world, pods, "").map(Some),
         }
     }
 }
@@ -136,13 +179,13 @@ fn started(
 }
 
 /// Starts the agent on the node, with a policy or none.
-pub(super) fn l7d(world: &World, pods: &[&Pod], policy: &str) -> anyhow::Result<Process> {
+fn l7d(version: Version, world: &World, pods: &[&Pod], policy: &str) -> anyhow::Result<Process> {
     let folder = world.folder();
     std::fs::create_dir_all(folder.join("policies"))?;
     if !policy.is_empty() {
         std::fs::write(folder.join("policies/bench.yaml"), policy)?;
     }
-    std::fs::write(folder.join("l7d.yaml"), config(world, pods)?)?;
+    std::fs::write(folder.join("l7d.yaml"), config(version, world, pods)?)?;
     let binary = target().join("release/l7d");
     let node = world.node();
     let mut command = node.command(&binary.display().to_string());
@@ -158,18 +201,19 @@ pub(super) fn l7d(world: &World, pods: &[&Pod], policy: &str) -> anyhow::Result<
 fn envoy(version: Version, folder: &Path, server: &Pod) -> anyhow::Result<String> {
     // Downstream it tells the versions apart by itself.
     let upstream = match version {
-        Version::Http1 => "",
-        Version::Http2 => {
+        Version::Dns | Version::Http1 => "",
+        Version::Http2 | Version::Grpc => {
             "    typed_extension_protocol_options:\n      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n        \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n        explicit_http_config: { http2_protocol_options: {} }\n"
         }
     };
     let log = folder.join("envoy.log");
+    let method = version.method();
     let mut routes = String::new();
     for number in 0..100 {
         writeln!(
             routes,
             "              - match: {{ safe_regex: {{ regex: \"/path{number}/.*\" }}, headers: [ {{ name: \":method\", \
-             string_match: {{ exact: GET }} }} ] }}\n                route: {{ cluster: b, timeout: 0s }}"
+             string_match: {{ exact: {method} }} }} ] }}\n                route: {{ cluster: b, timeout: 0s }}"
         )?;
     }
     Ok(format!(
@@ -200,6 +244,7 @@ fn envoy(version: Version, folder: &Path, server: &Pod) -> anyhow::Result<String
   clusters:
   - name: b
     connect_timeout: 5s
+    circuit_breakers: {{ thresholds: [ {{ max_requests: 100000, max_pending_requests: 100000 }} ] }}
 {upstream}    load_assignment:
       cluster_name: b
       endpoints:
@@ -213,8 +258,8 @@ fn envoy(version: Version, folder: &Path, server: &Pod) -> anyhow::Result<String
 
 fn haproxy(version: Version, server: &Pod) -> String {
     let proto = match version {
-        Version::Http1 => "",
-        Version::Http2 => " proto h2",
+        Version::Dns | Version::Http1 => "",
+        Version::Http2 | Version::Grpc => " proto h2",
     };
     let mut rules = String::new();
     for number in 0..100 {
@@ -223,8 +268,9 @@ fn haproxy(version: Version, server: &Pod) -> String {
     format!(
         "global\n  nbthread 1\n  log /dev/null local0\ndefaults\n  mode http\n  log global\n  option httplog\n  \
          timeout client 60s\n  timeout server 60s\n  timeout connect 5s\n  option http-keep-alive\n\
-         frontend f\n  bind 10.244.1.1:8080{proto}\n{rules}  http-request deny unless METH_GET allowed\n  default_backend b\n\
+         frontend f\n  bind 10.244.1.1:8080{proto}\n{rules}  http-request deny unless {{ method {} }} allowed\n  default_backend b\n\
          backend b\n  http-reuse always\n  server s {}:80{proto}\n",
+        version.method(),
         server.v4
     )
 }
@@ -261,7 +307,8 @@ fn nghttpx(folder: &Path, server: &Pod) -> String {
     )
 }
 
-fn policy() -> String {
+fn policy(version: Version) -> String {
+    let method = version.method();
     let mut text = String::from(
         "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: { name: bench, namespace: default }\n\
          spec:\n  endpointSelector: { matchLabels: { app: server } }\n  ingress:\n  - fromEndpoints: [ {} ]\n    \
@@ -270,22 +317,26 @@ fn policy() -> String {
     for number in 0..100 {
         let _infallible = writeln!(
             text,
-            "        - {{ method: GET, path: \"/path{number}/.*\" }}"
+            "        - {{ method: {method}, path: \"/path{number}/.*\" }}"
         );
     }
     text
 }
 
-fn config(world: &World, pods: &[&Pod]) -> anyhow::Result<String> {
+fn config(version: Version, world: &World, pods: &[&Pod]) -> anyhow::Result<String> {
     let folder = world.folder().display();
     let name = world
         .folder()
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or("l7d-bench");
+    let watched = match version {
+        Version::Dns => "port: 53, protocol: UDP",
+        Version::Grpc | Version::Http1 | Version::Http2 => "port: 80",
+    };
     let mut text = format!(
         "node: bench\napi: {{ socket: {folder}/l7d.sock }}\nruntimeDir: {folder}/run\n\
-         datapath: {{ pinDir: /sys/fs/bpf/{name} }}\nvisibility: [ {{ port: 80 }} ]\n\
+         datapath: {{ pinDir: /sys/fs/bpf/{name} }}\nvisibility: [ {{ {watched} }} ]\n\
          policies: {{ directory: {folder}/policies }}\nproxy: {{ workers: 1 }}\nendpoints:\n"
     );
     for Pod {

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use super::idle::Idle;
+use super::subject::Subject;
 use super::{CONNECTIONS, SECONDS};
 
 /// One row.
 pub(super) struct Row {
-    pub(super) subject: &'static str,
-    pub(super) size: &'static str,
+    pub(super) subject: Subject,
+    pub(super) cell: &'static str,
     pub(super) requests_per_second: f64,
     /// Times of a request as the load tells them: the median or the mean, and the 99th percentile or
     /// the greatest.
@@ -27,8 +28,8 @@ pub(super) fn write(rows: &[Row], idle: &Idle) -> anyhow::Result<String> {
          with `direct`. Every proxy judges the path by a hundred rules and logs each request; l7d keeps a flow of it \
          instead. HAProxy, nginx and Envoy are asked openly; through l7d the client asks the server, which sees the \
          client's own address.\n\n\
-         | body | through | requests/s | p50 | p99 | CPU per request | against HAProxy | softirq per request | RSS |\n\
-         |---|---|---|---|---|---|---|---|---|\n"
+         | body | through | requests/s | of direct | p50 | p99 | CPU per request | against HAProxy | softirq per request | RSS |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n"
     );
     add(rows, &mut text)?;
     writeln!(
@@ -43,20 +44,21 @@ pub(super) fn write(rows: &[Row], idle: &Idle) -> anyhow::Result<String> {
 pub(super) fn add(rows: &[Row], text: &mut String) -> anyhow::Result<()> {
     for row in rows {
         let [usual, worst] = &row.times;
-        let peer = rows
-            .iter()
-            .find(|peer| peer.subject.starts_with("HAProxy") && peer.size == row.size);
-        let ratio = match peer {
-            Some(peer) if peer.cpu_us > 0.0 && row.cpu_us > 0.0 => {
-                format!("{:.2}", row.cpu_us / peer.cpu_us)
-            }
-            Some(_) | None => "-".to_owned(),
+        let of = |subject: Subject| {
+            rows.iter()
+                .find(|peer| peer.subject == subject && peer.cell == row.cell)
         };
+        let share = ratio(
+            row.requests_per_second,
+            of(Subject::Direct).map(|direct| direct.requests_per_second),
+        );
+        let peer = of(Subject::Haproxy).or_else(|| of(Subject::Dnsdist));
+        let price = ratio(row.cpu_us, peer.map(|peer| peer.cpu_us));
         writeln!(
             text,
-            "| {} | {} | {:.0} | {} | {} | {:.1} µs | {ratio} | {:.1} µs | {:.1} MiB |",
-            row.size,
-            row.subject,
+            "| {} | {} | {:.0} | {share} | {} | {} | {:.1} µs | {price} | {:.1} µs | {:.1} MiB |",
+            row.cell,
+            row.subject.name(),
             row.requests_per_second,
             usual,
             worst,
@@ -66,4 +68,11 @@ pub(super) fn add(rows: &[Row], text: &mut String) -> anyhow::Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn ratio(figure: f64, to: Option<f64>) -> String {
+    match to {
+        Some(to) if to > 0.0 && figure > 0.0 => format!("{:.2}", figure / to),
+        Some(_) | None => "-".to_owned(),
+    }
 }
