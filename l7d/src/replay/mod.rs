@@ -87,6 +87,7 @@ impl Replay {
         identities: Identities,
         policy: Option<Arc<Live>>,
     ) -> Self {
+        let names = recorder.names().cloned();
         Self {
             frames: Frames::new(settings.fragments),
             streams: Streams {
@@ -94,7 +95,7 @@ impl Replay {
                 connections: Connections::default(),
                 datagrams: Datagrams::new(),
                 encapsulations: Encapsulations::default(),
-                tracer: Some(Tracer::new(sink, policy)),
+                tracer: Some(Tracer::new(sink, policy, names)),
                 recorder,
                 identities,
                 summary: Summary::default(),

@@ -11,6 +11,7 @@ use parsers::packet::{Packet, TcpFlags, Transport};
 
 use super::Captured;
 use super::connections::Key;
+use crate::identity::Names;
 use crate::policy::Live;
 use crate::record::{
     ConnState, Direction, Encapsulation, Event, L4, Observer, Party, Record, Sink, TracePoint,
@@ -26,6 +27,7 @@ const TELLING: u8 = TcpFlags::FIN.0 | TcpFlags::SYN.0 | TcpFlags::RST.0;
 pub(super) struct Tracer {
     sink: Arc<dyn Sink>,
     policy: Option<Arc<Live>>,
+    names: Option<Arc<Names>>,
     flows: HashMap<(Key, u8), Flow, ahash::RandomState>,
     scratch: Option<Record>,
 }
@@ -40,10 +42,15 @@ struct Flow {
 }
 
 impl Tracer {
-    pub(super) fn new(sink: Arc<dyn Sink>, policy: Option<Arc<Live>>) -> Self {
+    pub(super) fn new(
+        sink: Arc<dyn Sink>,
+        policy: Option<Arc<Live>>,
+        names: Option<Arc<Names>>,
+    ) -> Self {
         Self {
             sink,
             policy,
+            names,
             flows: HashMap::default(),
             scratch: None,
         }
@@ -102,6 +109,9 @@ impl Tracer {
         record.direction = Direction::Unknown;
         record.observer = Observer::Capture;
         record.encapsulation = encapsulation;
+        if let Some(names) = &self.names {
+            names.name(record);
+        }
         self.sink.record(record);
         let judged = match (&self.policy, state) {
             (Some(policy), ConnState::New) => {

@@ -103,6 +103,11 @@ impl Recorder {
         })
     }
 
+    /// What DNS has said, where anybody wants to know.
+    pub fn names(&self) -> Option<&Arc<Names>> {
+        self.names.as_ref()
+    }
+
     /// The clock of all sessions.
     pub fn clock(&self) -> &Clock {
         &self.clock

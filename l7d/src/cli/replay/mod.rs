@@ -23,7 +23,7 @@ use super::observe::request;
 use crate::clock::Timestamp;
 use crate::flow::FlowRing;
 use crate::flow::view::NodeView;
-use crate::identity::Identities;
+use crate::identity::{self, Identities};
 use crate::print::{MessageLines, Printer};
 use crate::record::{Ledger, Record, Sink};
 use crate::replay::{Captured, PolicyVerdicts, Replay, Settings};
@@ -153,7 +153,9 @@ fn node() -> NodeView {
 
 /// A replay whose records go there, with the verdicts of the given policies.
 fn replay_into(sink: Arc<dyn Sink>, names: &Names) -> Replay {
-    let mut recorder = Recorder::replaying(Arc::clone(&sink), redaction());
+    let dns = identity::Names::new(crate::config::Dns::default());
+    let mut recorder =
+        Recorder::replaying(Arc::clone(&sink), redaction()).with_names(Arc::new(dns));
     if let Some(policy) = &names.policy {
         recorder = recorder.with_verdicts(Box::new(PolicyVerdicts(Arc::clone(policy))));
     }

@@ -13,7 +13,6 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::BATCH;
 use super::address::{self, ADDRESS, Controls};
 use super::udp;
 use crate::proxy::{Error, Family, transparent};
@@ -49,30 +48,21 @@ impl Sender {
             .map_err(|cause| Error::Datagrams { address, cause })
     }
 
-    /// Sends a few datagrams, at most [`BATCH`], and returns how many could not be sent: their senders
-    /// ask again, as when the network loses them.
+    /// Sends a few datagrams with one call, and returns how many could not be sent: their senders ask
+    /// again, as when the network loses them.
     pub(super) fn send(&self, outgoing: &[Outgoing<'_>]) -> usize {
-        let mut scratch: [Option<Packet>; BATCH] = [const { None }; BATCH];
-        let mut lost = 0;
-        let mut packets = 0;
-        for outgoing in outgoing {
-            match (Packet::new(outgoing), scratch.get_mut(packets)) {
-                (Some(packet), Some(place)) => {
-                    *place = Some(packet);
-                    packets += 1;
-                }
-                (None, _) | (_, None) => lost += 1,
-            }
-        }
+        let mut packets: Vec<Packet> = outgoing.iter().filter_map(Packet::new).collect();
         // SAFETY: all-zero is a valid value of these structs of integers and pointers.
-        let mut vectors: [[libc::iovec; 2]; BATCH] = unsafe { std::mem::zeroed() };
-        // SAFETY: as above.
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
-        let filled = scratch.iter_mut().flatten();
-        for (packet, (vectors, header)) in filled.zip(vectors.iter_mut().zip(&mut headers)) {
+        let (no_vectors, no_header): ([libc::iovec; 2], libc::mmsghdr) =
+            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        let mut vectors = vec![no_vectors; packets.len()];
+        let mut headers = vec![no_header; packets.len()];
+        let places = vectors.iter_mut().zip(&mut headers);
+        for (packet, (vectors, header)) in packets.iter_mut().zip(places) {
             packet.fill(vectors, &mut header.msg_hdr);
         }
-        lost + self.send_all(headers.get_mut(..packets).unwrap_or_default())
+        let too_long = outgoing.len() - packets.len();
+        too_long + self.send_all(&mut headers)
     }
 
     fn send_all(&self, mut headers: &mut [libc::mmsghdr]) -> usize {
