@@ -350,6 +350,7 @@ impl Agent {
     pub(super) fn publish_status(&self) {
         let table = self.world.identities().load();
         let stats = self.proxy.stats();
+        let names = self.world.names();
         let snapshot = self.ledger.snapshot();
         let missing = table.local().iter().filter_map(|local| {
             let name = local.interface.as_ref()?;
@@ -379,6 +380,10 @@ impl Agent {
             proxied_total: stats.accepted.load(Ordering::Relaxed),
             refused: stats.refused.load(Ordering::Relaxed),
             upstream_failures: stats.upstream_failures.load(Ordering::Relaxed),
+            datagrams: stats.datagrams.load(Ordering::Relaxed),
+            datagrams_lost: stats.datagrams_lost.load(Ordering::Relaxed),
+            names: names.count(),
+            names_evicted: names.evicted(),
             seen: snapshot.seen,
             lost: Place::ALL
                 .iter()

@@ -43,6 +43,20 @@ pub(super) fn sections(header: Option<&str>) -> Vec<Section> {
             ),
             line("Refused requests", status.refused.to_string()),
             line("Unreached servers", status.upstream_failures.to_string()),
+            line(
+                "Datagrams",
+                format!(
+                    "{} passed, {} lost",
+                    status.datagrams, status.datagrams_lost
+                ),
+            ),
+            line(
+                "DNS names",
+                match status.names_evicted {
+                    0 => status.names.to_string(),
+                    evicted => format!("{}, {evicted} gave way", status.names),
+                },
+            ),
             line("Records seen", status.seen.to_string()),
             line("Records lost", lost),
         ],

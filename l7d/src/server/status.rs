@@ -23,6 +23,14 @@ pub struct AgentStatus {
     pub refused: u64,
     /// Servers that the proxy could not reach.
     pub upstream_failures: u64,
+    /// Datagrams that the proxy passed on.
+    pub datagrams: u64,
+    /// Datagrams that were lost in the proxy: it was late, or they could not be sent.
+    pub datagrams_lost: u64,
+    /// Names of addresses that DNS has told and that have not aged.
+    pub names: usize,
+    /// Names that gave way to others, because a client had too many.
+    pub names_evicted: u64,
     /// Records that reached the flow ring.
     pub seen: u64,
     /// Records lost, by place.

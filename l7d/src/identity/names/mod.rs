@@ -206,6 +206,12 @@ impl Names {
         std::mem::take(&mut self.state.write().has_changed)
     }
 
+    /// How many names there are, over all clients.
+    pub fn count(&self) -> usize {
+        let state = self.state.read();
+        state.clients.values().map(|names| names.len()).sum()
+    }
+
     /// How many names gave way to others, because a client had too many.
     pub fn evicted(&self) -> u64 {
         self.state.read().evicted
