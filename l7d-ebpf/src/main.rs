@@ -9,7 +9,9 @@
 //! | `portal` | tc ingress of the portal | gives redirected packets to the proxy's sockets |
 //! | `datagram` | socket lookup of the network namespace | gives redirected datagrams to the proxy |
 //! | `connect4`, `connect6` | cgroup | sends this host's processes to the proxy |
-//! | `peer4`, `peer6` | cgroup | tells them the address that they asked for |
+//! | `sendmsg4`, `sendmsg6` | cgroup | the same with their datagrams |
+//! | `peer4`, `peer6`, `recvmsg4`, `recvmsg6` | cgroup | tells them the address that they asked for |
+//! | `leaving` | cgroup, egress | remembers who asked for what by datagrams |
 //! | `established` | cgroup, sock_ops | remembers who asked for what |
 
 #![no_std]
@@ -26,8 +28,10 @@ mod steps;
 
 use aya_ebpf::bindings::TC_ACT_PIPE;
 use aya_ebpf::bindings::sk_action::SK_PASS;
-use aya_ebpf::macros::{cgroup_sock_addr, classifier, sk_lookup, sock_ops};
-use aya_ebpf::programs::{SkLookupContext, SockAddrContext, SockOpsContext, TcContext};
+use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, classifier, sk_lookup, sock_ops};
+use aya_ebpf::programs::{
+    SkBuffContext, SkLookupContext, SockAddrContext, SockOpsContext, TcContext,
+};
 
 #[classifier]
 pub(crate) fn from_pod(ctx: TcContext) -> i32 {
@@ -79,6 +83,33 @@ pub(crate) fn peer4(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(getpeername6)]
 pub(crate) fn peer6(ctx: SockAddrContext) -> i32 {
     hooks::cgroup::peer6(&ctx)
+}
+
+#[cgroup_sock_addr(sendmsg4)]
+pub(crate) fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    hooks::cgroup::connect4(&ctx)
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+pub(crate) fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    hooks::cgroup::connect6(&ctx)
+}
+
+#[cgroup_sock_addr(recvmsg4)]
+pub(crate) fn recvmsg4(ctx: SockAddrContext) -> i32 {
+    hooks::cgroup::received4(&ctx)
+}
+
+#[cgroup_sock_addr(recvmsg6)]
+pub(crate) fn recvmsg6(ctx: SockAddrContext) -> i32 {
+    hooks::cgroup::received6(&ctx)
+}
+
+#[cgroup_skb(egress)]
+pub(crate) fn leaving(ctx: SkBuffContext) -> i32 {
+    // Noted or not, it leaves.
+    let _noted = hooks::cgroup::datagram(&ctx);
+    1
 }
 
 #[sock_ops]

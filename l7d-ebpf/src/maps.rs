@@ -9,7 +9,7 @@
 //! | `IPCACHE` | address prefix → [`Ipcache`] | user | programs |
 //! | `POLICY` | [`PolicyKey`] prefix → [`Policy`] | user | programs |
 //! | `WATCHED_PORTS` | [`watched_port`] → 1 | user | programs |
-//! | `HOST_PORTS` | port → 1 | user | socket programs |
+//! | `HOST_PORTS` | [`watched_port`] → 1 | user | socket programs |
 //! | `CONNTRACK` | [`Tuple`] → [`Connection`] | programs | user (to list) |
 //! | `FRAGMENTS` | [`Fragment`] → ports | programs | programs |
 //! | `LISTENERS` | 0 IPv4, 1 IPv6 → socket | user | portal |
@@ -54,8 +54,9 @@ pub struct Config {
     pub flags: u32,
     /// Workers of the proxy that take datagrams; at most [`DATAGRAM_WORKERS_MAX`].
     pub datagram_workers: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// UDP ports of the proxy on loopback, IPv4 and IPv6, for redirected processes of this host; 0
+    /// without any.
+    pub datagram_ports: [u16; 2],
     /// A beat older than this (ns) means that the proxy is gone.
     pub heartbeat_ns: u64,
     /// A running connection is reported this often (ns).
@@ -67,7 +68,7 @@ pub const CONFIG_FAIL_OPEN: u32 = 1;
 
 const _: () = assert!(size_of::<Config>() == 56);
 
-/// Key of `WATCHED_PORTS`: an IP protocol and a port of it.
+/// Key of `WATCHED_PORTS` and `HOST_PORTS`: an IP protocol and a port of it.
 pub const fn watched_port(protocol: u8, port: u16) -> u32 {
     ((protocol as u32) << 16) | port as u32
 }
@@ -307,8 +308,10 @@ pub struct Client {
     pub address: [u8; 16],
     /// Port, host byte order.
     pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
     /// Always 0.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
 }
 
 #[cfg(feature = "user")]

@@ -32,7 +32,7 @@ pub(crate) static POLICY: LpmTrie<PolicyKey, Policy> =
 #[map]
 pub(crate) static WATCHED_PORTS: HashMap<u32, u8> = HashMap::with_max_entries(1024, 0);
 #[map]
-pub(crate) static HOST_PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1024, 0);
+pub(crate) static HOST_PORTS: HashMap<u32, u8> = HashMap::with_max_entries(1024, 0);
 #[map]
 pub(crate) static CONNTRACK: LruHashMap<Tuple, Connection> =
     LruHashMap::with_max_entries(CONNTRACK_MAX, 0);

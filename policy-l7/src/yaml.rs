@@ -212,6 +212,11 @@ impl<'n> Cursor<'n> {
         &self.path
     }
 
+    /// Whether a single value stands here, where a mapping may stand as well.
+    pub fn is_scalar(&self) -> bool {
+        self.node.text().is_some()
+    }
+
     fn field(&self, node: &'n Node, name: &str) -> Self {
         let path = if self.path.is_empty() {
             name.to_owned()

@@ -64,7 +64,7 @@ pub(crate) fn without_proxy(passage: &Passage, config: &Config) -> Option<i32> {
 pub(crate) fn is_for_proxy(passage: &Passage, entry: &Connection, config: &Config) -> bool {
     entry.flags & CONNECTION_PROXIED != 0
         && (passage.packet.protocol != UDP
-            || is_possible(config) && is_datagram_socket_there(passage, config))
+            || is_possible(config) && is_socket_there(datagram_slot(passage, config)))
 }
 
 /// The slot of the socket for a datagram. Both directions of a client's port are one worker's.
@@ -80,10 +80,10 @@ pub(crate) fn datagram_slot(passage: &Passage, config: &Config) -> u32 {
     datagram_socket(worker, passage.is_reply, !packet.is_ipv4)
 }
 
-/// A process that dies takes its sockets along, long before its heartbeat is missed.
+/// Whether a slot of `DATAGRAM_SOCKETS` has its socket. A process that dies takes its sockets along,
+/// long before its heartbeat is missed.
 #[inline(always)]
-fn is_datagram_socket_there(passage: &Passage, config: &Config) -> bool {
-    let slot = datagram_slot(passage, config);
+pub(crate) fn is_socket_there(slot: u32) -> bool {
     let map = core::ptr::addr_of!(DATAGRAM_SOCKETS)
         .cast_mut()
         .cast::<c_void>();

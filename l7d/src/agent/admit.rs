@@ -25,8 +25,8 @@ impl Originals {
         *self.0.write() = Some(originals);
     }
 
-    fn look_up(&self, client: SocketAddr) -> Option<SocketAddr> {
-        self.0.read().as_ref()?.look_up(client)
+    fn look_up(&self, transport: Transport, client: SocketAddr) -> Option<SocketAddr> {
+        self.0.read().as_ref()?.look_up(transport, client)
     }
 }
 
@@ -66,7 +66,7 @@ impl crate::proxy::Directory for Directory {
         // Who comes to loopback came through the socket hooks, or was not redirected at all.
         let came_by_socket = original.ip().is_loopback();
         let server = if came_by_socket {
-            self.originals.look_up(client)?
+            self.originals.look_up(transport, client)?
         } else {
             original
         };

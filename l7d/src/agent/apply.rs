@@ -258,13 +258,16 @@ impl Agent {
         let host = config.host.clone();
         self.datapath.set_watched_ports(&watched)?;
         self.datapath.set_host_ports(&host.ports)?;
-        if !host.ports.is_empty() && !self.has_socket_hooks {
-            if let Some(cgroup) = host.cgroup.or_else(super::events::unified_cgroup) {
-                self.datapath.attach_cgroup(&cgroup)?;
-                self.has_socket_hooks = true;
-            } else {
-                tracing::warn!("host.ports: no cgroup v2 hierarchy is mounted here");
+        for port in &host.ports {
+            if self.socket_hooks.contains(&port.transport) {
+                continue;
             }
+            let Some(cgroup) = host.cgroup.clone().or_else(super::events::unified_cgroup) else {
+                tracing::warn!("host.ports: no cgroup v2 hierarchy is mounted here");
+                break;
+            };
+            self.datapath.attach_cgroup(&cgroup, port.transport)?;
+            self.socket_hooks.insert(port.transport);
         }
         Ok(())
     }

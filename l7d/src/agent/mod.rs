@@ -10,13 +10,14 @@ mod events;
 mod learn;
 mod reload;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parsers::dns::Rcode;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{self, Config, ConfigError, DnsRefusal};
+use crate::config::{self, Config, ConfigError, DnsRefusal, Transport};
 use crate::datapath::features::{self, Features};
 use crate::datapath::{self, Datapath, host_network};
 use crate::flow::FlowRing;
@@ -164,7 +165,8 @@ struct Agent {
     network: host_network::HostNetwork,
     datapath: Datapath,
     namer: Namer,
-    has_socket_hooks: bool,
+    /// Transport protocols whose socket hooks are attached.
+    socket_hooks: BTreeSet<Transport>,
     ring: Arc<FlowRing>,
     ledger: Arc<Ledger>,
     proxy: proxy::Proxy,
@@ -221,7 +223,7 @@ async fn serve(file: File, config: Config) -> Result<(), Error> {
         network,
         datapath,
         namer,
-        has_socket_hooks: false,
+        socket_hooks: BTreeSet::new(),
         ring,
         ledger,
         proxy,

@@ -153,8 +153,8 @@ impl Transport {
 /// Socket hooks for processes of this host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Host {
-    /// TCP ports of servers; empty switches the hooks off.
-    pub ports: Vec<u16>,
+    /// Ports of servers; empty switches the hooks off.
+    pub ports: Vec<WatchedPort>,
     /// Cgroup below which processes are seen; default: the root of the cgroup v2 hierarchy.
     pub cgroup: Option<PathBuf>,
 }

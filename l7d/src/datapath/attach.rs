@@ -4,11 +4,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::tc::SchedClassifierLink;
 use aya::programs::{
-    CgroupAttachMode, CgroupSockAddr, ProgramError, SchedClassifier, SkLookup, SockOps,
-    TcAttachType,
+    CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, ProgramError,
+    SchedClassifier, SkLookup, SockOps, TcAttachType,
 };
 
 use super::Error;
@@ -31,6 +31,9 @@ pub(super) const PORTAL: [(&str, TcAttachType); 1] = [("portal", TcAttachType::I
 
 const CLASSIFIERS: [&str; 5] = ["from_pod", "to_pod", "from_network", "to_network", "portal"];
 const SOCK_ADDRS: [&str; 4] = ["connect4", "connect6", "peer4", "peer6"];
+/// Those that only datagrams need.
+const DATAGRAM_ADDRS: [&str; 4] = ["sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6"];
+const LEAVING: &str = "leaving";
 const SOCK_OPS: &str = "established";
 const SK_LOOKUP: &str = "datagram";
 
@@ -43,7 +46,7 @@ pub(super) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
             cause,
         })?;
     }
-    for name in SOCK_ADDRS {
+    for name in SOCK_ADDRS.into_iter().chain(DATAGRAM_ADDRS) {
         let program: &mut CgroupSockAddr = program(ebpf, name)?;
         program.load().map_err(|cause| Error::Program {
             program: name,
@@ -53,6 +56,11 @@ pub(super) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
     let sock_ops: &mut SockOps = program(ebpf, SOCK_OPS)?;
     sock_ops.load().map_err(|cause| Error::Program {
         program: SOCK_OPS,
+        cause,
+    })?;
+    let leaving: &mut CgroupSkb = program(ebpf, LEAVING)?;
+    leaving.load().map_err(|cause| Error::Program {
+        program: LEAVING,
         cause,
     })?;
     let sk_lookup: &mut SkLookup = program(ebpf, SK_LOOKUP)?;
@@ -122,39 +130,76 @@ fn adopt(program: &mut SchedClassifier, pin: &Path) -> bool {
     adopted
 }
 
-/// Attaches the socket hooks to a cgroup. Links are always one of several: the mode only concerns
-/// attachments without links, and kernels refuse its flag for links.
+/// Attaches the socket hooks to a cgroup.
 pub(super) fn cgroup(ebpf: &mut Ebpf, links: &Path, path: &Path) -> Result<(), Error> {
+    sock_addrs(ebpf, links, path, &SOCK_ADDRS)?;
+    on_cgroup(links, path, SOCK_OPS, |cgroup| {
+        let program: &mut SockOps = program(ebpf, SOCK_OPS)?;
+        let id = program.attach(cgroup, CgroupAttachMode::Single);
+        linked(path, SOCK_OPS, id.and_then(|id| program.take_link(id)))
+    })
+}
+
+/// Attaches those of the socket hooks that only datagrams need. `connect` is theirs as well.
+pub(super) fn cgroup_datagrams(ebpf: &mut Ebpf, links: &Path, path: &Path) -> Result<(), Error> {
+    cgroup(ebpf, links, path)?;
+    sock_addrs(ebpf, links, path, &DATAGRAM_ADDRS)?;
+    on_cgroup(links, path, LEAVING, |cgroup| {
+        let program: &mut CgroupSkb = program(ebpf, LEAVING)?;
+        let id = program.attach(
+            cgroup,
+            CgroupSkbAttachType::Egress,
+            CgroupAttachMode::Single,
+        );
+        linked(path, LEAVING, id.and_then(|id| program.take_link(id)))
+    })
+}
+
+fn sock_addrs(
+    ebpf: &mut Ebpf,
+    links: &Path,
+    path: &Path,
+    names: &[&'static str],
+) -> Result<(), Error> {
+    for name in names {
+        on_cgroup(links, path, name, |cgroup| {
+            let program: &mut CgroupSockAddr = program(ebpf, name)?;
+            let id = program.attach(cgroup, CgroupAttachMode::Single);
+            linked(path, name, id.and_then(|id| program.take_link(id)))
+        })?;
+    }
+    Ok(())
+}
+
+/// Attaches a program to a cgroup and pins its link. Links are always one of several: the mode only
+/// concerns attachments without links, and kernels refuse its flag for links.
+fn on_cgroup(
+    links: &Path,
+    path: &Path,
+    name: &str,
+    attach: impl FnOnce(&File) -> Result<FdLink, Error>,
+) -> Result<(), Error> {
     let cgroup = File::open(path).map_err(|cause| Error::Cgroup {
         path: path.to_owned(),
         cause,
     })?;
-    for name in SOCK_ADDRS {
-        let program: &mut CgroupSockAddr = program(ebpf, name)?;
-        let fault = |cause| Error::Attach {
-            program: name,
-            target: path.display().to_string(),
-            cause,
-        };
-        let id = program
-            .attach(&cgroup, CgroupAttachMode::Single)
-            .map_err(fault)?;
-        let link = program.take_link(id).map_err(fault)?;
-        let link = FdLink::try_from(link).map_err(|cause| Error::Link { cause })?;
-        repin(link, links.join(format!("cgroup-{name}")))?;
-    }
-    let program: &mut SockOps = program(ebpf, SOCK_OPS)?;
-    let fault = |cause| Error::Attach {
-        program: SOCK_OPS,
+    repin(attach(&cgroup)?, links.join(format!("cgroup-{name}")))
+}
+
+fn linked<L>(
+    path: &Path,
+    name: &'static str,
+    link: Result<L, ProgramError>,
+) -> Result<FdLink, Error>
+where
+    FdLink: TryFrom<L, Error = LinkError>,
+{
+    let link = link.map_err(|cause| Error::Attach {
+        program: name,
         target: path.display().to_string(),
         cause,
-    };
-    let id = program
-        .attach(&cgroup, CgroupAttachMode::Single)
-        .map_err(fault)?;
-    let link = program.take_link(id).map_err(fault)?;
-    let link = FdLink::try_from(link).map_err(|cause| Error::Link { cause })?;
-    repin(link, links.join(format!("cgroup-{SOCK_OPS}")))
+    })?;
+    FdLink::try_from(link).map_err(|cause| Error::Link { cause })
 }
 
 /// Attaches the choice of sockets for redirected datagrams to this process's network namespace.

@@ -16,7 +16,7 @@ use l7d_ebpf::maps::{
 use l7d_ebpf::records::{DIRECTION_EGRESS, DIRECTION_INGRESS};
 
 use super::Error;
-use crate::config::WatchedPort;
+use crate::config::{Transport, WatchedPort};
 
 /// An address or prefix and who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -322,30 +322,22 @@ pub(super) fn forget_interface(ebpf: &mut Ebpf, index: u32) {
     }
 }
 
-pub(super) fn set_host_ports(ebpf: &mut Ebpf, ports: &[u16]) -> Result<(), Error> {
-    set_keys(ebpf, "HOST_PORTS", &ports.iter().copied().collect())
-}
-
-/// Replaces the ports that are looked at.
-pub(super) fn set_watched_ports(ebpf: &mut Ebpf, ports: &[WatchedPort]) -> Result<(), Error> {
-    let keys = ports
-        .iter()
-        .map(|watched| watched_port(watched.transport.number(), watched.port));
-    set_keys(ebpf, "WATCHED_PORTS", &keys.collect())
-}
-
-fn set_keys<K: aya::Pod + Ord>(
+pub(super) fn set_ports(
     ebpf: &mut Ebpf,
     name: &'static str,
-    wanted: &BTreeSet<K>,
+    ports: &[WatchedPort],
 ) -> Result<(), Error> {
     let fault = |cause| Error::Map { map: name, cause };
-    let mut map: HashMap<_, K, u8> = typed(ebpf, name)?;
-    let present: BTreeSet<K> = map.keys().filter_map(Result::ok).collect();
+    let wanted: BTreeSet<u32> = ports
+        .iter()
+        .map(|watched| watched_port(watched.transport.number(), watched.port))
+        .collect();
+    let mut map: HashMap<_, u32, u8> = typed(ebpf, name)?;
+    let present: BTreeSet<u32> = map.keys().filter_map(Result::ok).collect();
     for key in wanted.difference(&present) {
         map.insert(key, 1, 0).map_err(fault)?;
     }
-    for key in present.difference(wanted) {
+    for key in present.difference(&wanted) {
         gone(map.remove(key)).map_err(fault)?;
     }
     Ok(())
@@ -426,7 +418,7 @@ impl Originals {
     }
 
     /// The address that the process asked for whose socket is `client`.
-    pub fn look_up(&self, client: SocketAddr) -> Option<SocketAddr> {
+    pub fn look_up(&self, transport: Transport, client: SocketAddr) -> Option<SocketAddr> {
         let address = match client.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
             IpAddr::V6(ip) => ip.octets(),
@@ -434,7 +426,8 @@ impl Originals {
         let key = Client {
             address,
             port: client.port(),
-            reserved: [0; 6],
+            protocol: transport.number(),
+            reserved: [0; 5],
         };
         let original = self.0.get(&key, 0).ok()?;
         let ip = IpAddr::V6(Ipv6Addr::from(original.address)).to_canonical();

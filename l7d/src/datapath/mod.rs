@@ -30,7 +30,7 @@ pub use maps::{
 pub use ring::Ring;
 
 use crate::clock::Monotonic;
-use crate::config::{Marks, OnProxyDown, WatchedPort};
+use crate::config::{Marks, OnProxyDown, Transport, WatchedPort};
 use crate::proxy::DatagramSockets;
 
 /// The kernel programs, or nothing when they were not built.
@@ -124,7 +124,7 @@ impl Datapath {
             },
             heartbeat_ns: HEARTBEAT_LIMIT_NS,
             datagram_workers: 0,
-            reserved: 0,
+            datagram_ports: [0; 2],
             report_ns: REPORT_NS,
         };
         let maps = maps::State::adopt(&mut ebpf)?;
@@ -191,7 +191,10 @@ impl Datapath {
         let mut slots = SockMap::try_from(map).map_err(fault)?;
         for (worker, families) in (0..DATAGRAM_WORKERS_MAX).zip(workers) {
             for (is_ipv6, sockets) in [false, true].into_iter().zip(families) {
-                let Some(DatagramSockets { queries, replies }) = sockets else {
+                let Some(DatagramSockets {
+                    queries, replies, ..
+                }) = sockets
+                else {
                     continue;
                 };
                 let slot = |is_reply| datagram_socket(worker, is_reply, is_ipv6);
@@ -199,6 +202,10 @@ impl Datapath {
                 slots.set(slot(true), replies, 0).map_err(fault)?;
             }
         }
+        self.config.datagram_ports = workers
+            .first()
+            .map(|families| families.map(|sockets| sockets.map_or(0, |sockets| sockets.port)))
+            .unwrap_or_default();
         self.config.datagram_workers = u32::try_from(workers.len())
             .unwrap_or(DATAGRAM_WORKERS_MAX)
             .min(DATAGRAM_WORKERS_MAX);
@@ -228,9 +235,12 @@ impl Datapath {
         attach::interface(&mut self.ebpf, &self.links, name, index, &attach::PORTAL)
     }
 
-    /// Puts the socket hooks on a cgroup.
-    pub fn attach_cgroup(&mut self, cgroup: &Path) -> Result<(), Error> {
-        attach::cgroup(&mut self.ebpf, &self.links, cgroup)
+    /// Puts the socket hooks for a transport protocol on a cgroup.
+    pub fn attach_cgroup(&mut self, cgroup: &Path, transport: Transport) -> Result<(), Error> {
+        match transport {
+            Transport::Tcp => attach::cgroup(&mut self.ebpf, &self.links, cgroup),
+            Transport::Udp => attach::cgroup_datagrams(&mut self.ebpf, &self.links, cgroup),
+        }
     }
 
     /// Forgets an interface that is gone; the kernel has taken its hooks along.
@@ -246,12 +256,12 @@ impl Datapath {
 
     /// Replaces the ports that are looked at on endpoints.
     pub fn set_watched_ports(&mut self, ports: &[WatchedPort]) -> Result<(), Error> {
-        maps::set_watched_ports(&mut self.ebpf, ports)
+        maps::set_ports(&mut self.ebpf, "WATCHED_PORTS", ports)
     }
 
     /// Replaces the ports that this host's own processes are redirected for.
-    pub fn set_host_ports(&mut self, ports: &[u16]) -> Result<(), Error> {
-        maps::set_host_ports(&mut self.ebpf, ports)
+    pub fn set_host_ports(&mut self, ports: &[WatchedPort]) -> Result<(), Error> {
+        maps::set_ports(&mut self.ebpf, "HOST_PORTS", ports)
     }
 
     /// Replaces the policy: new denials first, then what is newly allowed, then what is no longer,

@@ -41,8 +41,13 @@ impl Cgroup {
 
     /// Sees these ports.
     fn watch(&self, node: &Node, ports: &[u16]) -> anyhow::Result<()> {
+        self.watch_all(node, &format!("{ports:?}"))
+    }
+
+    /// Sees these ports, as the configuration writes them.
+    fn watch_all(&self, node: &Node, ports: &str) -> anyhow::Result<()> {
         let folder = self.0.display();
-        node.configure(&format!("host: {{ ports: {ports:?}, cgroup: {folder} }}\n"))
+        node.configure(&format!("host: {{ ports: {ports}, cgroup: {folder} }}\n"))
     }
 }
 
@@ -197,5 +202,75 @@ fn conversations_of_a_plain_host_pass_once_their_request_is_allowed() -> anyhow:
     let logs: String = logs.iter().map(Process::output).collect();
     assert_eq!(logs.matches("asked for /chat").count(), 4, "{logs}");
     assert_eq!(logs.matches("asked for /admin").count(), 2, "{logs}");
+    Ok(())
+}
+
+/// A resolver that does not connect its socket: the answer must come from whom it asked.
+const UNCONNECTED: &str = r#"
+import socket, sys
+query = bytes.fromhex("432101000001000000000000") + b"\x03www\x07example\x03com\x00\x00\x01\x00\x01"
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+s = socket.socket(family, socket.SOCK_DGRAM)
+s.settimeout(5)
+s.sendto(query, (sys.argv[1], 53))
+answer, sender = s.recvfrom(4096)
+print(sender[0], sender[1], answer[:2].hex(), answer[3] & 15)
+"#;
+
+#[test]
+fn look_ups_of_a_plain_host_are_seen_and_answered_by_whom_it_asked() -> anyhow::Result<()> {
+    let node = Node::new(&[])?;
+    let cgroup = Cgroup::new()?;
+    cgroup.watch_all(&node, "[ 53, { port: 53, protocol: UDP } ]")?;
+    let outside = node.world.outside();
+    let server = crate::dns::unbound(&outside, node.world.folder())?;
+    let mut agent = node.agent()?;
+    for address in ["192.0.2.2", "2001:db8::2"] {
+        let at = format!("@{address}");
+        for over in ["+notcp", "+tcp"] {
+            let words = ["dig", "+tries=1", "+time=3", over, &at, "api.example.com"];
+            let answer = cgroup.output(&node, &words)?;
+            assert!(answer.contains("192.0.2.2"), "{address} {over}: {answer}");
+            assert!(
+                answer.contains(&format!("SERVER: {address}#53")),
+                "{answer}"
+            );
+        }
+        let answer = cgroup.output(&node, &["python3", "-c", UNCONNECTED, address])?;
+        assert_eq!(answer, format!("{address} 53 4321 0\n"));
+    }
+    let flows = node.observe(&["--protocol", "dns", "--all"])?;
+    let seen = |name: &str| {
+        let answers = flows.lines().filter(|line| line.contains("dns-response"));
+        answers.filter(|line| line.contains(name)).count()
+    };
+    assert_eq!(
+        (
+            seen("Proxy api.example.com."),
+            seen("Proxy www.example.com.")
+        ),
+        (4, 2),
+        "{flows}"
+    );
+    assert!(
+        server.output().contains("192.0.2.1 api.example.com. A IN"),
+        "{}",
+        server.output()
+    );
+
+    agent.process.signal(rustix::process::Signal::TERM)?;
+    agent.process.wait()?;
+    let words = [
+        "dig",
+        "+tries=3",
+        "+time=1",
+        "+short",
+        "@192.0.2.2",
+        "api.example.com",
+    ];
+    assert!(
+        cgroup.output(&node, &words)?.contains("192.0.2.2"),
+        "without an agent"
+    );
     Ok(())
 }

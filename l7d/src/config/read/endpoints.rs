@@ -20,6 +20,18 @@ pub(super) fn watched_port(reader: &mut Reader, at: &Cursor<'_>) -> Option<Watch
     port.map(|port| WatchedPort { port, transport })
 }
 
+/// A port of this host's processes: a number of TCP, or written as a watched port.
+pub(super) fn host_port(reader: &mut Reader, at: &Cursor<'_>) -> Option<WatchedPort> {
+    if !at.is_scalar() {
+        return watched_port(reader, at);
+    }
+    let port = reader.parse(at, "a port")?;
+    Some(WatchedPort {
+        port,
+        transport: Transport::Tcp,
+    })
+}
+
 pub(super) fn endpoint(
     reader: &mut Reader,
     at: &Cursor<'_>,

@@ -12,7 +12,7 @@ use super::{
     Redact, Tcp, Tls,
 };
 
-use endpoints::{endpoint, service, watched_port};
+use endpoints::{endpoint, host_port, service, watched_port};
 use values::{bounded, items, parsed, path, paths, seconds, section, text, texts};
 
 /// Why a configuration cannot be used.
@@ -236,7 +236,7 @@ fn host(reader: &mut Reader, map: &mut Map<'_>, host: &mut Host) {
     let ports = items(reader, map, "ports");
     host.ports = ports
         .iter()
-        .filter_map(|item| reader.parse(item, "a port"))
+        .filter_map(|item| host_port(reader, item))
         .collect();
     host.cgroup = map
         .get("cgroup")

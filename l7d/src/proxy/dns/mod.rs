@@ -13,6 +13,7 @@
 
 mod address;
 mod answer;
+mod host;
 mod receive;
 mod relay;
 mod send;
@@ -54,6 +55,8 @@ pub struct DatagramSockets {
     pub queries: RawFd,
     /// For what servers answer.
     pub replies: RawFd,
+    /// Port on loopback of the first: processes of this host send to it.
+    pub port: u16,
 }
 
 impl Sockets {
@@ -69,6 +72,10 @@ impl Sockets {
         DatagramSockets {
             queries: self.queries.as_raw_fd(),
             replies: self.replies.as_raw_fd(),
+            port: self
+                .queries
+                .local_addr()
+                .map_or(0, |address| address.port()),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use parsers::dns::{Message, PairingLimits, refuse};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::BATCH;
 use super::answer::{learn_from, refusal, wait_until_learnt};
@@ -15,12 +15,14 @@ use super::send::{Outgoing, Sender};
 use crate::config::Transport;
 use crate::policy::{Door, Permit};
 use crate::proxy::worker::Worker;
-use crate::proxy::{Admission, Stats, Upstream};
-use crate::record::L4;
+use crate::proxy::{Admission, Stats, Upstream, forward};
+use crate::record::{L4, canonical};
 use crate::session::{Answered, Ends, Lookups, QueryVerdict};
 
 /// Queries of a worker and family that wait for their answers.
 const QUERIES: usize = 65_536;
+/// Queries of this host's processes that wait for their answers: each has a socket.
+const HOST_QUERIES: usize = 1024;
 /// What is said of a datagram whose header cannot be read.
 const NOT_DNS: &str = "no message of DNS";
 /// Room for a refusal: header, the longest question, OPT with a cookie and a reason.
@@ -31,6 +33,8 @@ pub(super) struct Relay {
     worker: Rc<Worker>,
     sender: Sender,
     lookups: RefCell<Lookups<(SocketAddr, SocketAddr)>>,
+    /// Room for queries of this host's processes.
+    pub(super) host_queries: Semaphore,
 }
 
 /// A query of which is known what becomes of it.
@@ -64,6 +68,7 @@ impl Relay {
             worker,
             sender,
             lookups: RefCell::new(Lookups::new(limits, L4::Udp)),
+            host_queries: Semaphore::new(HOST_QUERIES),
         }
     }
 
@@ -133,16 +138,24 @@ impl Relay {
         }
     }
 
-    fn outgoing<'d>(&self, decided: &'d Decided<'_>) -> Option<Outgoing<'d>> {
+    /// What is to be sent at once.
+    fn outgoing<'d>(self: &Rc<Self>, decided: &'d Decided<'_>) -> Option<Outgoing<'d>> {
         let Datagram { from, to, payload } = decided.datagram;
         let marks = &self.worker.settings.marks;
         match &decided.fate {
-            Fate::Watched(upstream) | Fate::Permitted(upstream, _) => Some(Outgoing {
-                from,
-                to,
-                mark: upstream.mark(marks),
-                payload,
-            }),
+            Fate::Watched(upstream) | Fate::Permitted(upstream, _) => {
+                let mark = upstream.mark(marks);
+                if upstream.client.is_none() {
+                    self.ask_for_host(&decided.datagram, upstream.server, mark);
+                    return None;
+                }
+                Some(Outgoing {
+                    from,
+                    to,
+                    mark,
+                    payload,
+                })
+            }
             Fate::Refused { answer, .. } if answer.is_empty() => None,
             Fate::Refused { answer, .. } => Some(Outgoing {
                 from: to,
@@ -160,7 +173,7 @@ impl Relay {
             Fate::Refused { verdict, .. } => verdict.clone(),
         };
         let recorder = &self.worker.recorder;
-        let key = (decided.datagram.from, decided.datagram.to);
+        let key = key(decided.datagram.from, decided.ends.server.addr);
         let mut lookups = self.lookups.borrow_mut();
         match &decided.message {
             Some(message) => lookups.ask(recorder, key, &decided.ends, message, &verdict),
@@ -196,7 +209,7 @@ impl Relay {
     }
 
     fn find(&self, datagram: &Datagram<'_>, message: &Message<'_>) -> Option<Answered> {
-        let key = (datagram.to, datagram.from);
+        let key = key(datagram.to, datagram.from);
         let mut lookups = self.lookups.borrow_mut();
         lookups.answer(&self.worker.recorder, key, message)
     }
@@ -212,6 +225,32 @@ impl Relay {
             let datagram = Datagram { from, to, payload };
             relay.send([Some(relay.reply(&datagram))].into_iter());
         });
+    }
+
+    /// Brings a process of this host its answer, as if from where it had been made to ask.
+    pub(super) async fn answer_host(&self, datagram: &Datagram<'_>, proxy: SocketAddr) {
+        let message = Message::read(datagram.payload).ok();
+        let answered = message
+            .as_ref()
+            .and_then(|message| self.find(datagram, message));
+        let both = message.as_ref().zip(answered.as_ref());
+        let learning = both
+            .and_then(|(message, answered)| learn_from(&*self.worker.directory, answered, message));
+        if let Some(learning) = learning {
+            wait_until_learnt(learning).await;
+        }
+        let outgoing = Outgoing {
+            from: proxy,
+            ..self.reply(datagram)
+        };
+        self.send([Some(outgoing)].into_iter());
+        if let Some((message, answered)) = message.zip(answered) {
+            self.tell_answer(datagram, &message, Some(answered));
+        }
+    }
+
+    pub(super) fn pool(&self) -> &forward::Pool {
+        &self.worker.pool
     }
 
     fn reply<'b>(&self, datagram: &Datagram<'b>) -> Outgoing<'b> {
@@ -250,4 +289,9 @@ impl Relay {
             self.stats().datagrams.fetch_add(passed, Ordering::Relaxed);
         }
     }
+}
+
+/// What tells look-ups apart; the scope of an address is the link's, and the same at both times.
+fn key(client: SocketAddr, server: SocketAddr) -> (SocketAddr, SocketAddr) {
+    (canonical(client), canonical(server))
 }
