@@ -111,24 +111,34 @@ impl Encoder {
     }
 
     fn find(&self, field: Field<'_>, hash: Hash) -> Found {
-        let mut by_name = find_static(field);
-        if matches!(by_name, Found::Field(_)) {
-            return by_name;
+        // What the static table has whole is never in ours, so ours may be asked first: most fields
+        // of a connection come again and again.
+        let is_known = |known: &Hash| known.field == hash.field;
+        let whole = self.newest(is_known, |entry| {
+            self.table.text(entry.name) == field.name && self.table.text(entry.value) == field.value
+        });
+        if let Some(index) = whole {
+            return Found::Field(index);
         }
-        let newest_first = self.hashes.iter().rev().zip(self.table.iter());
-        for (at, (known, entry)) in newest_first.enumerate() {
-            if known.name != hash.name || self.table.text(entry.name) != field.name {
-                continue;
-            }
-            let index = STATIC_ENTRIES + at + 1;
-            if known.field == hash.field && self.table.text(entry.value) == field.value {
-                return Found::Field(index);
-            }
-            if by_name == Found::Nothing {
-                by_name = Found::Name(index);
-            }
+        let found = find_static(field);
+        if found != Found::Nothing {
+            return found;
         }
-        by_name
+        let is_named = |known: &Hash| known.name == hash.name;
+        let named = self.newest(is_named, |entry| self.table.text(entry.name) == field.name);
+        named.map_or(Found::Nothing, Found::Name)
+    }
+
+    /// The newest entry that is what was looked for, counted from one.
+    fn newest(
+        &self,
+        is_likely: impl Fn(&Hash) -> bool,
+        is_it: impl Fn(&FieldRef) -> bool,
+    ) -> Option<usize> {
+        let likely = |(age, known)| is_likely(known).then_some(age);
+        let mut ages = self.hashes.iter().rev().enumerate().filter_map(likely);
+        let age = ages.find(|age| self.table.get(*age).is_some_and(&is_it))?;
+        Some(STATIC_ENTRIES + age + 1)
     }
 
     /// Values that differ each time would only push others out.
@@ -174,17 +184,24 @@ impl Encoder {
 }
 
 impl Hash {
-    /// FNV-1a: short, and nobody gains by a collision, which only costs a comparison.
+    /// Eight bytes at a time; nobody gains by a collision, which only costs a comparison.
     fn of(name: &[u8], value: &[u8]) -> Self {
-        let add = |hash: u32, bytes: &[u8]| {
-            bytes.iter().fold(hash, |hash, byte| {
-                (hash ^ u32::from(*byte)).wrapping_mul(16_777_619)
-            })
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
+        let add = |hash: u64, bytes: &[u8]| {
+            let (words, rest) = bytes.as_chunks::<8>();
+            let words = words.iter().map(|word| u64::from_le_bytes(*word));
+            let rest = rest
+                .iter()
+                .fold(1, |rest, byte| (rest << 8) | u64::from(*byte));
+            mix(words.fold(hash, mix), rest)
         };
-        let name = add(2_166_136_261, name);
+        // The upper half, where all bits of the factors come together.
+        let upper = |hash: u64| (hash >> 32) as u32;
+        let named = add(0, name);
         Self {
-            name,
-            field: add(name, value),
+            name: upper(named),
+            field: upper(add(named, value)),
         }
     }
 }
@@ -192,15 +209,15 @@ impl Hash {
 /// RFC 7541 appendix A.
 fn find_static(field: Field<'_>) -> Found {
     let mut by_name = Found::Nothing;
-    for (at, (name, value)) in static_entries().enumerate() {
+    for (place, name, value) in static_entries(field.name.len()) {
         if name != field.name {
             continue;
         }
         if value == field.value {
-            return Found::Field(at + 1);
+            return Found::Field(place + 1);
         }
         if by_name == Found::Nothing {
-            by_name = Found::Name(at + 1);
+            by_name = Found::Name(place + 1);
         }
     }
     by_name

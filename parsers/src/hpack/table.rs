@@ -87,11 +87,25 @@ pub(super) fn static_field(index: usize) -> Option<&'static FieldRef> {
     STATIC_FIELDS.get(index)
 }
 
-/// Names and values of the static table, in order.
-pub(super) fn static_entries() -> impl Iterator<Item = (&'static [u8], &'static [u8])> {
-    STATIC
-        .iter()
-        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+/// Places of the static table's entries, those with shorter names first.
+static BY_LENGTH: [u8; STATIC_ENTRIES] = built::by_length();
+/// Where names of each length begin in `BY_LENGTH`, and where the longest end.
+static STARTS: [u8; LONGEST_NAME + 2] = built::starts();
+const LONGEST_NAME: usize = built::longest_name();
+
+/// Entries of the static table whose names are as long, in order: place counted from zero, name and
+/// value.
+pub(super) fn static_entries(
+    name_bytes: usize,
+) -> impl Iterator<Item = (usize, &'static [u8], &'static [u8])> {
+    let start = |length: usize| STARTS.get(length).map(|at| usize::from(*at));
+    let range = start(name_bytes).zip(start(name_bytes.saturating_add(1)));
+    let places = range.and_then(|(start, end)| BY_LENGTH.get(start..end));
+    places.unwrap_or_default().iter().filter_map(|place| {
+        let place = usize::from(*place);
+        let (name, value) = STATIC.get(place)?;
+        Some((place, name.as_bytes(), value.as_bytes()))
+    })
 }
 
 /// Fields that were sent before.
@@ -132,11 +146,6 @@ impl Table {
     pub(super) fn get(&self, age: usize) -> Option<&FieldRef> {
         let newest = self.entries.len().checked_sub(1)?;
         self.entries.get(newest.checked_sub(age)?)
-    }
-
-    /// Newest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = FieldRef> {
-        self.entries.iter().rev().copied()
     }
 
     #[inline]
@@ -249,7 +258,52 @@ impl Table {
     reason = "evaluated while compiling: a fault would not build"
 )]
 mod built {
-    use super::{Class, FieldRef, Marks, STATIC, STATIC_BYTES, STATIC_ENTRIES, Span, classify};
+    use super::{
+        Class, FieldRef, LONGEST_NAME, Marks, STATIC, STATIC_BYTES, STATIC_ENTRIES, Span, classify,
+    };
+
+    pub(super) const fn longest_name() -> usize {
+        let (mut longest, mut at) = (0, 0);
+        while at < STATIC_ENTRIES {
+            if STATIC[at].0.len() > longest {
+                longest = STATIC[at].0.len();
+            }
+            at += 1;
+        }
+        longest
+    }
+
+    pub(super) const fn by_length() -> [u8; STATIC_ENTRIES] {
+        let mut places = [0; STATIC_ENTRIES];
+        let (mut end, mut length) = (0, 0);
+        while length <= LONGEST_NAME {
+            let mut at = 0;
+            while at < STATIC_ENTRIES {
+                if STATIC[at].0.len() == length {
+                    places[end] = at as u8;
+                    end += 1;
+                }
+                at += 1;
+            }
+            length += 1;
+        }
+        places
+    }
+
+    pub(super) const fn starts() -> [u8; LONGEST_NAME + 2] {
+        let mut starts = [0; LONGEST_NAME + 2];
+        let mut length = 0;
+        while length <= LONGEST_NAME {
+            starts[length + 1] = starts[length];
+            let mut at = 0;
+            while at < STATIC_ENTRIES {
+                starts[length + 1] += (STATIC[at].0.len() == length) as u8;
+                at += 1;
+            }
+            length += 1;
+        }
+        starts
+    }
 
     pub(super) const fn text_bytes() -> usize {
         let (mut bytes, mut at) = (0, 0);

@@ -356,3 +356,15 @@ fn a_block_apart_leaves_the_table_as_it_is() {
     decoder.decode(&block).unwrap();
     assert_eq!(decoder.table_bytes(), 0);
 }
+
+#[test]
+fn every_field_of_the_static_table_is_found_there() {
+    let mut decoder = Decoder::new(&Limits::default());
+    for index in 1..=61_u8 {
+        let indexed = [0x80 | index];
+        decoder.decode(&indexed).unwrap();
+        let mut block = Vec::new();
+        Encoder::new(4096).encode(decoder.list().iter(), &mut block);
+        assert_eq!(block, indexed);
+    }
+}
