@@ -116,7 +116,7 @@ impl Rpc {
 
     /// Tells of a call that goes on, now and then.
     pub(super) fn report(&mut self, out: Out<'_>, exchange: &Exchange) {
-        let now = out.recorder.clock.monotonic();
+        let now = out.recorder.clock.recent();
         if now.nanos_since(self.reported) > SAMPLE_NS {
             self.reported = now;
             self.tell(out, exchange, HttpKind::Sample, Outcome::Passed);

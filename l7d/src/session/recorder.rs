@@ -11,7 +11,7 @@ use super::grpc::Rpc;
 use super::messages::Messages;
 use super::verdicts::{RequestVerdict, Verdicts};
 use super::{Ends, Redaction};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::exchange::{Asked, Exchange};
 use crate::identity::Names;
 use crate::record::{self, L4, Observer, Outcome, Party, PolicyRef, Record, Sink, Verdict};
@@ -29,6 +29,12 @@ pub struct Recorder {
     spare: RefCell<Vec<Exchange>>,
     #[expect(clippy::vec_box, reason = "calls move in and out whole")]
     spare_rpcs: RefCell<Vec<Box<Rpc>>>,
+}
+
+/// Whether memory of that size is kept beside so many others: a few that are large, and many that are
+/// small, since streams come and go in bursts. A worker keeps 2 MiB at most.
+const fn is_worth_keeping(bytes: usize, others: usize) -> bool {
+    (bytes < 16 << 10 && others < 64) || (bytes < 2 << 10 && others < 512)
 }
 
 impl Recorder {
@@ -117,18 +123,16 @@ impl Recorder {
         self.spare.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Keeps an exchange's memory for the next one; a few per worker are enough.
+    /// Keeps an exchange's memory for the next one.
     pub(super) fn recycle(&self, exchange: Exchange) {
-        const SPARE_MAX: usize = 64;
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < SPARE_MAX && exchange.memory() < 16 << 10 {
+        if is_worth_keeping(exchange.memory(), spare.len()) {
             spare.push(exchange);
         }
     }
 
     /// A gRPC call that begins, in the memory of one that has ended.
-    pub(super) fn rpc(&self, limits: &Limits, kind: grpc::Kind) -> Box<Rpc> {
-        let now = self.clock.monotonic();
+    pub(super) fn rpc(&self, limits: &Limits, kind: grpc::Kind, now: Monotonic) -> Box<Rpc> {
         let fresh = Rpc::new(limits, kind, now);
         match self.spare_rpcs.borrow_mut().pop() {
             Some(mut spare) => {
@@ -141,9 +145,8 @@ impl Recorder {
 
     /// Keeps a call's memory for the next one.
     pub(super) fn recycle_rpc(&self, rpc: Box<Rpc>) {
-        const SPARE_MAX: usize = 64;
         let mut spare = self.spare_rpcs.borrow_mut();
-        if spare.len() < SPARE_MAX && rpc.memory() < 4 << 10 {
+        if is_worth_keeping(rpc.memory(), spare.len()) {
             spare.push(rpc);
         }
     }

@@ -137,7 +137,7 @@ impl Calls {
             exchange.write_request(record, judged.outcome, &judged.detail);
         });
         let kind = head.header(b"content-type").and_then(grpc::kind);
-        let rpc = kind.map(|kind| recorder.rpc(&self.limits, kind));
+        let rpc = kind.map(|kind| recorder.rpc(&self.limits, kind, now));
         let call = Call {
             exchange,
             rpc,
@@ -192,7 +192,10 @@ impl Calls {
         let call = self.call(out, stream);
         match (kind, &mut call.rpc) {
             (Some(kind), Some(rpc)) => rpc.note_kind(&limits, kind),
-            (Some(kind), rpc) => *rpc = Some(out.recorder.rpc(&limits, kind)),
+            (Some(kind), rpc) => {
+                let now = out.recorder.clock.monotonic();
+                *rpc = Some(out.recorder.rpc(&limits, kind, now));
+            }
             (None, _) => {}
         }
         match &mut call.rpc {
