@@ -59,7 +59,7 @@ impl Node {
         std::fs::create_dir_all(world.folder().join("policies"))?;
         let mut config = format!(
             "node: test-node\napi: {{ socket: {folder}/l7d.sock }}\nruntimeDir: {folder}/run\n\
-             datapath: {{ pinDir: /sys/fs/bpf/{name}, uplinks: [uplink] }}\nproxy: {{ workers: 1 }}\n\
+             datapath: {{ pinDir: /sys/fs/bpf/{name}, uplinks: [uplink] }}\nproxy: {{ workers: 2 }}\n\
              policies: {{ directory: {folder}/policies }}\nendpoints:\n"
         );
         for pod in &pods {

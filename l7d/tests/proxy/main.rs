@@ -5,6 +5,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod bodies;
+mod dns;
 mod drain;
 mod enforce;
 mod http2;

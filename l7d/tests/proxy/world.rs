@@ -237,6 +237,11 @@ fn line(record: &Record) -> String {
         } => {
             format!("opaque {} {sent} {received} {verdict:?}", text(*note))
         }
+        record::Event::Dns(dns) => {
+            let (query, detail) = (text(dns.query), text(dns.detail));
+            let what = if dns.is_response { "answer" } else { "query" };
+            format!("{what} {query} {} {verdict:?} {detail}", dns.rcode)
+        }
         other => format!("{other:?}"),
     };
     let names: Vec<&str> = record

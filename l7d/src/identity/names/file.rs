@@ -7,6 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -67,7 +68,7 @@ impl NamesFile {
     pub fn write(&mut self, all: &[Known]) -> io::Result<()> {
         self.offset = WallOffset::measure();
         let fresh = self.path.with_extension("new");
-        let mut file = File::create(&fresh)?;
+        let mut file = private().truncate(true).open(&fresh)?;
         let mut text = format!("{HEADER}\n");
         for known in all {
             push_line(&mut text, known, self.offset);
@@ -93,16 +94,18 @@ impl NamesFile {
         }
         let file = match &mut self.file {
             Some(file) => file,
-            None => self.file.insert(
-                OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(&self.path)?,
-            ),
+            None => self.file.insert(private().append(true).open(&self.path)?),
         };
         // One call: lines of two calls could be torn apart.
         file.write_all(text.as_bytes())
     }
+}
+
+/// Who asked for what is nobody else's business.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).mode(0o600);
+    options
 }
 
 fn push_line(text: &mut String, known: &Known, offset: WallOffset) {
