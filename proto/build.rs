@@ -2,7 +2,13 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 4] = ["flow.proto", "observer.proto", "peer.proto", "relay.proto"];
+const FILES: [&str; 5] = [
+    "agent.proto",
+    "flow.proto",
+    "observer.proto",
+    "peer.proto",
+    "relay.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -20,6 +26,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .register_descriptors(&bytes)?
         .preserve_proto_field_names()
         .ignore_unknown_fields()
-        .build(&[".flow", ".observer", ".peer", ".relay"])?;
+        .build(&[".agent", ".flow", ".observer", ".peer", ".relay"])?;
     Ok(())
 }

@@ -12,6 +12,12 @@ mod timestamp;
 pub use any::Any;
 pub use timestamp::Timestamp;
 
+/// What an agent knows beyond the Hubble API.
+pub mod agent {
+    include!(concat!(env!("OUT_DIR"), "/agent.rs"));
+    include!(concat!(env!("OUT_DIR"), "/agent.serde.rs"));
+}
+
 /// Flows.
 pub mod flow {
     include!(concat!(env!("OUT_DIR"), "/flow.rs"));

@@ -1,16 +1,20 @@
 //! Names that DNS told → what policies know of addresses, in the kernel before the client hears of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use policy_l7::{Compiled, Named};
 use tokio::sync::{mpsc, oneshot};
 
+use super::apply::World;
 use super::{Agent, Error};
-use crate::clock::Monotonic;
+use crate::clock::{Monotonic, WallOffset};
 use crate::config::Config;
-use crate::identity::{Known, Names, NamesFile, TableBuilder};
+use crate::identity::{Identities, Known, Names, NamesFile, TableBuilder};
+use crate::policy::Live;
 use crate::record::Endpoint;
+use crate::server::KnownName;
 
 /// Answers that wait at a time; more go on before policies know their addresses.
 pub(super) const LEARNINGS: usize = 1024;
@@ -109,6 +113,55 @@ impl LearntNames {
         if let Err(error) = self.file.add(known) {
             tracing::warn!(%error, "a learnt name cannot be kept for the next start");
         }
+    }
+}
+
+/// Lists what DNS has told, with what policies make of it.
+pub(super) struct NameLister {
+    names: Arc<Names>,
+    identities: Identities,
+    live: Arc<Live>,
+}
+
+impl World {
+    pub(super) fn name_lister(&self) -> NameLister {
+        NameLister {
+            names: Arc::clone(self.names()),
+            identities: self.identities().clone(),
+            live: Arc::clone(self.live()),
+        }
+    }
+}
+
+impl NameLister {
+    pub(super) fn list(&self) -> Vec<KnownName> {
+        let table = self.identities.load();
+        let compiled = Arc::clone(&self.live.load().compiled);
+        let mut selectors: BTreeMap<IpAddr, Vec<String>> = BTreeMap::new();
+        let _moment = self.names.each_address(|address, names| {
+            let named = compiled.named(address, names.map(with_dot));
+            let found = named.into_iter().flat_map(|named| named.selectors);
+            selectors.insert(address, found.collect());
+        });
+        let offset = WallOffset::measure();
+        let entry = |known: Known| {
+            let client = table.endpoint(known.client);
+            let is_pod = !client.namespace.is_empty();
+            KnownName {
+                client: known.client,
+                client_pod: if is_pod {
+                    format!("{}/{}", client.namespace, client.name)
+                } else {
+                    String::new()
+                },
+                name: known.name.to_string(),
+                address: known.address,
+                until: offset.to_wall(known.until),
+                selectors: selectors.get(&known.address).cloned().unwrap_or_default(),
+                identity: table.endpoint(known.address).identity.0,
+            }
+        };
+        self.names.list().into_iter().map(entry).collect()
     }
 }
 

@@ -291,6 +291,7 @@ impl Agent {
         let seed = crate::clock::Timestamp::now().0;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let status = Arc::clone(&self.shared_status);
+        let names = self.world.name_lister();
         server::Sources {
             ring: Arc::clone(&self.ring),
             node: Arc::new(NodeView {
@@ -299,6 +300,7 @@ impl Agent {
                 seed,
             }),
             status: Arc::new(move || status.lock().clone()),
+            names: Arc::new(move || names.list()),
             address: config
                 .api
                 .tcp

@@ -45,7 +45,7 @@ pub enum ListOutput {
 }
 
 impl ListOutput {
-    fn columns(self) -> Columns {
+    pub(super) fn columns(self) -> Columns {
         if self == Self::Wide {
             Columns::Wide
         } else {
@@ -93,7 +93,7 @@ async fn namespaces(args: &ListArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn json<T: Serialize>(out: &mut impl Write, list: &[T]) -> io::Result<()> {
+pub(super) fn json<T: Serialize>(out: &mut impl Write, list: &[T]) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, list)?;
     writeln!(out)
 }

@@ -7,6 +7,7 @@ pub mod agent;
 mod agent_status;
 pub mod completion;
 pub mod failure;
+pub mod fqdn;
 pub mod list;
 pub mod matcher;
 pub mod observe;
@@ -67,6 +68,9 @@ pub enum Command {
     /// List nodes or namespaces
     #[command(subcommand)]
     List(list::List),
+    /// Show what DNS has told the endpoints of a node
+    #[command(subcommand)]
+    Fqdn(fqdn::Fqdn),
     /// Watch something else than flows
     #[command(subcommand, visible_alias = "w")]
     Watch(watch::Watch),
@@ -112,6 +116,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(args),
         Command::Status(args) => block_on(status::run(args)),
         Command::List(args) => block_on(list::run(args)),
+        Command::Fqdn(args) => block_on(fqdn::run(args)),
         Command::Watch(args) => block_on(watch::run(args)),
         Command::Agent(args) => agent::run(args),
         Command::Completion(args) => completion::run(args, &mut Cli::command()),

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use proto::agent::Name;
 use proto::observer::{Namespace, Node};
 use proto::peer::{ChangeNotification, ChangeNotificationType};
 use proto::relay::NodeState;
@@ -9,6 +10,7 @@ use proto::relay::NodeState;
 use super::status::{average, duration, share};
 use super::style::Safe;
 use super::table::Table;
+use crate::clock::Timestamp;
 
 /// How much of a list is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,49 @@ pub fn nodes(out: &mut impl Write, columns: Columns, mut nodes: Vec<Node>) -> io
         table.row(&header, &node_row(columns, node));
     }
     if nodes.is_empty() {
+        writeln!(out, "{}", header.join("   "))?;
+    }
+    table.write(out)
+}
+
+/// Writes what DNS has told as a table.
+pub fn names(out: &mut impl Write, columns: Columns, names: &[Name]) -> io::Result<()> {
+    let mut header = vec!["CLIENT", "NAME", "ADDRESS", "EXPIRES", "MEANT BY"];
+    if columns == Columns::Wide {
+        header.extend(["IDENTITY", "CLIENT-ADDRESS"]);
+    }
+    let now = Timestamp::now().to_parts().0;
+    let mut table = Table::new();
+    for name in names {
+        let client = if name.client_pod.is_empty() {
+            &name.client
+        } else {
+            &name.client_pod
+        };
+        let left = name.until.as_ref().map_or(0, |until| until.seconds - now);
+        let expires = if left > 0 {
+            format!("in {left}s")
+        } else {
+            "in grace".to_owned()
+        };
+        let meant_by = match name.selectors.as_slice() {
+            [] => "-".to_owned(),
+            selectors => selectors.join(","),
+        };
+        let mut row = vec![
+            Safe(client).to_string(),
+            Safe(&name.name).to_string(),
+            Safe(&name.address).to_string(),
+            expires,
+            Safe(&meant_by).to_string(),
+        ];
+        if columns == Columns::Wide {
+            row.push(name.identity.to_string());
+            row.push(Safe(&name.client).to_string());
+        }
+        table.row(&header, &row);
+    }
+    if names.is_empty() {
         writeln!(out, "{}", header.join("   "))?;
     }
     table.write(out)

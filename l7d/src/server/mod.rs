@@ -1,5 +1,6 @@
 //! The Hubble API: listeners and services.
 
+mod names;
 mod observer;
 mod peer;
 mod status;
@@ -8,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use proto::agent::agent_server::AgentServer;
 use proto::observer::observer_server::ObserverServer;
 use proto::peer::peer_server::PeerServer;
 use tokio::net::{TcpListener, UnixListener};
@@ -16,6 +18,7 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::service::RoutesBuilder;
 use tonic::transport::{Certificate, Identity, Server as Transport, ServerTlsConfig};
 
+pub use names::KnownName;
 pub use status::AgentStatus;
 
 use crate::config::{Api, Tcp, Tls};
@@ -36,6 +39,8 @@ pub struct Sources {
     pub node: Arc<NodeView>,
     /// What `l7d status` shows beyond Hubble's.
     pub status: Arc<dyn Fn() -> AgentStatus + Send + Sync>,
+    /// Names that DNS has told.
+    pub names: Arc<dyn Fn() -> Vec<KnownName> + Send + Sync>,
     /// `address:port` that peers are told.
     pub address: String,
 }
@@ -132,6 +137,7 @@ async fn routes(sources: &Sources) -> Result<tonic::service::Routes, Error> {
             sources.clone(),
         )))
         .add_service(PeerServer::new(peer::Peer::new(sources.clone())))
+        .add_service(AgentServer::new(names::Agent::new(sources.clone())))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

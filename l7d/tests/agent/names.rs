@@ -68,6 +68,19 @@ fn an_address_is_allowed_from_the_answer_on_that_names_it() -> anyhow::Result<()
     );
     assert!(named.contains("fqdn:api.example.com"), "{named}");
 
+    let listed = node.l7d("fqdn", &["list", "--matching", "192.0.2.2"])?;
+    let lines: Vec<Vec<&str>> = listed
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines.len(), 3, "{listed}");
+    assert_eq!(
+        lines[1][..3],
+        ["prod-app/client", "api.example.com", "192.0.2.2"],
+        "{listed}"
+    );
+    assert_eq!(lines[1].last(), Some(&"api.example.com"), "{listed}");
+
     agent.process.signal(Signal::KILL)?;
     agent.process.wait()?;
     let _agent = node.agent()?;

@@ -162,12 +162,18 @@ impl Node {
 
     /// `l7d observe` with these arguments.
     pub(crate) fn observe(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.l7d("observe", arguments)
+    }
+
+    /// A command that asks the agent.
+    pub(crate) fn l7d(&self, command: &'static str, arguments: &[&str]) -> anyhow::Result<String> {
         let server = format!("unix://{}/l7d.sock", self.world.folder().display());
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_l7d"))
-            .args(["observe", "--server", &server])
+            .arg(command)
             .args(arguments)
+            .args(["--server", &server])
             .output()
-            .context("l7d observe")?;
+            .context(command)?;
         anyhow::ensure!(
             output.status.success(),
             "{}",

@@ -53,6 +53,7 @@ pub(super) async fn until_interrupted(
     let (stop, stopped) = watch::channel(false);
     let count = ring.len();
     let sources = Sources {
+        names: Arc::new(Vec::new),
         ring,
         node: Arc::new(node),
         status: Arc::new(AgentStatus::default),
