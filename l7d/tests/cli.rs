@@ -58,6 +58,7 @@ fn explains_itself() {
         (vec!["replay", "--help"], "help-replay.txt"),
         (vec!["status", "--help"], "help-status.txt"),
         (vec!["list", "nodes", "--help"], "help-list-nodes.txt"),
+        (vec!["fqdn", "list", "--help"], "help-fqdn-list.txt"),
         (vec!["agent", "--help"], "help-agent.txt"),
     ] {
         let output = run(&arguments);
