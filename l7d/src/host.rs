@@ -60,7 +60,7 @@ impl Inventory {
         let endpoints = config
             .endpoints
             .iter()
-            .map(|endpoint| Known::from_config(endpoint, numbers, numbering))
+            .map(|endpoint| Known::from_config(endpoint, &config.namespaces, numbers, numbering))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             endpoints,
@@ -134,6 +134,7 @@ impl Inventory {
 impl Known {
     fn from_config(
         endpoint: &config::Endpoint,
+        namespaces: &BTreeMap<String, BTreeMap<String, String>>,
         numbers: &mut EndpointNumbers,
         numbering: &mut policy_l7::identity::Numbering,
     ) -> Result<Self, Error> {
@@ -144,7 +145,7 @@ impl Known {
                 .ok_or_else(|| Error::NoNumber(full_name.clone()))?,
             None => EndpointId(0),
         };
-        let labels = labels_of(endpoint, &full_name)?;
+        let labels = labels_of(endpoint, namespaces, &full_name)?;
         let identity = IdentityNumber(numbering.number(&labels));
         Ok(Self {
             endpoint: Arc::new(Endpoint {
@@ -167,15 +168,27 @@ impl Known {
     }
 }
 
-/// The labels as written, and the namespace label that selectors of namespaced policies need.
-fn labels_of(endpoint: &config::Endpoint, full_name: &str) -> Result<Labels, Error> {
-    let namespace = format!("k8s:io.kubernetes.pod.namespace={}", endpoint.namespace);
+/// The labels as written, the namespace, and its labels as selectors of namespaces look for them.
+fn labels_of(
+    endpoint: &config::Endpoint,
+    namespaces: &BTreeMap<String, BTreeMap<String, String>>,
+    full_name: &str,
+) -> Result<Labels, Error> {
+    const OF_NAMESPACE: &str = "k8s:io.cilium.k8s.namespace.labels";
+    let namespace = &endpoint.namespace;
+    let given = namespaces.get(namespace).into_iter().flatten();
     let written = endpoint
         .labels
         .iter()
-        .map(|(key, value)| format!("k8s:{key}={value}"));
+        .map(|(key, value)| format!("k8s:{key}={value}"))
+        .chain(given.map(|(key, value)| format!("{OF_NAMESPACE}.{key}={value}")));
+    // The API server gives every namespace a label with its name.
+    let of_itself = [
+        format!("k8s:io.kubernetes.pod.namespace={namespace}"),
+        format!("{OF_NAMESPACE}.kubernetes.io/metadata.name={namespace}"),
+    ];
     let mut labels = Labels::default();
-    for label in written.chain([namespace]) {
+    for label in written.chain(of_itself) {
         let parsed = label
             .parse()
             .map_err(|cause: policy_l7::LabelError| Error::Label {

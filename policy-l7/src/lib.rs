@@ -45,15 +45,16 @@ mod error;
 mod fqdn;
 pub mod identity;
 mod judge;
+mod knp;
 mod labels;
 mod lint;
 mod names;
+mod objects;
 mod paths;
 mod rule;
 mod selector;
 pub mod yaml;
 
-pub use cnp::read_policies;
 pub use compile::{
     Action, Compiled, Endpoint, EndpointPolicy, Entry, Inputs, Key, RuleId, SideMode, compile,
 };
@@ -63,4 +64,5 @@ pub use identity::Identity;
 pub use judge::{ConnectionVerdict, Denial, Headers, HttpRequest, JudgedProtocol, Permit, Subject};
 pub use labels::{Label, LabelError, Labels};
 pub use lint::{Finding, lint};
+pub use objects::read_policies;
 pub use rule::{Direction, Policy, PolicyKind, Provenance};

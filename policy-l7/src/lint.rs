@@ -2,7 +2,7 @@
 
 use crate::error::nearest;
 use crate::identity::Identity;
-use crate::rule::Policy;
+use crate::rule::{Policy, PolicyKind};
 use crate::selector::{Operator, Peers, Selector};
 
 /// Something that is probably a mistake.
@@ -30,7 +30,13 @@ pub fn lint(policies: &[Policy], identities: &[Identity]) -> Vec<Finding> {
                     message,
                 })
             };
-            findings.extend(note("spec.endpointSelector", &spec.subject));
+            let subject = match provenance.kind {
+                PolicyKind::NetworkPolicy => "spec.podSelector",
+                PolicyKind::CiliumNetworkPolicy | PolicyKind::CiliumClusterwideNetworkPolicy => {
+                    "spec.endpointSelector"
+                }
+            };
+            findings.extend(note(subject, &spec.subject));
             for rule in &spec.rules {
                 if let Peers::Endpoints(selectors) = &rule.peers {
                     findings.extend(selectors.iter().filter_map(|s| note(&rule.path, s)));

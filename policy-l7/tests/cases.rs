@@ -318,7 +318,7 @@ fn faults_are_named_with_place_and_suggestion() {
         (
             "kind: CiliumNetworkPolicy",
             "kind: CilumNetworkPolicy",
-            "policy.yaml:2:7: kind: `CilumNetworkPolicy` is not one of CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy (did you mean `CiliumNetworkPolicy`?)",
+            "policy.yaml:2:7: kind: `CilumNetworkPolicy` is not one of CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy, NetworkPolicy (did you mean `CiliumNetworkPolicy`?)",
         ),
         (
             "        http:",

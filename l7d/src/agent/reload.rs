@@ -80,6 +80,7 @@ impl World {
         }
         let next = Config {
             endpoints: fresh.endpoints,
+            namespaces: fresh.namespaces,
             services: fresh.services,
             visibility: fresh.visibility,
             host: config::Host {

@@ -38,6 +38,8 @@ pub struct Config {
     pub flows: Flows,
     /// Endpoints of this node, and of others where they are to be named.
     pub endpoints: Vec<Endpoint>,
+    /// Labels of namespaces, by name.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// Service addresses.
     pub services: Vec<Service>,
     /// Where policies are.

@@ -1,104 +1,31 @@
 //! `CiliumNetworkPolicy` and `CiliumClusterwideNetworkPolicy`, as they are written.
-//!
-//! What is not honoured is refused by name at its line, never ignored.
 
 mod dns;
 mod http;
-mod peers;
-mod ports;
+pub(crate) mod peers;
+pub(crate) mod ports;
 
-use crate::error::Error;
-use crate::rule::{Direction, L7, Policy, PolicyKind, Provenance, Rule, Spec};
+use crate::rule::{Direction, L7, Rule, Spec};
 use crate::selector::{Peers, Selector};
-use crate::yaml::{self, Cursor, Map, Reader};
+use crate::yaml::{Cursor, Map, Reader};
 
-/// Reads all policies of a file.
-///
-/// # Errors
-/// Everything that is wrong in it, in the order of the file.
-pub fn read_policies(file: &str, text: &str) -> Result<Vec<Policy>, Vec<Error>> {
-    let nodes = yaml::parse(file, text).map_err(|error| vec![error])?;
-    let mut reader = Reader::new(file);
-    let mut policies = Vec::new();
-    for node in &nodes {
-        policies.extend(read_object(&mut reader, &node.root()));
-    }
-    if reader.has_errors() {
-        Err(reader.into_errors())
-    } else {
-        Ok(policies)
-    }
-}
-
-const KINDS: [(&str, PolicyKind); 2] = [
-    ("CiliumNetworkPolicy", PolicyKind::CiliumNetworkPolicy),
-    (
-        "CiliumClusterwideNetworkPolicy",
-        PolicyKind::CiliumClusterwideNetworkPolicy,
-    ),
-];
-
-fn read_object(reader: &mut Reader, at: &Cursor<'_>) -> Option<Policy> {
-    let mut object = reader.map(at)?;
-    if let Some(version) = object.need(reader, "apiVersion") {
-        reader.choice(&version, &[("cilium.io/v2", ())]);
-    }
-    let kind = object
-        .need(reader, "kind")
-        .and_then(|kind| reader.choice(&kind, &KINDS))?;
-    let (namespace, name) = object
-        .need(reader, "metadata")
-        .and_then(|at| metadata(reader, &at, kind))?;
-    let mut policy = Policy {
-        provenance: provenance(kind, &namespace, &name),
-        specs: Vec::new(),
-    };
-    let within = (kind == PolicyKind::CiliumNetworkPolicy).then_some(namespace.as_str());
+/// `spec` or `specs`, of an object that is confined to a namespace or is cluster-wide.
+pub(crate) fn read_specs(
+    reader: &mut Reader,
+    at: &Cursor<'_>,
+    object: &mut Map<'_>,
+    within: Option<&str>,
+) -> Vec<Spec> {
     let spec = object.get("spec");
     let specs = object.get("specs");
     if spec.is_none() && specs.is_none() {
         reader.fault(at, "`spec` or `specs` is missing");
     }
     let specs = specs.map(|specs| reader.list(&specs)).unwrap_or_default();
-    for spec in spec.into_iter().chain(specs) {
-        policy.specs.extend(read_spec(reader, &spec, within));
-    }
-    object.get("status");
-    object.end(reader);
-    Some(policy)
-}
-
-fn metadata(reader: &mut Reader, at: &Cursor<'_>, kind: PolicyKind) -> Option<(String, String)> {
-    let mut metadata = reader.map(at)?;
-    let name = metadata
-        .need(reader, "name")
-        .and_then(|name| reader.text(&name))?;
-    let namespace = match kind {
-        PolicyKind::CiliumNetworkPolicy => metadata
-            .get("namespace")
-            .and_then(|namespace| reader.text(&namespace))
-            .unwrap_or("default"),
-        PolicyKind::CiliumClusterwideNetworkPolicy | PolicyKind::NetworkPolicy => "",
-    };
-    // The rest of metadata is Kubernetes' own and not ours to check.
-    Some((namespace.to_owned(), name.to_owned()))
-}
-
-fn provenance(kind: PolicyKind, namespace: &str, name: &str) -> Provenance {
-    let mut labels = vec![
-        format!("k8s:io.cilium.k8s.policy.derived-from={}", kind.as_str()),
-        format!("k8s:io.cilium.k8s.policy.name={name}"),
-    ];
-    if !namespace.is_empty() {
-        labels.push(format!("k8s:io.cilium.k8s.policy.namespace={namespace}"));
-    }
-    Provenance {
-        kind,
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        labels,
-        rule: String::new(),
-    }
+    spec.into_iter()
+        .chain(specs)
+        .filter_map(|spec| read_spec(reader, &spec, within))
+        .collect()
 }
 
 /// The four lists of a spec.

@@ -64,7 +64,7 @@ pub(super) fn peers(
     found.into_iter().next()
 }
 
-fn prefix(reader: &mut Reader, at: &Cursor<'_>) -> Option<IpNet> {
+pub(crate) fn prefix(reader: &mut Reader, at: &Cursor<'_>) -> Option<IpNet> {
     let text = reader.text(at)?;
     let bare = text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
     let prefix: Option<IpNet> = bare.or_else(|| text.parse().ok());
@@ -107,7 +107,7 @@ fn cidr_rule(reader: &mut Reader, at: &Cursor<'_>) -> Option<CidrRule> {
 }
 
 /// A label selector.
-pub(super) fn selector(reader: &mut Reader, at: &Cursor<'_>) -> Selector {
+pub(crate) fn selector(reader: &mut Reader, at: &Cursor<'_>) -> Selector {
     let mut requirements = Vec::new();
     let Some(mut map) = reader.map(at) else {
         return Selector::default();

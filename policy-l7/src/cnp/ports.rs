@@ -164,7 +164,7 @@ fn port(reader: &mut Reader, at: &Cursor<'_>) -> Option<Ports> {
     Some(Ports { protocol, range })
 }
 
-fn range(reader: &mut Reader, at: &Cursor<'_>, last: Option<u16>) -> Option<PortRange> {
+pub(crate) fn range(reader: &mut Reader, at: &Cursor<'_>, last: Option<u16>) -> Option<PortRange> {
     let text = reader.text(at)?;
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return name(reader, at, text);

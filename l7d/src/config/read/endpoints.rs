@@ -1,5 +1,7 @@
 //! Who is there: endpoints, services, and ports that are watched.
 
+use std::collections::BTreeMap;
+
 use policy_l7::yaml::{Cursor, Map, Reader};
 
 use super::values::items;
@@ -46,23 +48,17 @@ pub(super) fn endpoint(
     let mut endpoint = Endpoint {
         name: name.unwrap_or_default().to_owned(),
         namespace: namespace.to_owned(),
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
         ips: Vec::new(),
         interface: map
             .get("interface")
             .and_then(|at| reader.text(&at))
             .map(str::to_owned),
-        named_ports: std::collections::BTreeMap::new(),
+        named_ports: BTreeMap::new(),
         workload: None,
         line: at.line(),
     };
-    for (key, value) in free_entries(reader, &mut map, "labels") {
-        endpoint.labels.extend(
-            reader
-                .text(&value)
-                .map(|value| (key.to_owned(), value.to_owned())),
-        );
-    }
+    endpoint.labels = labels(reader, &mut map);
     for (key, value) in free_entries(reader, &mut map, "namedPorts") {
         endpoint.named_ports.extend(
             reader
@@ -122,6 +118,13 @@ fn check_unique(reader: &mut Reader, at: &Cursor<'_>, endpoint: &Endpoint, known
     }
 }
 
+fn labels(reader: &mut Reader, map: &mut Map<'_>) -> BTreeMap<String, String> {
+    free_entries(reader, map, "labels")
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), reader.text(&value)?.to_owned())))
+        .collect()
+}
+
 fn free_entries<'n>(
     reader: &mut Reader,
     map: &mut Map<'n>,
@@ -131,6 +134,18 @@ fn free_entries<'n>(
     inner
         .map(|inner| inner.entries().collect())
         .unwrap_or_default()
+}
+
+/// A namespace and its labels.
+pub(super) fn namespace(
+    reader: &mut Reader,
+    at: &Cursor<'_>,
+) -> Option<(String, BTreeMap<String, String>)> {
+    let mut map = reader.map(at)?;
+    let name = map.need(reader, "name").and_then(|at| reader.text(&at));
+    let labels = labels(reader, &mut map);
+    map.end(reader);
+    Some((name?.to_owned(), labels))
 }
 
 pub(super) fn service(reader: &mut Reader, at: &Cursor<'_>) -> Option<Service> {

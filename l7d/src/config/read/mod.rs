@@ -3,6 +3,7 @@
 mod endpoints;
 mod values;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use policy_l7::yaml::{self, Cursor, Map, Reader};
@@ -12,7 +13,7 @@ use super::{
     Redact, Tcp, Tls,
 };
 
-use endpoints::{endpoint, host_port, service, watched_port};
+use endpoints::{endpoint, host_port, namespace, service, watched_port};
 use values::{bounded, items, parsed, path, paths, seconds, section, text, texts};
 
 /// Why a configuration cannot be used.
@@ -109,6 +110,9 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
         config
             .endpoints
             .extend(endpoint(reader, &item, &config.endpoints));
+    }
+    for item in items(reader, &mut map, "namespaces") {
+        config.namespaces.extend(namespace(reader, &item));
     }
     for item in items(reader, &mut map, "services") {
         config.services.extend(service(reader, &item));
@@ -344,6 +348,7 @@ impl Default for Config {
             dns: Dns::default(),
             flows: Flows::default(),
             endpoints: Vec::new(),
+            namespaces: BTreeMap::new(),
             services: Vec::new(),
             policies: Policies::default(),
         }
