@@ -59,6 +59,10 @@ fn explains_itself() {
         (vec!["status", "--help"], "help-status.txt"),
         (vec!["list", "nodes", "--help"], "help-list-nodes.txt"),
         (vec!["fqdn", "list", "--help"], "help-fqdn-list.txt"),
+        (
+            vec!["policy", "explain", "--help"],
+            "help-policy-explain.txt",
+        ),
         (vec!["agent", "--help"], "help-agent.txt"),
     ] {
         let output = run(&arguments);
@@ -391,6 +395,61 @@ fn lists_namespaces_and_watches_peers() {
     assert_eq!(
         out(&output),
         "PEER_ADDED   10.0.0.5:4244 node-1\n",
+        "{}",
+        err(&output)
+    );
+}
+
+/// `l7d policy explain` with the policies of the tests.
+fn explain(arguments: &[&str]) -> Output {
+    let endpoints = golden_path("explain-endpoints.yaml");
+    let by_name = golden_path("explain-policy.yaml");
+    let by_path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/policies/api-access-l7.yaml");
+    l7d()
+        .args(["policy", "explain", "--endpoints"])
+        .arg(endpoints)
+        .arg("--policy")
+        .arg(by_name)
+        .arg("--policy")
+        .arg(by_path)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn explains_a_verdict_step_by_step() {
+    let ask = |question: &str| {
+        let words: Vec<&str> = question.split(' ').collect();
+        let output = explain(&words);
+        assert!(output.status.success(), "{question}: {}", err(&output));
+        format!("$ {question}\n{}\n", out(&output))
+    };
+    let shown: String = [
+        "--from api-gateway --to user-service --port 80 --path /get",
+        "--from api-gateway --to user-service --port 80 --method POST --path /get",
+        "--from api-gateway --to user-service --port 80 --path /get/../admin",
+        "--from api-gateway --to user-service --port 80",
+        "--from prod-app/frontend --to user-service --port 80 --path /get",
+        "--from frontend --to 8.8.8.8 --port 53 --dns api.example.com",
+        "--from frontend --to world --port 53 --dns example.org",
+        "--from frontend --to api.example.com --port 443",
+        "--from frontend --to www.example.com --port 443",
+        "--from 10.244.1.11 --to world --port 443 -o json",
+    ]
+    .map(ask)
+    .concat();
+    assert_golden("explain.txt", &shown);
+}
+
+#[test]
+fn an_end_that_nobody_knows_is_answered_with_what_was_meant() {
+    let output = explain(&["--from", "frontned", "--to", "world", "--port", "80"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("no endpoint is called `frontned`"));
+    assert!(
+        err(&output).contains("did you mean `frontend`?"),
         "{}",
         err(&output)
     );

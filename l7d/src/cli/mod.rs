@@ -5,12 +5,14 @@
 
 pub mod agent;
 mod agent_status;
+mod candidate;
 pub mod completion;
 pub mod failure;
 pub mod fqdn;
 pub mod list;
 pub mod matcher;
 pub mod observe;
+pub mod policy;
 pub mod replay;
 pub mod server;
 pub mod status;
@@ -68,6 +70,9 @@ pub enum Command {
     /// List nodes or namespaces
     #[command(subcommand)]
     List(list::List),
+    /// Understand policies
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Show what DNS has told the endpoints of a node
     #[command(subcommand)]
     Fqdn(fqdn::Fqdn),
@@ -116,6 +121,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(args),
         Command::Status(args) => block_on(status::run(args)),
         Command::List(args) => block_on(list::run(args)),
+        Command::Policy(args) => policy::run(args),
         Command::Fqdn(args) => block_on(fqdn::run(args)),
         Command::Watch(args) => block_on(watch::run(args)),
         Command::Agent(args) => agent::run(args),

@@ -21,6 +21,7 @@ pub mod events;
 pub mod json;
 pub mod list;
 mod messages;
+pub mod policy;
 pub mod status;
 pub mod style;
 pub mod table;

@@ -1,7 +1,6 @@
 //! `l7d replay`: captures, as if they happened now.
 
 mod args;
-mod names;
 mod report;
 mod serve;
 
@@ -20,6 +19,7 @@ use super::matcher::Matcher;
 use super::observe::args::FlowsArgs;
 use super::observe::input::Selection;
 use super::observe::request;
+use crate::cli::candidate::Names;
 use crate::clock::Timestamp;
 use crate::flow::FlowRing;
 use crate::flow::view::NodeView;
@@ -29,7 +29,6 @@ use crate::record::{Ledger, Record, Sink};
 use crate::replay::{Captured, PolicyVerdicts, Replay, Settings};
 use crate::session::{Recorder, Redaction};
 pub use args::{Form, ReplayArgs};
-use names::Names;
 use report::{End, Progress};
 use serve::Address;
 

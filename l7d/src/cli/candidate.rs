@@ -1,0 +1,127 @@
+//! Endpoints and policies from files: what a capture is held against, and what is explained.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use policy_l7::identity::Numbering;
+use policy_l7::{Compiled, Inputs, Named, Policy, compile, lint};
+
+use crate::cli::failure::Failure;
+use crate::config::{self, Config};
+use crate::host::Inventory;
+use crate::identity::{EndpointNumbers, Identities, TableBuilder};
+use crate::policy::{Live, PolicyStore};
+
+/// Names of addresses, and the policies, if any were given.
+#[derive(Default)]
+pub(super) struct Names {
+    pub(super) identities: Identities,
+    pub(super) policy: Option<Arc<Live>>,
+}
+
+impl Names {
+    /// Reads a file of endpoints, in the form of the agent's configuration, and policies from files
+    /// and folders.
+    pub(super) fn read(endpoints: Option<&PathBuf>, policies: &[PathBuf]) -> Result<Self, Failure> {
+        let Some(file) = endpoints else {
+            if policies.is_empty() {
+                return Ok(Self::default());
+            }
+            return Err(Failure::usage("--policy needs --endpoints")
+                .advise("a policy selects endpoints by their labels: name a file that has them"));
+        };
+        let candidate = Candidate::read(file, policies)?;
+        candidate.warn()?;
+        let compiled = Arc::new(candidate.compile(&BTreeSet::new()));
+        let identities = Identities::new(candidate.table(&compiled).build());
+        let policy = (!policies.is_empty()).then(|| Arc::new(Live::new(compiled)));
+        Ok(Self { identities, policy })
+    }
+}
+
+/// Endpoints, and policies that may be put into force for them.
+pub(super) struct Candidate {
+    inventory: Inventory,
+    policies: Vec<Policy>,
+}
+
+impl Candidate {
+    /// Reads a file of endpoints, in the form of the agent's configuration, and policies from files
+    /// and folders.
+    pub(super) fn read(endpoints: &Path, policies: &[PathBuf]) -> Result<Self, Failure> {
+        let unusable = "the endpoints cannot be used";
+        let mut config = config::read_config_file(endpoints)
+            .map_err(|error| Failure::failed(unusable, error))?;
+        be_everywhere(&mut config);
+        let inventory = Inventory::from_config(
+            &config,
+            &mut EndpointNumbers::default(),
+            &mut Numbering::default(),
+            Vec::new(),
+        )
+        .map_err(|error| Failure::failed(unusable, error))?;
+        Ok(Self {
+            inventory,
+            policies: read_policies(policies)?,
+        })
+    }
+
+    /// Says on standard error which selectors match nothing.
+    pub(super) fn warn(&self) -> io::Result<()> {
+        let mut err = io::stderr().lock();
+        for finding in lint(&self.policies, &self.inventory.identities()) {
+            writeln!(
+                err,
+                "l7d: {}: {}: {}",
+                finding.policy, finding.field, finding.message
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The policies, compiled for these endpoints and what is known of addresses by their names.
+    pub(super) fn compile(&self, named: &BTreeSet<Named>) -> Compiled {
+        compile(&Inputs {
+            policies: &self.policies,
+            identities: &self.inventory.identities(),
+            endpoints: &self.inventory.local_endpoints(),
+            named,
+            revision: 1,
+        })
+    }
+
+    /// Names of addresses.
+    pub(super) fn table(&self, compiled: &Compiled) -> TableBuilder {
+        self.inventory.table(compiled.prefixes())
+    }
+}
+
+/// There are no interfaces here: each endpoint is one whose policy counts.
+fn be_everywhere(config: &mut Config) {
+    for endpoint in &mut config.endpoints {
+        endpoint.interface.get_or_insert_with(|| "none".to_owned());
+    }
+}
+
+fn read_policies(paths: &[PathBuf]) -> Result<Vec<Policy>, Failure> {
+    let mut policies = Vec::new();
+    for path in paths {
+        let (files, folder) = if path.is_dir() {
+            (Vec::new(), Some(path.clone()))
+        } else {
+            (vec![path.clone()], None)
+        };
+        let mut store = PolicyStore::new(files, folder);
+        let report = store.reload();
+        if !report.errors.is_empty() {
+            return Err(Failure::failed(
+                "the policies cannot be used",
+                report.errors.join("\n"),
+            ));
+        }
+        policies.extend(store.policies());
+    }
+    Ok(policies)
+}
