@@ -1,25 +1,34 @@
 //! What is done with answers, over UDP and TCP alike: made here to refuse, or learnt from.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parsers::dns::{ExtendedError, Message, Rcode, Refusal};
+use parsers::dns::{ExtendedError, Message, Refusal, refuse};
 use tokio::sync::oneshot;
 
+use crate::proxy::worker::Worker;
 use crate::proxy::{Directory, Learnt};
 use crate::session::{Answered, addresses_told};
 
 /// How long an answer waits for policies to learn its addresses, at most.
 const LEARNING: Duration = Duration::from_millis(100);
 
-/// How a query is refused.
-pub(in crate::proxy) fn refusal(rcode: Rcode) -> Refusal<'static> {
-    Refusal {
-        rcode,
+/// Room for a refusal: header, the longest question, OPT with a cookie and a reason.
+const REFUSAL_BYTES: usize = 512;
+
+/// Refuses a query: the answer, or nothing where there can be none (it is no message, or a response).
+pub(in crate::proxy) fn refuse_query(worker: &Worker, query: &[u8]) -> Option<Box<[u8]>> {
+    worker.stats.refused.fetch_add(1, Ordering::Relaxed);
+    let refusal = Refusal {
+        rcode: worker.settings.dns_refusal,
         reason: Some(ExtendedError {
             info: ExtendedError::PROHIBITED,
             text: "denied by network policy",
         }),
-    }
+    };
+    let mut room = [0; REFUSAL_BYTES];
+    let length = refuse(query, &refusal, &mut room).ok()?;
+    room.get(..length).map(Box::from)
 }
 
 /// Learns the addresses of the name that was asked for: from answers to what was asked through here,

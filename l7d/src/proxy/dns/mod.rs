@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 
-pub(super) use answer::{learn_from, refusal, wait_until_learnt};
+pub(super) use answer::{learn_from, refuse_query, wait_until_learnt};
 
 use super::worker::Worker;
 use super::{Error, Family};

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use parsers::dns::{Message, PairingLimits, refuse};
+use parsers::dns::{Message, PairingLimits};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::BATCH;
-use super::answer::{learn_from, refusal, wait_until_learnt};
+use super::answer::{learn_from, refuse_query, wait_until_learnt};
 use super::receive::{Datagram, Inbox};
 use super::send::{Outgoing, Sender};
 use crate::config::Transport;
@@ -25,8 +25,6 @@ const QUERIES: usize = 65_536;
 const HOST_QUERIES: usize = 1024;
 /// What is said of a datagram whose header cannot be read.
 const NOT_DNS: &str = "no message of DNS";
-/// Room for a refusal: header, the longest question, OPT with a cookie and a reason.
-const REFUSAL_BYTES: usize = 512;
 
 /// The datagrams of one worker and family.
 pub(super) struct Relay {
@@ -54,7 +52,7 @@ enum Fate {
     /// Answered here.
     Refused {
         verdict: QueryVerdict,
-        answer: Box<[u8]>,
+        answer: Option<Box<[u8]>>,
     },
 }
 
@@ -125,17 +123,8 @@ impl Relay {
     }
 
     fn refuse(&self, query: &[u8], verdict: QueryVerdict) -> Fate {
-        self.stats().refused.fetch_add(1, Ordering::Relaxed);
-        let mut room = [0; REFUSAL_BYTES];
-        let refusal = refusal(self.worker.settings.dns_refusal);
-        // What is no query, or a response, has no answer.
-        let answer = refuse(query, &refusal, &mut room)
-            .ok()
-            .and_then(|length| room.get(..length));
-        Fate::Refused {
-            verdict,
-            answer: answer.unwrap_or_default().into(),
-        }
+        let answer = refuse_query(&self.worker, query);
+        Fate::Refused { verdict, answer }
     }
 
     /// What is to be sent at once.
@@ -156,12 +145,11 @@ impl Relay {
                     payload,
                 })
             }
-            Fate::Refused { answer, .. } if answer.is_empty() => None,
-            Fate::Refused { answer, .. } => Some(Outgoing {
+            Fate::Refused { answer, .. } => answer.as_deref().map(|payload| Outgoing {
                 from: to,
                 to: from,
                 mark: marks.reply,
-                payload: answer,
+                payload,
             }),
         }
     }

@@ -15,14 +15,14 @@ use std::time::Duration;
 
 use parsers::Direction as Way;
 use parsers::dns::tcp::{self, Connection, Event, Step};
-use parsers::dns::{Message, PairingLimits, refuse};
+use parsers::dns::{Message, PairingLimits};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 
 use crate::policy::{Judge, Permit};
-use crate::proxy::dns::{learn_from, refusal, wait_until_learnt};
+use crate::proxy::dns::{learn_from, refuse_query, wait_until_learnt};
 use crate::proxy::forward::{self, Broken, Received, receive, send};
 use crate::proxy::worker::Worker;
 use crate::record::L4;
@@ -205,19 +205,12 @@ impl<'w> DnsRelay<'w> {
     }
 
     fn refuse(&self, query: &Message<'_>) {
-        use std::sync::atomic::Ordering;
-        self.worker.stats.refused.fetch_add(1, Ordering::Relaxed);
-        let mut room = [0; 512];
-        let refusal = refusal(self.worker.settings.dns_refusal);
-        let answer = refuse(query.bytes(), &refusal, &mut room);
-        // What is a response has no answer.
-        let Some(answer) = answer.ok().and_then(|length| room.get(..length)) else {
-            return;
-        };
-        if let Some(prefix) = tcp::prefix(answer) {
+        let answer = refuse_query(self.worker, query.bytes());
+        let framed = answer.and_then(|answer| Some((tcp::prefix(&answer)?, answer)));
+        if let Some((prefix, answer)) = framed {
             let mut refusals = self.refusals.borrow_mut();
             refusals.extend_from_slice(&prefix);
-            refusals.extend_from_slice(answer);
+            refusals.extend_from_slice(&answer);
             self.refused.notify_one();
         }
     }
