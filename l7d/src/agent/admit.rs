@@ -102,8 +102,8 @@ impl crate::proxy::Directory for Directory {
             return Learnt::Known;
         }
         let (ip, now) = (client.addr.ip(), Monotonic::now());
-        let is_news = self.names.learn(ip, name, answers, now);
-        if !is_news || !self.live.is_about_name(name) {
+        let matters = self.live.is_about_name(name);
+        if !self.names.learn(ip, (name, matters), answers, now) {
             return Learnt::Known;
         }
         let (done, learning) = oneshot::channel();

@@ -82,7 +82,7 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
                 let client = answered.ends.client.addr.ip();
                 let now = recorder.clock.monotonic();
                 let _not_held_up = addresses_told(message, |name, answers| {
-                    names.learn(client, name, answers, now)
+                    names.learn(client, (name, false), answers, now)
                 });
             }
             self.tell_answer(recorder, ends, message, answered);

@@ -10,7 +10,9 @@
 //! ```
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
+
+use ahash::RandomState;
 
 use super::header::Section;
 use super::message::Message;
@@ -39,7 +41,8 @@ impl Default for PairingLimits {
 #[derive(Debug)]
 pub struct Pairing<K, T> {
     limits: PairingLimits,
-    index: HashMap<(K, u16), usize>,
+    /// Keyed by chance at each start: whoever chooses ids and names cannot make them meet.
+    index: HashMap<(K, u16), usize, RandomState>,
     slots: Vec<Slot<K, T>>,
     free: Option<usize>,
     oldest: Option<usize>,

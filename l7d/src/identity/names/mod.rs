@@ -84,28 +84,39 @@ impl Names {
     }
 
     /// Takes the addresses that a client was told for a name, in lower case, with their times to live in
-    /// seconds. True where policies do not know one of them by all its names yet.
+    /// seconds. True where a policy speaks of the name (`matters`), and policies do not know one of the
+    /// addresses by all its names yet.
     pub fn learn(
         &self,
         client: IpAddr,
-        name: &str,
+        (name, matters): (&str, bool),
         answers: &mut dyn Iterator<Item = (IpAddr, u32)>,
         now: Monotonic,
     ) -> bool {
-        let floor = u64::try_from(self.limits.min_ttl.as_nanos()).unwrap_or(u64::MAX);
-        let mut state = self.state.write();
-        let mut is_news = false;
-        for (ip, ttl) in answers {
-            let life = (u64::from(ttl) * 1_000_000_000).max(floor);
-            let known = Address {
-                ip: ip.to_canonical(),
-                until: Monotonic(now.0.saturating_add(life)),
-            };
-            state.learn(&self.limits, client.to_canonical(), bare(name), known);
-            let bearer = state.addresses.get(&known.ip);
-            is_news |= bearer.is_some_and(|bearer| bearer.named > state.applied);
+        let client = client.to_canonical();
+        let told: Vec<Address> = answers.map(|answer| self.address(answer, now)).collect();
+        let has_news =
+            |state: &State| matters && told.iter().any(|told| state.is_unapplied(told.ip));
+        {
+            let state = self.state.read();
+            if state.knows(client, bare(name), &told, now) {
+                return has_news(&state);
+            }
         }
-        is_news
+        let mut state = self.state.write();
+        for known in &told {
+            state.learn(&self.limits, client, bare(name), *known);
+        }
+        has_news(&state)
+    }
+
+    fn address(&self, (ip, ttl): (IpAddr, u32), now: Monotonic) -> Address {
+        let floor = u64::try_from(self.limits.min_ttl.as_nanos()).unwrap_or(u64::MAX);
+        let life = (u64::from(ttl) * 1_000_000_000).max(floor);
+        Address {
+            ip: ip.to_canonical(),
+            until: Monotonic(now.0.saturating_add(life)),
+        }
     }
 
     /// What a client knows by a name, in lower case.
@@ -234,6 +245,28 @@ fn bare(name: &str) -> &str {
 }
 
 impl State {
+    /// Whether policies do not know an address by all its names yet.
+    fn is_unapplied(&self, ip: IpAddr) -> bool {
+        let bearer = self.addresses.get(&ip);
+        bearer.is_some_and(|bearer| bearer.named > self.applied)
+    }
+
+    /// Whether a client knows all this already, and nearly as long. Most answers are of this kind, and
+    /// keep nobody from reading.
+    fn knows(&self, client: IpAddr, name: &str, told: &[Address], now: Monotonic) -> bool {
+        let names = self.clients.get(&client);
+        let Some(addresses) = names.and_then(|names| names.get(name)) else {
+            return false;
+        };
+        told.iter().all(|told| {
+            let known = addresses.iter().find(|at| at.ip == told.ip);
+            known.is_some_and(|known| {
+                let missing = told.until.0.saturating_sub(known.until.0);
+                missing <= told.until.0.saturating_sub(now.0) / 16
+            })
+        })
+    }
+
     fn learn(&mut self, limits: &config::Dns, client: IpAddr, name: &str, known: Address) {
         self.has_changed = true;
         self.make_room(limits, client, name, known);

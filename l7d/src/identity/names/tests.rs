@@ -18,7 +18,7 @@ fn names() -> Names {
 
 fn learn(names: &Names, client: &str, name: &str, answers: &[&str], at: u64) -> bool {
     let mut answers = answers.iter().map(|answer| (ip(answer), 30));
-    names.learn(ip(client), name, &mut answers, secs(at))
+    names.learn(ip(client), (name, true), &mut answers, secs(at))
 }
 
 fn secs(at: u64) -> Monotonic {
@@ -79,7 +79,7 @@ fn what_was_learnt_ages_after_its_life_and_grace() {
 fn a_short_life_is_prolonged_to_the_floor() {
     let names = names();
     let mut answers = [(ip("192.0.2.1"), 0)].into_iter();
-    names.learn(ip("10.0.0.1"), "a.test.", &mut answers, secs(0));
+    names.learn(ip("10.0.0.1"), ("a.test.", false), &mut answers, secs(0));
     assert!(!names.expire(secs(14)));
     assert!(names.expire(secs(16)));
 }

@@ -105,13 +105,26 @@ async fn take(relay: Rc<Relay>, socket: tokio::net::UdpSocket, handle: fn(&Rc<Re
             tracing::error!(%error, "datagrams are no longer taken");
             return;
         }
-        match socket.try_io(Interest::READABLE, || inbox.receive(&socket)) {
-            Ok(overflowed) => {
-                relay.lost(usize::try_from(overflowed).unwrap_or(usize::MAX));
-                handle(&relay, &inbox);
+        let mut overflowed = None;
+        let result = socket.try_io(Interest::READABLE, || {
+            overflowed = Some(inbox.receive(&socket)?);
+            // Fewer than there is room for were all there were: what comes later wakes us again,
+            // and nothing is asked just to hear that there is nothing.
+            if inbox.is_full() {
+                Ok(())
+            } else {
+                Err(ErrorKind::WouldBlock.into())
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => tracing::debug!(%error, "a datagram cannot be taken"),
+        });
+        if let Some(overflowed) = overflowed {
+            relay.lost(usize::try_from(overflowed).unwrap_or(usize::MAX));
+            handle(&relay, &inbox);
+        }
+        match result {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                tracing::debug!(%error, "a datagram cannot be taken");
+            }
+            Ok(()) | Err(_) => {}
         }
     }
 }

@@ -135,6 +135,11 @@ impl Inbox {
         Ok(self.newly_overflowed())
     }
 
+    /// Whether there may be more: the last call took as many as it can.
+    pub(super) fn is_full(&self) -> bool {
+        self.count == BATCH
+    }
+
     /// What was received, but for what the kernel did not say the addresses of.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
         (0..self.count).filter_map(|at| {
