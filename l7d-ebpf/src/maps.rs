@@ -8,7 +8,7 @@
 //! | `ENDPOINTS` | endpoint → [`Endpoint`] | user | programs |
 //! | `IPCACHE` | address prefix → [`Ipcache`] | user | programs |
 //! | `POLICY` | [`PolicyKey`] prefix → [`Policy`] | user | programs |
-//! | `WATCHED_PORTS` | [`watched_port`] → 1 | user | programs |
+//! | `WATCHED_PORTS` | [`watched_port`] → `WATCHED_*` | user | programs |
 //! | `HOST_PORTS` | [`watched_port`] → 1 | user | socket programs |
 //! | `CONNTRACK` | [`Tuple`] → [`Connection`] | programs | user (to list) |
 //! | `FRAGMENTS` | [`Fragment`] → ports | programs | programs |
@@ -18,6 +18,10 @@
 //! | `CLIENTS` | [`Client`] → [`Original`] | socket programs | user |
 //! | `LOST` | kind → count, per CPU | programs | user |
 //! | `RING` | records | programs | user |
+//! | `TAP_RING` | [`Segment`](crate::records::Segment)s with their bytes | programs | user |
+//! | `TAP_LOST` | 0 → segments that found no room, per CPU | programs | user |
+//! | `TAP_READER` | 0 → `TAP_READER_*` | user | programs |
+//! | `TAP_DONE` | connection → 1: nothing more of it is of use | user | programs |
 
 /// Most endpoints of a node.
 pub const ENDPOINTS_MAX: u32 = 4096;
@@ -57,6 +61,11 @@ pub struct Config {
     /// UDP ports of the proxy on loopback, IPv4 and IPv6, for redirected processes of this host; 0
     /// without any.
     pub datagram_ports: [u16; 2],
+    /// Most bytes that the tap copies of what a client says until its server answers; at most
+    /// [`TAP_COPY_MAX`].
+    pub tap_request_bytes: u32,
+    /// The same of what a server says until its client goes on.
+    pub tap_response_bytes: u32,
     /// A beat older than this (ns) means that the proxy is gone.
     pub heartbeat_ns: u64,
     /// A running connection is reported this often (ns).
@@ -66,12 +75,26 @@ pub struct Config {
 /// Enforced ports let everything pass while the proxy is gone.
 pub const CONFIG_FAIL_OPEN: u32 = 1;
 
-const _: () = assert!(size_of::<Config>() == 56);
+const _: () = assert!(size_of::<Config>() == 64);
 
 /// Key of `WATCHED_PORTS` and `HOST_PORTS`: an IP protocol and a port of it.
 pub const fn watched_port(protocol: u8, port: u16) -> u32 {
     ((protocol as u32) << 16) | port as u32
 }
+
+/// Value in `WATCHED_PORTS`: connections go through the proxy.
+pub const WATCHED_BY_PROXY: u8 = 1;
+/// Value in `WATCHED_PORTS`: connections are tapped.
+pub const WATCHED_BY_TAP: u8 = 2;
+
+/// Most bytes of one [`Segment`](crate::records::Segment).
+pub const TAP_COPY_MAX: u32 = 16 << 10;
+/// `TAP_READER`: it looks by itself, nobody needs to wake it.
+pub const TAP_READER_AWAKE: u32 = 0;
+/// `TAP_READER`: it waits to be woken.
+pub const TAP_READER_ASLEEP: u32 = 1;
+/// Connections that user space wants no more of.
+pub const TAP_DONE_MAX: u32 = 65_536;
 
 /// Most workers that datagrams are spread over.
 pub const DATAGRAM_WORKERS_MAX: u32 = 64;
@@ -247,6 +270,45 @@ pub struct Verdict {
     pub action: u32,
 }
 
+/// One direction of a tapped connection, as far as its bytes were copied or left out.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TapHalf {
+    /// Bytes right before `next` that are in no record.
+    pub skipped: u64,
+    /// Sequence number behind what was dealt with.
+    pub next: u32,
+    /// Bytes that may be copied before the other side speaks.
+    pub budget: u32,
+    /// Bytes that came out of order leave a hole that later ones fill: where it starts.
+    pub hole_from: u32,
+    /// Where it ends; the same where there is none.
+    pub hole_to: u32,
+    /// HTTP/2: bytes of the present frame that are still to be copied.
+    pub frame_copy: u32,
+    /// HTTP/2: bytes of the present frame behind those, which nobody needs.
+    pub frame_skip: u32,
+    /// HTTP/2: length and type of a frame whose head is not whole yet.
+    pub frame_head: u32,
+    /// Bytes of that head that were seen.
+    pub frame_head_len: u32,
+    /// `TAP_*` bits.
+    pub flags: u32,
+    /// Turns, counted to look at `TAP_DONE` now and then.
+    pub turns: u32,
+}
+
+/// `next` is known.
+pub const TAP_STARTED: u32 = 1;
+/// Its end was told.
+pub const TAP_ENDED: u32 = 2;
+/// Among the bytes in no record are some that found no room.
+pub const TAP_LOSSY: u32 = 4;
+/// It is HTTP/2, and where frames start is known.
+pub const TAP_FRAMES: u32 = 8;
+/// Its first byte was seen.
+pub const TAP_SPOKEN: u32 = 16;
+
 /// State of a connection.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,6 +317,8 @@ pub struct Connection {
     pub counters: [Counters; 4],
     /// By the sender's egress and the receiver's ingress policy.
     pub verdicts: [Verdict; 2],
+    /// What the tap knows of the direction that began, and of the other.
+    pub tap: [TapHalf; 2],
     /// Number, unique while the maps live.
     pub id: u64,
     /// When the first packet was seen.
@@ -265,7 +329,7 @@ pub struct Connection {
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Connection>() == 240);
+const _: () = assert!(size_of::<Connection>() == 336);
 
 /// Who began: set when it was `a` of the tuple.
 pub const CONNECTION_FROM_A: u32 = 1;
@@ -273,6 +337,23 @@ pub const CONNECTION_FROM_A: u32 = 1;
 pub const CONNECTION_PROXIED: u32 = 2;
 /// Redirected because policy wants its requests judged.
 pub const CONNECTION_ENFORCED: u32 = 4;
+/// Its bytes are copied to user space.
+pub const CONNECTION_TAPPED: u32 = 8;
+/// The direction that began is copied where it arrives, since nobody saw it leave under these
+/// addresses.
+pub const CONNECTION_TAP_FORWARD_ARRIVING: u32 = 16;
+/// The other direction is copied where it arrives.
+pub const CONNECTION_TAP_REPLY_ARRIVING: u32 = 32;
+/// It was tapped from its first byte on.
+pub const CONNECTION_TAP_WHOLE: u32 = 64;
+/// Nobody wants more of its bytes.
+pub const CONNECTION_TAP_DONE: u32 = 128;
+/// Everything about the tap.
+pub const CONNECTION_TAP: u32 = CONNECTION_TAPPED
+    | CONNECTION_TAP_FORWARD_ARRIVING
+    | CONNECTION_TAP_REPLY_ARRIVING
+    | CONNECTION_TAP_WHOLE
+    | CONNECTION_TAP_DONE;
 
 /// Key of the first fragment of a datagram.
 #[repr(C)]

@@ -110,3 +110,52 @@ pub struct PacketRecord {
 }
 
 const _: () = assert!(size_of::<PacketRecord>() == 104);
+
+/// Bytes of a tapped connection, in `TAP_RING`; as many as [`Segment::taken`] says follow at once.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// [`crate::ABI_VERSION`].
+    pub version: u8,
+    /// `SEGMENT_*` bits.
+    pub flags: u8,
+    /// TCP flag bits of the packet; those that end a direction are on the last record of a packet.
+    pub tcp_flags: u8,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Bytes that follow this record.
+    pub taken: u32,
+    /// `bpf_ktime_get_ns` (`CLOCK_MONOTONIC`).
+    pub time_ns: u64,
+    /// Number of the connection; unique on this node while the maps live.
+    pub connection: u64,
+    /// Sender; IPv4 mapped into IPv6.
+    pub source: [u8; 16],
+    /// Receiver; IPv4 mapped into IPv6.
+    pub destination: [u8; 16],
+    /// Sender's port, host byte order.
+    pub source_port: u16,
+    /// Receiver's port, host byte order.
+    pub destination_port: u16,
+    /// Sequence number of the first byte that follows.
+    pub sequence: u32,
+    /// What the sender has received.
+    pub acknowledged: u32,
+    /// Bytes behind those that follow that were left out of the same packet.
+    pub missing: u32,
+    /// Bytes of this direction, from `skipped_from` on, that are in no record.
+    pub skipped: u64,
+    /// Sequence number of the first of them.
+    pub skipped_from: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Segment>() == 88);
+
+/// `flags`: against the direction of who began.
+pub const SEGMENT_REPLY: u8 = 1;
+/// `flags`: the connection was tapped from its first byte on.
+pub const SEGMENT_WHOLE: u8 = 2;
+/// `flags`: among the `skipped` bytes are some that found no room.
+pub const SEGMENT_LOSSY: u8 = 4;

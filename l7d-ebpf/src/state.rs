@@ -6,11 +6,12 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, 
 use l7d_ebpf::maps::{
     CLIENTS_MAX, CONNTRACK_MAX, Client, Config, Connection, DATAGRAM_SOCKETS_MAX, ENDPOINTS_MAX,
     Endpoint, FRAGMENTS_MAX, Fragment, IPCACHE_MAX, Interface, Ipcache, Original, POLICY_MAX,
-    Policy, PolicyKey, Tuple,
+    Policy, PolicyKey, TAP_DONE_MAX, Tuple,
 };
 use l7d_ebpf::records::KINDS;
 
 use crate::steps::passage::Passage;
+use crate::steps::tap::Copy;
 
 /// `BPF_F_NO_PREALLOC`: memory is taken when entries are.
 const NO_PREALLOC: u32 = 1;
@@ -55,6 +56,16 @@ pub(crate) static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(KINDS, 
 pub(crate) static PASSAGE: PerCpuArray<Passage> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+#[map]
+pub(crate) static TAP_RING: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+#[map]
+pub(crate) static TAP_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static TAP_READER: Array<u32> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static TAP_DONE: LruHashMap<u64, u8> = LruHashMap::with_max_entries(TAP_DONE_MAX, 0);
+#[map]
+pub(crate) static TAP_COPY: PerCpuArray<Copy> = PerCpuArray::with_max_entries(1, 0);
 
 /// The present settings.
 #[inline(always)]

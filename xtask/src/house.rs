@@ -7,7 +7,7 @@ use anyhow::bail;
 use crate::run::workspace;
 
 /// Modules of `l7d` by layer; imports point sideways or down.
-const LAYERS: [(&str, usize); 16] = [
+const LAYERS: [(&str, usize); 17] = [
     ("cli", 4),
     ("agent", 4),
     ("server", 3),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, usize); 16] = [
     ("datapath", 1),
     ("proxy", 1),
     ("replay", 1),
+    ("tap", 1),
     ("session", 1),
     ("exchange", 1),
     ("identity", 1),

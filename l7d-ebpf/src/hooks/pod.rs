@@ -3,16 +3,17 @@
 use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
 use aya_ebpf::programs::TcContext;
 use l7d_ebpf::maps::{
-    ACTION_ALLOW, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED, Config,
-    Connection, IPCACHE_SERVICE, Interface, watched_port,
+    ACTION_ALLOW, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED,
+    CONNECTION_TAPPED, Config, Connection, IPCACHE_SERVICE, Interface, WATCHED_BY_PROXY,
+    WATCHED_BY_TAP,
 };
 use l7d_ebpf::records::{POINT_TO_ENDPOINT, POINT_TO_PROXY, POINT_TO_STACK};
 
-use crate::state::{self, INTERFACES, WATCHED_PORTS};
+use crate::state::{self, INTERFACES};
 use crate::steps::headers::{self, NoPacket, TCP, UDP};
 use crate::steps::judge::{self, Reading};
 use crate::steps::passage::{NO_VERDICT, Passage, Side};
-use crate::steps::{conntrack, redirect, report};
+use crate::steps::{conntrack, redirect, report, tap};
 
 const ALLOW: u32 = ACTION_ALLOW as u32;
 const DENY: u32 = ACTION_DENY as u32;
@@ -78,8 +79,8 @@ fn pass(ctx: &TcContext, side: Side) -> i32 {
         return from_proxy(passage, config, owner);
     }
     match conntrack::find(passage) {
-        Some(entry) if is_settled(passage, config) => forward(passage, entry, config, owner),
-        Some(entry) => judge_again(passage, entry, config, owner),
+        Some(entry) if is_settled(passage, config) => forward(ctx, passage, entry, config, owner),
+        Some(entry) => judge_again(ctx, passage, entry, config, owner),
         None => begin(ctx, passage, config, owner),
     }
 }
@@ -117,6 +118,7 @@ fn is_settled(passage: &Passage, config: &Config) -> bool {
 /// Counts, reports, and sends it on: to the portal when the connection is redirected.
 #[inline(always)]
 fn forward(
+    ctx: &TcContext,
     passage: &mut Passage,
     entry: &mut Connection,
     config: &Config,
@@ -148,10 +150,13 @@ fn forward(
         report::trace(passage, point, &run);
     }
     if is_proxied {
-        redirect::to_portal(config)
-    } else {
-        TC_ACT_PIPE
+        return redirect::to_portal(config);
     }
+    if entry.flags & CONNECTION_TAPPED != 0 {
+        // What cannot be copied is counted there, and passes all the same.
+        let _copied = tap::copy(ctx, passage, entry, config);
+    }
+    TC_ACT_PIPE
 }
 
 /// A client that tries again while there is no proxy: it passes where its connection was only looked
@@ -173,6 +178,7 @@ fn retry_without_proxy(passage: &Passage, entry: &mut Connection, config: &Confi
 /// The policy changed since the connection was judged, or this side was not asked yet.
 #[inline(always)]
 fn judge_again(
+    ctx: &TcContext,
     passage: &mut Passage,
     entry: &mut Connection,
     config: &Config,
@@ -188,12 +194,14 @@ fn judge_again(
     if passage.packet.protocol == UDP {
         entry.flags &= !(CONNECTION_PROXIED | CONNECTION_ENFORCED);
         entry.flags |= watch(passage, config);
+    } else if passage.packet.protocol == TCP {
+        entry.flags = tap::renew(passage, entry.flags);
     }
     if action == REDIRECT && passage.packet.is_proxiable() {
         // No proxy socket knows a TCP connection that began before: the portal's stack resets it.
         entry.flags |= CONNECTION_PROXIED | CONNECTION_ENFORCED;
     }
-    forward(passage, entry, config, owner)
+    forward(ctx, passage, entry, config, owner)
 }
 
 /// The first packet of a connection that we see.
@@ -206,13 +214,16 @@ fn begin(ctx: &TcContext, passage: &mut Passage, config: &Config, owner: Interfa
     } else {
         open(passage, config)
     };
-    let flags = match flags {
+    let mut flags = match flags {
         Ok(flags) => flags,
         Err(action) => return action,
     };
+    if is_late && flags & CONNECTION_PROXIED == 0 {
+        flags |= tap::join(passage);
+    }
     settle(passage, config);
     match conntrack::insert(passage, flags) {
-        Some(entry) => forward(passage, entry, config, owner),
+        Some(entry) => forward(ctx, passage, entry, config, owner),
         // The table is full of connections in use: nothing is remembered, the verdict holds.
         None if flags & CONNECTION_PROXIED != 0 => redirect::to_portal(config),
         None => TC_ACT_PIPE,
@@ -234,8 +245,8 @@ fn open(passage: &mut Passage, config: &Config) -> Result<u32, i32> {
     }
 }
 
-/// Whether a connection is to be looked at: its port is watched, and the proxy is there; datagrams
-/// find out at each packet whether it is.
+/// Whether and how a connection is to be looked at: its port is watched, and the proxy is there
+/// where it is to look; datagrams find out at each packet whether it is.
 #[inline(always)]
 fn watch(passage: &Passage, config: &Config) -> u32 {
     let packet = &passage.packet;
@@ -243,13 +254,12 @@ fn watch(passage: &Passage, config: &Config) -> u32 {
     if !begins || passage.destination.flags & IPCACHE_SERVICE != 0 {
         return 0;
     }
-    let port = watched_port(packet.protocol, packet.destination_port);
-    // SAFETY: only the presence of the key matters.
-    let is_watched = unsafe { WATCHED_PORTS.get(&port) }.is_some();
-    if is_watched && (packet.protocol == UDP || redirect::is_possible(config)) {
-        CONNECTION_PROXIED
-    } else {
-        0
+    match tap::watched(packet.protocol, packet.destination_port) {
+        WATCHED_BY_PROXY if packet.protocol == UDP || redirect::is_possible(config) => {
+            CONNECTION_PROXIED
+        }
+        WATCHED_BY_TAP if packet.protocol == TCP => tap::begin(passage),
+        _ => 0,
     }
 }
 

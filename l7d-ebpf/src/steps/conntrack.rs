@@ -1,7 +1,7 @@
 //! Finds or makes the entry of a connection, counts, and decides what is worth a record.
 
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
-use l7d_ebpf::maps::{CONNECTION_FROM_A, Config, Connection, Counters};
+use l7d_ebpf::maps::{CONNECTION_FROM_A, Config, Connection, Counters, TapHalf};
 
 use super::headers::{FIN, RST, SYN};
 use super::passage::{Passage, Side};
@@ -15,6 +15,20 @@ const NO_COUNTERS: Counters = Counters {
     reported_ns: 0,
     flags_seen: 0,
     reserved: [0; 7],
+};
+
+const NOT_TAPPED: TapHalf = TapHalf {
+    skipped: 0,
+    next: 0,
+    budget: 0,
+    hole_from: 0,
+    hole_to: 0,
+    frame_copy: 0,
+    frame_skip: 0,
+    frame_head: 0,
+    frame_head_len: 0,
+    flags: 0,
+    turns: 0,
 };
 
 /// Packets of one direction since its last record.
@@ -55,6 +69,9 @@ pub(crate) fn insert(passage: &mut Passage, flags: u32) -> Option<&'static mut C
     let fresh = &mut passage.fresh;
     for counters in &mut fresh.counters {
         *counters = NO_COUNTERS;
+    }
+    for half in &mut fresh.tap {
+        *half = NOT_TAPPED;
     }
     fresh.verdicts = passage.verdicts;
     // Two connections of one CPU are more than 256 ns apart.

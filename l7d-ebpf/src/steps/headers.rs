@@ -39,6 +39,10 @@ pub(crate) struct Packet {
     pub(crate) icmp_type: u8,
     pub(crate) icmp_code: u8,
     pub(crate) is_ipv4: bool,
+    /// Where the transport header starts in the frame; only of whole packets.
+    pub(crate) transport: u32,
+    /// Where the packet ends in the frame: short frames are padded.
+    pub(crate) end: u32,
     /// Bytes from the IP header on.
     pub(crate) len: u32,
 }
@@ -76,6 +80,7 @@ pub(crate) fn read(ctx: &TcContext, packet: &mut Packet) -> Result<(), NoPacket>
     packet.tcp_flags = 0;
     packet.icmp_type = 0;
     packet.icmp_code = 0;
+    packet.transport = 0;
     packet.len = ctx.len().saturating_sub(ETHERNET_LEN as u32);
     match u16::from_be_bytes(load(ctx, 12)?) {
         ETHERTYPE_IPV4 => read_ipv4(ctx, packet),
@@ -99,6 +104,7 @@ fn read_ipv4(ctx: &TcContext, packet: &mut Packet) -> Result<(), NoPacket> {
     packet.destination = mapped([header[16], header[17], header[18], header[19]]);
     packet.protocol = header[9];
     packet.is_ipv4 = true;
+    note_end(ctx, packet, 0, u16::from_be_bytes([header[2], header[3]]));
     let id = u32::from(u16::from_be_bytes([header[4], header[5]]));
     let position = Position::of(fragment & 0x1fff, fragment & 0x2000 != 0, id);
     read_transport(ctx, packet, ETHERNET_LEN + header_len, position)
@@ -111,6 +117,12 @@ fn read_ipv6(ctx: &TcContext, packet: &mut Packet) -> Result<(), NoPacket> {
     packet.destination = load(ctx, ETHERNET_LEN + 24)?;
     packet.protocol = load(ctx, ETHERNET_LEN + 6)?;
     packet.is_ipv4 = false;
+    note_end(
+        ctx,
+        packet,
+        40,
+        u16::from_be_bytes(load(ctx, ETHERNET_LEN + 4)?),
+    );
     let mut offset = ETHERNET_LEN + 40;
     let mut position = Position::Whole;
     for _ in 0..EXTENSIONS_MAX {
@@ -134,6 +146,14 @@ fn read_ipv6(ctx: &TcContext, packet: &mut Packet) -> Result<(), NoPacket> {
         }
     }
     read_transport(ctx, packet, offset, position)
+}
+
+/// Notes where the packet ends by its own length, which is 0 in packets of more than 64 KiB.
+#[inline(always)]
+fn note_end(ctx: &TcContext, packet: &mut Packet, header: u32, length: u16) {
+    let end = ETHERNET_LEN as u32 + header + u32::from(length);
+    let is_told = length != 0 && end < ctx.len();
+    packet.end = if is_told { end } else { ctx.len() };
 }
 
 /// Which part of its datagram a packet is.
@@ -170,6 +190,9 @@ fn read_transport(
         packet.source_port = ports[0];
         packet.destination_port = ports[1];
         return Ok(());
+    }
+    if matches!(position, Position::Whole) {
+        packet.transport = offset as u32;
     }
     match packet.protocol {
         TCP => {

@@ -8,3 +8,4 @@ pub(crate) mod passage;
 pub(crate) mod policy;
 pub(crate) mod redirect;
 pub(crate) mod report;
+pub(crate) mod tap;

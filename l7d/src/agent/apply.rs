@@ -354,6 +354,7 @@ impl Agent {
         let table = self.world.identities().load();
         let stats = self.proxy.stats();
         let names = self.world.names();
+        let tapped = self.tap.stats();
         let snapshot = self.ledger.snapshot();
         let missing = table.local().iter().filter_map(|local| {
             let name = local.interface.as_ref()?;
@@ -381,6 +382,12 @@ impl Agent {
             policy_revision: self.world.revision,
             proxied: stats.active.load(Ordering::Relaxed),
             proxied_total: stats.accepted.load(Ordering::Relaxed),
+            tapped: tapped.active.load(Ordering::Relaxed),
+            tapped_total: tapped.followed.load(Ordering::Relaxed),
+            tap_evicted: tapped.evicted.load(Ordering::Relaxed),
+            tap_gaps: tapped.gaps.load(Ordering::Relaxed),
+            tap_gap_bytes: tapped.gap_bytes.load(Ordering::Relaxed),
+            tap_skipped_bytes: tapped.skipped_bytes.load(Ordering::Relaxed),
             refused: stats.refused.load(Ordering::Relaxed),
             upstream_failures: stats.upstream_failures.load(Ordering::Relaxed),
             datagrams: stats.datagrams.load(Ordering::Relaxed),

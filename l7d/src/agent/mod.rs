@@ -28,6 +28,7 @@ use crate::proxy::{self, Family};
 use crate::record::{Ledger, Sink};
 use crate::server;
 use crate::session::Redaction;
+use crate::tap;
 
 use admit::{Directory, Originals};
 use apply::World;
@@ -74,6 +75,9 @@ pub enum Error {
     /// The runtime cannot start.
     #[error("the agent's runtime: {0}")]
     Runtime(std::io::Error),
+    /// The tap cannot be read.
+    #[error("the tap's thread: {0}")]
+    Tap(std::io::Error),
     /// Files cannot be watched.
     #[error("policy files cannot be watched: {0}")]
     Watch(#[from] notify::Error),
@@ -170,6 +174,7 @@ struct Agent {
     ring: Arc<FlowRing>,
     ledger: Arc<Ledger>,
     proxy: proxy::Proxy,
+    tap: tap::Handle,
     shared_status: Arc<parking_lot::Mutex<server::AgentStatus>>,
 }
 
@@ -209,9 +214,18 @@ async fn serve(file: File, config: Config) -> Result<(), Error> {
         portal: network.portal_index(),
         proxy_port: proxy.port(),
         ring_bytes: config.datapath.ring_bytes,
+        tap: config.tap,
         on_proxy_down: config.datapath.on_proxy_down,
     };
-    let (datapath, kernel_ring) = Datapath::start(&settings)?;
+    let (datapath, kernel_ring, tap_ring) = Datapath::start(&settings)?;
+    let tap = tap::start(
+        tap_ring,
+        tap_settings(&config, &world),
+        sink,
+        world.identities().clone(),
+        Arc::clone(&ledger),
+    )
+    .map_err(Error::Tap)?;
     let namer = Namer::new(
         world.identities().clone(),
         Arc::clone(world.live()),
@@ -227,6 +241,7 @@ async fn serve(file: File, config: Config) -> Result<(), Error> {
         ring,
         ledger,
         proxy,
+        tap,
         shared_status: Arc::default(),
     };
     agent.connect(&originals)?;
@@ -237,18 +252,33 @@ async fn serve(file: File, config: Config) -> Result<(), Error> {
     let end = events::run(&mut agent, kernel_ring, files, learnings).await;
     stop.send_replace(true);
     agent.proxy.stop();
+    agent.tap.stop();
     agent.world.learnt.save();
     end
+}
+
+fn limits(config: &Config) -> parsers::Limits {
+    parsers::Limits {
+        head_bytes: config.proxy.head_bytes,
+        headers: config.proxy.headers,
+        ..parsers::Limits::default()
+    }
+}
+
+fn tap_settings(config: &Config, world: &World) -> tap::Settings {
+    tap::Settings {
+        limits: limits(config),
+        reassembly: tap::REASSEMBLY,
+        connections: config.tap.connections,
+        redaction: Redaction::new(&config.flows.redact),
+        names: Arc::clone(world.names()),
+    }
 }
 
 fn proxy_settings(config: &Config, world: &World) -> proxy::Settings {
     proxy::Settings {
         workers: config.proxy.workers,
-        limits: parsers::Limits {
-            head_bytes: config.proxy.head_bytes,
-            headers: config.proxy.headers,
-            ..parsers::Limits::default()
-        },
+        limits: limits(config),
         head_timeout: config.proxy.head_timeout,
         drain: config.proxy.drain,
         connections_per_endpoint: config.proxy.connections_per_endpoint,

@@ -122,6 +122,7 @@ fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
         ("runtimeDir", former.runtime_dir != fresh.runtime_dir),
         ("datapath", former.datapath != datapath),
         ("proxy", former.proxy != fresh.proxy),
+        ("tap", former.tap != fresh.tap),
         ("dns", former.dns != fresh.dns),
         ("flows", former.flows != fresh.flows),
         ("policies", former.policies != fresh.policies),
@@ -166,6 +167,7 @@ mod tests {
         fresh.visibility.push(config::WatchedPort {
             port: 80,
             transport: config::Transport::Tcp,
+            mode: config::Visibility::Tap,
         });
         fresh.datapath.uplinks.push("eth0".to_owned());
         assert!(needing_restart(&former, &fresh).is_empty());

@@ -41,6 +41,7 @@ pub(super) fn sections(header: Option<&str>) -> Vec<Section> {
                 "Proxied",
                 format!("{} now, {} so far", status.proxied, status.proxied_total),
             ),
+            line("Tapped", tapped(&status)),
             line("Refused requests", status.refused.to_string()),
             line("Unreached servers", status.upstream_failures.to_string()),
             line(
@@ -74,6 +75,19 @@ pub(super) fn sections(header: Option<&str>) -> Vec<Section> {
         .into_iter()
         .filter(|section| !section.lines.is_empty())
         .collect()
+}
+
+/// How many connections are tapped, and what of them is missing.
+fn tapped(status: &AgentStatus) -> String {
+    let mut text = format!("{} now, {} so far", status.tapped, status.tapped_total);
+    let gaps = (status.tap_gaps > 0)
+        .then(|| format!("{} gaps of {} bytes", status.tap_gaps, status.tap_gap_bytes));
+    let evicted = (status.tap_evicted > 0).then(|| format!("{} given up", status.tap_evicted));
+    for more in [gaps, evicted].into_iter().flatten() {
+        text.push_str(", ");
+        text.push_str(&more);
+    }
+    text
 }
 
 #[cfg(test)]

@@ -26,8 +26,10 @@ pub struct Config {
     pub runtime_dir: PathBuf,
     /// Kernel side.
     pub datapath: Datapath,
-    /// Ports to see on endpoints: proxied, never judged.
+    /// Ports to see on endpoints, never judged.
     pub visibility: Vec<WatchedPort>,
+    /// The tap.
+    pub tap: Tap,
     /// Ports of this host's own processes to see (socket hooks, no pods needed).
     pub host: Host,
     /// The transparent proxy.
@@ -130,6 +132,30 @@ pub struct WatchedPort {
     pub port: u16,
     /// Its transport protocol; default TCP.
     pub transport: Transport,
+    /// How it is looked at; default: by the tap, datagrams by the proxy.
+    pub mode: Visibility,
+}
+
+/// How a port is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Visibility {
+    /// The kernel copies what parsers need; the traffic itself goes its own way.
+    Tap,
+    /// Through the proxy.
+    Proxy,
+}
+
+/// Copies of bytes of ports that are only looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tap {
+    /// Size of the kernel's buffer of them in bytes, a power of two; default 8 MiB.
+    pub ring_bytes: u32,
+    /// Most bytes copied of what a client says until it is answered; default 16 KiB.
+    pub request_bytes: u32,
+    /// Most bytes copied of what a server says until its client goes on; default 4 KiB.
+    pub response_bytes: u32,
+    /// Most connections followed; default 65,536.
+    pub connections: usize,
 }
 
 /// Transport protocols that the proxy takes.
@@ -292,6 +318,17 @@ impl Default for Datapath {
             marks: Marks::default(),
             ring_bytes: 4 << 20,
             on_proxy_down: OnProxyDown::default(),
+        }
+    }
+}
+
+impl Default for Tap {
+    fn default() -> Self {
+        Self {
+            ring_bytes: 8 << 20,
+            request_bytes: 16 << 10,
+            response_bytes: 4 << 10,
+            connections: 1 << 16,
         }
     }
 }

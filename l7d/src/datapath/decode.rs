@@ -1,7 +1,7 @@
 //! Bytes of the ring → a checked kernel record. Pure.
 
 use l7d_ebpf::ABI_VERSION;
-use l7d_ebpf::records::{KIND_DROP, KIND_POLICY, KIND_TRACE, PacketRecord};
+use l7d_ebpf::records::{KIND_DROP, KIND_POLICY, KIND_TRACE, PacketRecord, Segment};
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +34,22 @@ pub fn decode(bytes: &[u8]) -> Result<PacketRecord, DecodeError> {
     }
 }
 
+/// Reads a record of the tap, and the bytes behind it.
+pub fn decode_segment(bytes: &[u8]) -> Result<(Segment, &[u8]), DecodeError> {
+    let fault = || DecodeError::Length(bytes.len());
+    let (head, payload) = bytes
+        .split_at_checked(size_of::<Segment>())
+        .ok_or_else(fault)?;
+    let segment = Fields(head).segment().ok_or_else(fault)?;
+    if segment.version != ABI_VERSION {
+        return Err(DecodeError::Version(segment.version));
+    }
+    if usize::try_from(segment.taken).ok() != Some(payload.len()) {
+        return Err(fault());
+    }
+    Ok((segment, payload))
+}
+
 /// Takes fields off the front, in the order of `repr(C)`; the type has no padding.
 struct Fields<'b>(&'b [u8]);
 
@@ -58,6 +74,28 @@ impl Fields<'_> {
 
     fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_ne_bytes)
+    }
+
+    fn segment(&mut self) -> Option<Segment> {
+        Some(Segment {
+            version: self.u8()?,
+            flags: self.u8()?,
+            tcp_flags: self.u8()?,
+            protocol: self.u8()?,
+            taken: self.u32()?,
+            time_ns: self.u64()?,
+            connection: self.u64()?,
+            source: self.take()?,
+            destination: self.take()?,
+            source_port: self.u16()?,
+            destination_port: self.u16()?,
+            sequence: self.u32()?,
+            acknowledged: self.u32()?,
+            missing: self.u32()?,
+            skipped: self.u64()?,
+            skipped_from: self.u32()?,
+            reserved: self.u32()?,
+        })
     }
 
     fn record(&mut self) -> Option<PacketRecord> {

@@ -1,6 +1,6 @@
 //! Typed writers of the maps: each takes the whole desired state and writes the difference.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use aya::Ebpf;
@@ -11,12 +11,12 @@ use l7d_ebpf::maps::{
     ACTION_ALLOW, ACTION_DENY, ACTION_REDIRECT, Client, ENDPOINT_EGRESS_DEFAULT_DENY,
     ENDPOINT_EGRESS_POLICY, ENDPOINT_INGRESS_DEFAULT_DENY, ENDPOINT_INGRESS_POLICY, Endpoint,
     IPCACHE_SERVICE, Interface, Ipcache, Original, POLICY_BITS_IDENTITY, POLICY_BITS_PROTOCOL,
-    Policy, PolicyKey, policy_key, watched_port,
+    Policy, PolicyKey, WATCHED_BY_PROXY, WATCHED_BY_TAP, policy_key, watched_port,
 };
 use l7d_ebpf::records::{DIRECTION_EGRESS, DIRECTION_INGRESS};
 
 use super::Error;
-use crate::config::{Transport, WatchedPort};
+use crate::config::{Transport, Visibility, WatchedPort};
 
 /// An address or prefix and who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -328,16 +328,24 @@ pub(super) fn set_ports(
     ports: &[WatchedPort],
 ) -> Result<(), Error> {
     let fault = |cause| Error::Map { map: name, cause };
-    let wanted: BTreeSet<u32> = ports
+    let wanted: BTreeMap<u32, u8> = ports
         .iter()
-        .map(|watched| watched_port(watched.transport.number(), watched.port))
+        .map(|watched| {
+            let by = match watched.mode {
+                Visibility::Proxy => WATCHED_BY_PROXY,
+                Visibility::Tap => WATCHED_BY_TAP,
+            };
+            (watched_port(watched.transport.number(), watched.port), by)
+        })
         .collect();
     let mut map: HashMap<_, u32, u8> = typed(ebpf, name)?;
-    let present: BTreeSet<u32> = map.keys().filter_map(Result::ok).collect();
-    for key in wanted.difference(&present) {
-        map.insert(key, 1, 0).map_err(fault)?;
+    let present: BTreeMap<u32, u8> = map.iter().filter_map(Result::ok).collect();
+    for (key, value) in &wanted {
+        if present.get(key) != Some(value) {
+            map.insert(key, value, 0).map_err(fault)?;
+        }
     }
-    for key in present.difference(&wanted) {
+    for key in present.keys().filter(|key| !wanted.contains_key(*key)) {
         gone(map.remove(key)).map_err(fault)?;
     }
     Ok(())

@@ -11,6 +11,7 @@ pub mod features;
 pub mod host_network;
 mod maps;
 mod ring;
+mod tap_ring;
 
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -28,9 +29,10 @@ pub use maps::{
     Identified, Originals, PolicyAction, PolicyDirection, PolicyEntry, PolicyForEndpoint,
 };
 pub use ring::Ring;
+pub use tap_ring::TapRing;
 
 use crate::clock::Monotonic;
-use crate::config::{Marks, OnProxyDown, Transport, WatchedPort};
+use crate::config::{Marks, OnProxyDown, Tap, Transport, WatchedPort};
 use crate::proxy::DatagramSockets;
 
 /// The kernel programs, or nothing when they were not built.
@@ -72,6 +74,8 @@ pub struct Settings {
     pub proxy_port: u16,
     /// Ring buffer size in bytes.
     pub ring_bytes: u32,
+    /// What the tap copies.
+    pub tap: Tap,
     /// What enforced ports do without the proxy.
     pub on_proxy_down: OnProxyDown,
 }
@@ -87,7 +91,7 @@ pub struct Datapath {
 
 impl Datapath {
     /// Loads the programs, adopting pinned maps of the same version.
-    pub fn start(settings: &Settings) -> Result<(Self, Ring), Error> {
+    pub fn start(settings: &Settings) -> Result<(Self, Ring, TapRing), Error> {
         if OBJECT.is_empty() {
             return Err(Error::NoPrograms);
         }
@@ -102,12 +106,14 @@ impl Datapath {
         }
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("RING", settings.ring_bytes);
+        loader.map_max_entries("TAP_RING", settings.tap.ring_bytes);
         for map in PINNED_MAPS {
             loader.map_pin_path(map, pins.join(map));
         }
         let mut ebpf = loader.load(OBJECT).map_err(|cause| Error::Load { cause })?;
         attach::load_programs(&mut ebpf)?;
         let ring = Ring::new(&mut ebpf)?;
+        let tap_ring = TapRing::new(&mut ebpf)?;
         let config = KernelConfig {
             // 0 is "not judged"; a start judges every connection anew.
             generation: u32::try_from(Monotonic::now().0 >> 20).unwrap_or(1).max(1),
@@ -125,6 +131,8 @@ impl Datapath {
             heartbeat_ns: HEARTBEAT_LIMIT_NS,
             datagram_workers: 0,
             datagram_ports: [0; 2],
+            tap_request_bytes: settings.tap.request_bytes,
+            tap_response_bytes: settings.tap.response_bytes,
             report_ns: REPORT_NS,
         };
         let maps = maps::State::adopt(&mut ebpf)?;
@@ -135,7 +143,7 @@ impl Datapath {
             maps,
         };
         datapath.write_config()?;
-        Ok((datapath, ring))
+        Ok((datapath, ring, tap_ring))
     }
 
     fn write_config(&mut self) -> Result<(), Error> {

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum Place {
     /// The kernel's ring buffer had no room.
     KernelRing,
+    /// The kernel's ring buffer of tapped bytes had no room.
+    TapRing,
     /// A kernel record could not be read (version, kind or length).
     Decode,
     /// A reader of the flow ring was overtaken by the writer.
@@ -18,8 +20,9 @@ pub enum Place {
 
 impl Place {
     /// All places, in the order of a record's way.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::KernelRing,
+        Self::TapRing,
         Self::Decode,
         Self::FlowRing,
         Self::Follower,
@@ -29,6 +32,7 @@ impl Place {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::KernelRing => "kernel_ring",
+            Self::TapRing => "tap_ring",
             Self::Decode => "decode",
             Self::FlowRing => "flow_ring",
             Self::Follower => "follower",
@@ -88,6 +92,6 @@ mod tests {
         ledger.lose(Place::Decode, 3);
         let snapshot = ledger.snapshot();
         assert_eq!(snapshot.seen, 1);
-        assert_eq!(snapshot.lost, [0, 3, 0, 0]);
+        assert_eq!(snapshot.lost, [0, 0, 3, 0, 0]);
     }
 }

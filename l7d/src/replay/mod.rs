@@ -11,7 +11,7 @@
 mod connections;
 mod datagrams;
 mod encapsulations;
-mod orientation;
+pub(crate) mod orientation;
 mod summary;
 mod trace;
 mod verdicts;
@@ -238,7 +238,7 @@ fn parties(identities: &Identities, packet: &Packet<'_>) -> (Party, Party) {
 }
 
 /// Who is at both ends, and from whose view.
-fn ends_of(identities: &Identities, client: SocketAddr, server: SocketAddr) -> Ends {
+pub(crate) fn ends_of(identities: &Identities, client: SocketAddr, server: SocketAddr) -> Ends {
     let client = identities.party(client);
     let server = identities.party(server);
     let is_local = |party: &Party| {

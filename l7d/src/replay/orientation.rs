@@ -5,7 +5,7 @@ use parsers::detect::{self, Protocol};
 use parsers::packet::{Tcp, TcpFlags};
 
 /// Whether this segment, the first one seen, comes from the client.
-pub(super) fn is_from_client(tcp: &Tcp<'_>) -> bool {
+pub(crate) fn is_from_client(tcp: &Tcp<'_>) -> bool {
     if tcp.flags.has(TcpFlags::SYN) {
         return !tcp.flags.has(TcpFlags::ACK);
     }

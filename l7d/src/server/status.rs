@@ -19,6 +19,18 @@ pub struct AgentStatus {
     pub proxied: u64,
     /// Connections through the proxy since the start.
     pub proxied_total: u64,
+    /// Connections that are tapped now.
+    pub tapped: u64,
+    /// Connections tapped since the start.
+    pub tapped_total: u64,
+    /// Tapped connections given up since there were too many.
+    pub tap_evicted: u64,
+    /// Gaps in what the tap was to read.
+    pub tap_gaps: u64,
+    /// Bytes in those gaps.
+    pub tap_gap_bytes: u64,
+    /// Bytes of bodies that the tap left out.
+    pub tap_skipped_bytes: u64,
     /// Requests that the proxy refused.
     pub refused: u64,
     /// Servers that the proxy could not reach.

@@ -58,6 +58,8 @@ pub struct Session {
     is_strict: bool,
     /// Not everything was seen: the capture began late, or has a gap.
     is_late: bool,
+    /// Something that the server said was not seen.
+    has_missed_server: bool,
     roles: Roles,
     /// Heads that were begun and could not be read.
     broken_heads: u32,
@@ -139,6 +141,7 @@ impl Session {
             },
             is_strict,
             is_late: false,
+            has_missed_server: false,
             roles: Roles::AsOpened,
             broken_heads: 0,
             unread: None,
@@ -248,6 +251,7 @@ impl Session {
         let kept = self.carry.get_mut(index(way)).map(std::mem::take);
         let way = self.turned(way);
         self.is_late = true;
+        self.has_missed_server |= way == Way::ToClient;
         match self.state {
             State::Http1 => {
                 // What was kept is part of a head, whose rest is missing.
@@ -258,7 +262,9 @@ impl Session {
                     self.http.handle_gap(way, missing);
                 }
             }
-            State::Http2 => self.handle_http2_gap(way, missing),
+            State::Http2 => {
+                self.handle_http2_gap(way, missing);
+            }
             State::Dns => {
                 if let Some(dns) = &mut self.dns {
                     dns.handle_gap(way, missing);
@@ -268,6 +274,35 @@ impl Session {
             State::Tls => self.state = State::Opaque("tls"),
             State::Unbegun | State::Detecting(_) | State::Opaque(_) => {}
         }
+    }
+
+    /// Bytes of that direction were left out on purpose, as those of a body. `false` if they are not
+    /// known to be of one: then they are a gap.
+    pub fn observe_skip(&mut self, way: Way, bytes: u64) -> bool {
+        self.count(way, usize::try_from(bytes).unwrap_or(usize::MAX));
+        let kept = self.carry.get(index(way));
+        let is_between = kept.is_none_or(Vec::is_empty);
+        let turned = self.turned(way);
+        let is_of_body = match self.state {
+            State::Http1 => is_between && self.http.leave_out(turned, bytes),
+            State::Http2 if is_between => {
+                let is_of_body = self.handle_http2_gap(turned, bytes);
+                self.is_late |= !is_of_body;
+                self.has_missed_server |= !is_of_body && turned == Way::ToClient;
+                return is_of_body;
+            }
+            State::Opaque(_) => true,
+            State::Unbegun
+            | State::Detecting(_)
+            | State::Http2
+            | State::Dns
+            | State::Socks(_)
+            | State::Tls => false,
+        };
+        if !is_of_body {
+            self.observe_gap(way, bytes);
+        }
+        is_of_body
     }
 
     /// The client speaks HTTP/1: for who judges its bytes.
@@ -349,6 +384,7 @@ impl Session {
         }
         self.read_undetected();
         let unanswered = match outcome {
+            Outcome::Passed if self.has_missed_server => Outcome::Unseen,
             Outcome::Passed | Outcome::NotImplemented => Outcome::NoResponse,
             other => other,
         };

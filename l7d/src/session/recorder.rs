@@ -76,6 +76,15 @@ impl Recorder {
         self
     }
 
+    /// The same for what the kernel copied, with the kernel's time.
+    pub fn tapping(sink: Arc<dyn Sink>, redaction: Redaction) -> Self {
+        Self {
+            clock: Clock::captured(),
+            observer: Observer::Kernel,
+            ..Self::new(sink, redaction)
+        }
+    }
+
     /// Shows every message to `messages` as well.
     #[must_use]
     pub fn with_messages(mut self, messages: Box<dyn Messages>) -> Self {

@@ -10,4 +10,5 @@ mod plain_host;
 mod proxying;
 mod replayed;
 mod stories;
+mod tapping;
 mod websocket;

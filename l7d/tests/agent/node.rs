@@ -42,7 +42,7 @@ pub(crate) struct Agent {
 }
 
 impl Node {
-    /// Pods of these names, and port 80 watched.
+    /// Pods of these names, and port 80 watched by the proxy.
     pub(crate) fn new(pods: &[(&str, Attach)]) -> anyhow::Result<Self> {
         let mut world = World::new()?;
         let pods = pods
@@ -81,7 +81,7 @@ impl Node {
             config,
             name,
         };
-        node.configure("visibility: [ { port: 80 } ]\n")?;
+        node.configure("visibility: [ { port: 80, mode: proxy } ]\n")?;
         Ok(node)
     }
 
@@ -102,7 +102,10 @@ impl Node {
         anyhow::ensure!(self.config.contains(&former), "no pod {pod}");
         let text = self.config.replace(&former, &fresh);
         let file = self.world.folder().join("config.new");
-        std::fs::write(&file, format!("{text}visibility: [ {{ port: 80 }} ]\n"))?;
+        std::fs::write(
+            &file,
+            format!("{text}visibility: [ {{ port: 80, mode: proxy }} ]\n"),
+        )?;
         Ok(std::fs::rename(file, self.config_file())?)
     }
 
@@ -184,9 +187,15 @@ impl Node {
 
     /// `l7d observe` of everything that was seen and is being seen.
     pub(crate) fn follow(&self) -> anyhow::Result<Process> {
+        self.follow_only(&[])
+    }
+
+    /// The same of what these filters let through.
+    pub(crate) fn follow_only(&self, filters: &[&str]) -> anyhow::Result<Process> {
         let server = format!("unix://{}/l7d.sock", self.world.folder().display());
         let mut command = self.world.node().command(env!("CARGO_BIN_EXE_l7d"));
         command.args(["observe", "--server", &server, "--all", "--follow"]);
+        command.args(filters);
         self.world.node().start("observe", command)
     }
 }

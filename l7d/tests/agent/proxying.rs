@@ -139,7 +139,7 @@ fn what_is_not_http_passes_a_watched_port() -> anyhow::Result<()> {
 fn a_service_address_behind_netfilter_is_followed_to_its_pod() -> anyhow::Result<()> {
     let node = Node::new(&[("client", Attach::Bridged), ("server", Attach::Bridged)])?;
     node.configure(
-        "visibility: [ { port: 80 } ]\nservices: [ { name: web, namespace: prod-app, ips: [10.96.0.10] } ]\n",
+        "visibility: [ { port: 80, mode: proxy } ]\nservices: [ { name: web, namespace: prod-app, ips: [10.96.0.10] } ]\n",
     )?;
     let rules = format!(
         "add table ip services; add chain ip services prerouting {{ type nat hook prerouting priority -100; }}; \

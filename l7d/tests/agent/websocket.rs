@@ -76,7 +76,7 @@ fn conversations_between_pods_pass_once_their_request_is_allowed() -> anyhow::Re
         ("routed-a", Attach::Routed),
         ("routed-b", Attach::Routed),
     ])?;
-    node.configure("visibility: [ { port: 80 }, { port: 8080 } ]\n")?;
+    node.configure("visibility: [ { port: 80, mode: proxy }, { port: 8080, mode: proxy } ]\n")?;
     node.policy(POLICY)?;
     let servers = ["bridged-b", "routed-b"].map(|name| node.pod(name));
     let mut logs = Vec::new();

@@ -252,6 +252,20 @@ impl Connection {
         }
     }
 
+    /// Notes that bytes of that direction were left out by who looks on, taking them for a body.
+    /// `false` if they are not known to be of one; nothing has changed then. Behind a body whose end
+    /// is not known, the next message is looked for.
+    pub fn leave_out(&mut self, direction: Direction, bytes: u64) -> bool {
+        let half = self.half(direction);
+        match half.state {
+            State::Length(left) if bytes <= left => self.skip_body(direction, bytes),
+            State::Chunked(_) | State::Lost(_) => half.state = State::Lost(None),
+            State::UntilClose | State::Opaque | State::Failed => {}
+            State::Head | State::Length(_) => return false,
+        }
+        true
+    }
+
     /// The request whose head was returned last is answered by the caller: the server will not see
     /// it. Its body is still read.
     pub fn refuse_request(&mut self) {

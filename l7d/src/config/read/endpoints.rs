@@ -5,32 +5,56 @@ use std::collections::BTreeMap;
 use policy_l7::yaml::{Cursor, Map, Reader};
 
 use super::values::items;
-use crate::config::{Endpoint, Service, Transport, WatchedPort};
+use crate::config::{Endpoint, Service, Transport, Visibility, WatchedPort};
 
 const TRANSPORTS: [(&str, Transport); 2] = [("TCP", Transport::Tcp), ("UDP", Transport::Udp)];
+const MODES: [(&str, Visibility); 2] = [("tap", Visibility::Tap), ("proxy", Visibility::Proxy)];
 
 pub(super) fn watched_port(reader: &mut Reader, at: &Cursor<'_>) -> Option<WatchedPort> {
     let mut map = reader.map(at)?;
+    let (port, transport) = port(reader, &mut map);
+    let written = map.get("mode");
+    let mode = written.as_ref().and_then(|at| reader.choice(at, &MODES));
+    if let (Some(at), Some(Visibility::Tap), Transport::Udp) = (&written, mode, transport) {
+        reader.fault(at, "datagrams are seen by the proxy only");
+    }
+    let usual = match transport {
+        Transport::Tcp => Visibility::Tap,
+        Transport::Udp => Visibility::Proxy,
+    };
+    map.end(reader);
+    port.map(|port| WatchedPort {
+        port,
+        transport,
+        mode: mode.unwrap_or(usual),
+    })
+}
+
+fn port(reader: &mut Reader, map: &mut Map<'_>) -> (Option<u16>, Transport) {
     let port = map
         .need(reader, "port")
         .and_then(|at| reader.parse(&at, "a port"));
     let transport = map
         .get("protocol")
-        .and_then(|at| reader.choice(&at, &TRANSPORTS))
-        .unwrap_or_default();
-    map.end(reader);
-    port.map(|port| WatchedPort { port, transport })
+        .and_then(|at| reader.choice(&at, &TRANSPORTS));
+    (port, transport.unwrap_or_default())
 }
 
-/// A port of this host's processes: a number of TCP, or written as a watched port.
+/// A port of this host's processes, which are seen by the proxy: a number of TCP, or a port with its
+/// protocol.
 pub(super) fn host_port(reader: &mut Reader, at: &Cursor<'_>) -> Option<WatchedPort> {
-    if !at.is_scalar() {
-        return watched_port(reader, at);
-    }
-    let port = reader.parse(at, "a port")?;
-    Some(WatchedPort {
+    let (port, transport) = if at.is_scalar() {
+        (reader.parse(at, "a port"), Transport::Tcp)
+    } else {
+        let mut map = reader.map(at)?;
+        let read = port(reader, &mut map);
+        map.end(reader);
+        read
+    };
+    port.map(|port| WatchedPort {
         port,
-        transport: Transport::Tcp,
+        transport,
+        mode: Visibility::Proxy,
     })
 }
 

@@ -10,11 +10,11 @@ use policy_l7::yaml::{self, Cursor, Map, Reader};
 
 use super::{
     Api, Config, Datapath, Dns, DnsRefusal, Flows, Host, Marks, OnProxyDown, Policies, Proxy,
-    Redact, Tcp, Tls,
+    Redact, Tap, Tcp, Tls,
 };
 
 use endpoints::{endpoint, host_port, namespace, service, watched_port};
-use values::{bounded, items, parsed, path, paths, seconds, section, text, texts};
+use values::{bounded, items, parsed, path, paths, power_of_two, seconds, section, text, texts};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,9 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
     });
     section(reader, &mut map, "proxy", |reader, map| {
         proxy(reader, map, &mut config.proxy);
+    });
+    section(reader, &mut map, "tap", |reader, map| {
+        tap(reader, map, &mut config.tap);
     });
     section(reader, &mut map, "dns", |reader, map| {
         dns(reader, map, &mut config.dns);
@@ -193,13 +196,7 @@ fn datapath(reader: &mut Reader, map: &mut Map<'_>, datapath: &mut Datapath) {
     section(reader, map, "marks", |reader, map| {
         marks(reader, map, &mut datapath.marks);
     });
-    if let Some(at) = map.get("ringBytes") {
-        match reader.parse::<u32>(&at, "a number of bytes") {
-            Some(bytes) if bytes.is_power_of_two() && bytes >= 4096 => datapath.ring_bytes = bytes,
-            Some(bytes) => reader.fault(&at, format!("{bytes} is not a power of two from 4096")),
-            None => {}
-        }
-    }
+    power_of_two(reader, map, "ringBytes", &mut datapath.ring_bytes);
     let choices = [("closed", OnProxyDown::Closed), ("open", OnProxyDown::Open)];
     if let Some(value) = map
         .get("onProxyDown")
@@ -267,6 +264,26 @@ fn proxy(reader: &mut Reader, map: &mut Map<'_>, proxy: &mut Proxy) {
     );
     seconds(reader, map, "headTimeout", 1, &mut proxy.head_timeout);
     seconds(reader, map, "drain", 0, &mut proxy.drain);
+}
+
+fn tap(reader: &mut Reader, map: &mut Map<'_>, tap: &mut Tap) {
+    power_of_two(reader, map, "ringBytes", &mut tap.ring_bytes);
+    let bytes = 256..=l7d_ebpf::maps::TAP_COPY_MAX;
+    bounded(
+        reader,
+        map,
+        "requestBytes",
+        bytes.clone(),
+        &mut tap.request_bytes,
+    );
+    bounded(reader, map, "responseBytes", bytes, &mut tap.response_bytes);
+    bounded(
+        reader,
+        map,
+        "connections",
+        1..=1 << 20,
+        &mut tap.connections,
+    );
 }
 
 fn dns(reader: &mut Reader, map: &mut Map<'_>, dns: &mut Dns) {
@@ -343,6 +360,7 @@ impl Default for Config {
             runtime_dir: PathBuf::from("/run/l7d"),
             datapath: Datapath::default(),
             visibility: Vec::new(),
+            tap: Tap::default(),
             host: Host::default(),
             proxy: Proxy::default(),
             dns: Dns::default(),
@@ -358,7 +376,7 @@ impl Default for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Transport, WatchedPort};
+    use crate::config::{Transport, Visibility, WatchedPort};
 
     fn faults(text: &str) -> String {
         read_config("l7d.yaml", text)
@@ -370,13 +388,21 @@ mod tests {
     fn reads_what_the_readme_shows() {
         let config = read_config(
             "l7d.yaml",
-            "visibility:\n  - { port: 80 }\n  - { port: 53, protocol: UDP }\nendpoints:\n  - name: user-service\n    namespace: prod-app\n    labels: { app: user-service }\n    ips: [10.244.1.12]\n    interface: veth-user\npolicies:\n  directory: /etc/l7d/policies\n",
+            "visibility:\n  - { port: 80 }\n  - { port: 8080, mode: proxy }\n  - { port: 53, protocol: UDP }\nendpoints:\n  - name: user-service\n    namespace: prod-app\n    labels: { app: user-service }\n    ips: [10.244.1.12]\n    interface: veth-user\npolicies:\n  directory: /etc/l7d/policies\n",
         )
         .expect("a configuration");
-        let watched = |port, transport| WatchedPort { port, transport };
+        let watched = |port, transport, mode| WatchedPort {
+            port,
+            transport,
+            mode,
+        };
         assert_eq!(
             config.visibility,
-            [watched(80, Transport::Tcp), watched(53, Transport::Udp)]
+            [
+                watched(80, Transport::Tcp, Visibility::Tap),
+                watched(8080, Transport::Tcp, Visibility::Proxy),
+                watched(53, Transport::Udp, Visibility::Proxy)
+            ]
         );
         assert_eq!(config.endpoints[0].interface.as_deref(), Some("veth-user"));
         assert_eq!(config.flows.ring, 4095);
@@ -397,6 +423,10 @@ mod tests {
             "l7d.yaml:4:3: endpoints[0].intreface: unknown field (did you mean `interface`?)"
         );
         assert!(faults("visibility: [{port: http}]").contains("`http` is not a port"));
+        assert!(faults("tap: {ringBytes: 5000}").contains("5000 is not a power of two"));
+        assert!(faults("tap: {requestBytes: 65536}").contains("16384"));
+        let datagrams = "visibility: [{port: 53, protocol: UDP, mode: tap}]";
+        assert!(faults(datagrams).contains("seen by the proxy only"));
         assert!(faults("flows: {ring: 4096}").contains("2^n - 1"));
         assert!(faults("api: {tcp: {listen: \"0.0.0.0:4244\"}}").contains("insecure"));
         let twice = "endpoints:\n- {name: a, ips: [10.0.0.1]}\n- {name: b, ips: [10.0.0.1]}\n";

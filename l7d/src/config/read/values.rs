@@ -78,13 +78,16 @@ pub(super) fn parsed<T>(
 }
 
 /// A number between two bounds.
-pub(super) fn bounded(
+pub(super) fn bounded<T>(
     reader: &mut Reader,
     map: &mut Map<'_>,
     name: &'static str,
-    bounds: std::ops::RangeInclusive<usize>,
-    into: &mut usize,
-) {
+    bounds: std::ops::RangeInclusive<T>,
+    into: &mut T,
+) where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+    T::Err: std::fmt::Display,
+{
     let Some(at) = map.get(name) else { return };
     match reader.parse(&at, "a number") {
         Some(value) if bounds.contains(&value) => *into = value,
@@ -92,6 +95,21 @@ pub(super) fn bounded(
             let (low, high) = (bounds.start(), bounds.end());
             reader.fault(&at, format!("{value} is not between {low} and {high}"));
         }
+        None => {}
+    }
+}
+
+/// The size of a ring buffer: a power of two.
+pub(super) fn power_of_two(
+    reader: &mut Reader,
+    map: &mut Map<'_>,
+    name: &'static str,
+    into: &mut u32,
+) {
+    let Some(at) = map.get(name) else { return };
+    match reader.parse::<u32>(&at, "a number of bytes") {
+        Some(bytes) if bytes.is_power_of_two() && bytes >= 4096 => *into = bytes,
+        Some(bytes) => reader.fault(&at, format!("{bytes} is not a power of two from 4096")),
         None => {}
     }
 }

@@ -141,7 +141,8 @@ pub(crate) fn event_type(record: &Record) -> CiliumEventType {
 fn opaque_point(observer: Observer) -> TracePoint {
     match observer {
         Observer::Capture => TracePoint::FromNetwork,
-        Observer::Kernel | Observer::Proxy => TracePoint::ToProxy,
+        Observer::Kernel => TracePoint::ToEndpoint,
+        Observer::Proxy => TracePoint::ToProxy,
     }
 }
 

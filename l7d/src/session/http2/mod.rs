@@ -153,9 +153,11 @@ impl Session {
         }
     }
 
-    /// Bytes of that direction were not captured.
-    pub(super) fn handle_http2_gap(&mut self, way: Way, missing: u64) {
-        let Some(http2) = &mut self.http2 else { return };
+    /// Bytes of that direction were not captured: whether frames go on where they are known to.
+    pub(super) fn handle_http2_gap(&mut self, way: Way, missing: u64) -> bool {
+        let Some(http2) = &mut self.http2 else {
+            return false;
+        };
         let gap = http2.connection.handle_gap(way, missing);
         if let Gap::Data {
             stream,
@@ -173,6 +175,7 @@ impl Session {
                 http2.calls.end(out, stream, Outcome::Passed);
             }
         }
+        gap != Gap::Frames
     }
 
     /// Ends every stream that is open.
