@@ -44,7 +44,7 @@ impl Session {
             .iter()
             .take_while(|byte| matches!(byte, b'\r' | b'\n'));
         let detected = match blank.take(BLANK_MAX + 1).count() {
-            0..=BLANK_MAX if self.is_late => {
+            0..=BLANK_MAX if self.is_late() => {
                 detect::detect_mid_stream(way, bytes, self.http.limits())
             }
             0..=BLANK_MAX => detect::detect(way, bytes),
@@ -59,7 +59,9 @@ impl Session {
                     true
                 }
                 // A server may send its settings before the client has said what it speaks.
-                Some(false) if !self.is_late && way == Way::ToClient && may_be_settings(bytes) => {
+                Some(false)
+                    if !self.is_late() && way == Way::ToClient && may_be_settings(bytes) =>
+                {
                     false
                 }
                 Some(false) => {
@@ -92,21 +94,21 @@ impl Session {
     fn begin_with(&mut self, protocol: Protocol) {
         self.state = match protocol {
             // What was missed may have been the start of a message.
-            Protocol::Http1 if self.is_late => {
+            Protocol::Http1 if self.is_late() => {
                 self.look_for_http1();
                 State::Http1
             }
             Protocol::Http1 => {
                 if self.unread.is_some() {
                     // It answers what it could not read.
-                    self.is_late = true;
+                    self.come_late();
                     self.http.lose(Way::ToServer, None);
                 }
                 State::Http1
             }
             Protocol::Http2 => {
                 let limits = *self.http.limits();
-                let connection = if self.is_late {
+                let connection = if self.is_late() {
                     parsers::http2::Connection::mid_stream(limits)
                 } else {
                     parsers::http2::Connection::new(limits)
@@ -114,7 +116,7 @@ impl Session {
                 self.http2 = Some(Box::new(Http2::new(connection, limits)));
                 State::Http2
             }
-            Protocol::Tls if self.is_late => State::Opaque("tls"),
+            Protocol::Tls if self.is_late() => State::Opaque("tls"),
             Protocol::Tls => State::Tls,
             Protocol::Unknown => self.state,
         };
@@ -123,9 +125,9 @@ impl Session {
     /// A handshake of another protocol may come before HTTP (PROXY…).
     fn look_behind_unknown(&mut self, note: &'static str) {
         // Where the start was missed, unknown bytes are most likely the middle of a message.
-        if !self.is_late {
+        if !self.is_late() {
             self.unread = Some(note);
-            self.is_late = true;
+            self.come_late();
         }
         self.look_for_http1();
         self.state = State::Http1;
@@ -135,11 +137,11 @@ impl Session {
     /// late, its first bytes may be the middle of one.
     fn detect_dns(&mut self, way: Way, bytes: &[u8]) -> bool {
         let looks_like_it = looks_like_stream(way, bytes);
-        if self.is_late && looks_like_it.is_none() {
+        if self.is_late() && looks_like_it.is_none() {
             return false;
         }
         let mut stream = dns::Stream::new();
-        if self.is_late && looks_like_it == Some(false) {
+        if self.is_late() && looks_like_it == Some(false) {
             stream.handle_gap(way, 1);
         }
         self.begin_dns(stream);
@@ -177,7 +179,7 @@ impl Session {
                 None => {}
                 Some(Protocol::Http1) => {
                     self.unread = Some("tls to a server that speaks http");
-                    self.is_late = true;
+                    self.come_late();
                     self.http.lose(Way::ToServer, None);
                     self.state = State::Http1;
                 }
@@ -204,7 +206,7 @@ impl Session {
     /// Little was seen of a connection that began earlier: whatever whole messages there are in it
     /// are told.
     pub(super) fn read_undetected(&mut self) {
-        if !self.is_late || !matches!(self.state, State::Detecting(_)) {
+        if !self.is_late() || !matches!(self.state, State::Detecting(_)) {
             return;
         }
         self.look_for_http1();

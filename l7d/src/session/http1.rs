@@ -83,7 +83,7 @@ impl Session {
                     self.note(&event);
                     bytes = bytes.get(consumed..).unwrap_or_default();
                 }
-                Err(error) if self.is_late && self.may_look_again() => {
+                Err(error) if self.is_late() && self.may_look_again() => {
                     tracing::debug!(rule = error.rule, "looked through for the next message");
                     // Its first byte is left behind, so that the same head is not found again.
                     self.http.lose(way, bytes.first().copied());
@@ -133,7 +133,7 @@ impl Session {
                 self.show(Way::ToClient, &Message::Http1Response(head));
                 self.handle_response(head);
             }
-            Event::Lost => self.is_late = true,
+            Event::Lost => self.come_late(),
             Event::Body { .. } | Event::Opaque => {}
         }
     }
@@ -199,7 +199,7 @@ impl Session {
             return;
         }
         // Answers that were missed leave more requests open than the parser waits for.
-        while self.is_late && self.exchanges.len() > self.http.awaiting_response() + 1 {
+        while self.is_late() && self.exchanges.len() > self.http.awaiting_response() + 1 {
             self.tell_response(0, Outcome::Unseen, None);
         }
         let note = head.is_switching().then(|| switched_to(head));
@@ -245,7 +245,7 @@ impl Session {
         let exchange = match self.exchanges.pop_front() {
             Some(exchange) => exchange,
             // A response whose request was not captured.
-            None if self.is_late => self.without_head("unknown"),
+            None if self.is_late() => self.without_head("unknown"),
             // A response that nobody asked for (a server's 408 on an idle connection) has no
             // request to name.
             None => return,

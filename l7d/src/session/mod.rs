@@ -56,10 +56,7 @@ pub struct Session {
     state: State,
     /// Bytes are judged elsewhere before they get here: nothing is tried out on them.
     is_strict: bool,
-    /// Not everything was seen: the capture began late, or has a gap.
-    is_late: bool,
-    /// Something that the server said was not seen.
-    has_missed_server: bool,
+    seen: Seen,
     roles: Roles,
     /// Heads that were begun and could not be read.
     broken_heads: u32,
@@ -79,6 +76,16 @@ pub struct Session {
 struct Upgrade {
     settings: Box<[u8]>,
     is_head: bool,
+}
+
+/// How much was seen of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Whole,
+    /// The capture began late, or has a gap.
+    Late,
+    /// Something that the server said is missing: whether a request had an answer is not known.
+    WithoutAnswers,
 }
 
 /// Who is the client of what a connection carries.
@@ -140,8 +147,7 @@ impl Session {
                 State::Detecting("not http")
             },
             is_strict,
-            is_late: false,
-            has_missed_server: false,
+            seen: Seen::Whole,
             roles: Roles::AsOpened,
             broken_heads: 0,
             unread: None,
@@ -157,7 +163,7 @@ impl Session {
     /// A connection that was open before anybody looked.
     pub fn mid_stream(recorder: Rc<Recorder>, ends: Ends, limits: Limits) -> Self {
         let mut session = Self::new(recorder, ends, limits, Reading::Lenient);
-        session.is_late = true;
+        session.come_late();
         session
     }
 
@@ -250,8 +256,8 @@ impl Session {
     pub fn observe_gap(&mut self, way: Way, missing: u64) {
         let kept = self.carry.get_mut(index(way)).map(std::mem::take);
         let way = self.turned(way);
-        self.is_late = true;
-        self.has_missed_server |= way == Way::ToClient;
+        self.come_late();
+        self.note_missing(way);
         match self.state {
             State::Http1 => {
                 // What was kept is part of a head, whose rest is missing.
@@ -276,6 +282,22 @@ impl Session {
         }
     }
 
+    fn is_late(&self) -> bool {
+        self.seen != Seen::Whole
+    }
+
+    fn come_late(&mut self) {
+        if self.seen == Seen::Whole {
+            self.seen = Seen::Late;
+        }
+    }
+
+    fn note_missing(&mut self, way: Way) {
+        if way == Way::ToClient {
+            self.seen = Seen::WithoutAnswers;
+        }
+    }
+
     /// Bytes of that direction were left out on purpose, as those of a body. `false` if they are not
     /// known to be of one: then they are a gap.
     pub fn observe_skip(&mut self, way: Way, bytes: u64) -> bool {
@@ -287,8 +309,10 @@ impl Session {
             State::Http1 => is_between && self.http.leave_out(turned, bytes),
             State::Http2 if is_between => {
                 let is_of_body = self.handle_http2_gap(turned, bytes);
-                self.is_late |= !is_of_body;
-                self.has_missed_server |= !is_of_body && turned == Way::ToClient;
+                if !is_of_body {
+                    self.come_late();
+                    self.note_missing(turned);
+                }
                 return is_of_body;
             }
             State::Opaque(_) => true,
@@ -384,7 +408,7 @@ impl Session {
         }
         self.read_undetected();
         let unanswered = match outcome {
-            Outcome::Passed if self.has_missed_server => Outcome::Unseen,
+            Outcome::Passed if self.seen == Seen::WithoutAnswers => Outcome::Unseen,
             Outcome::Passed | Outcome::NotImplemented => Outcome::NoResponse,
             other => other,
         };

@@ -4,7 +4,7 @@ use parsers::Direction as Way;
 use parsers::http1::{Connection, Reading};
 use parsers::socks::{self, Event, Handshake, Step};
 
-use super::{Roles, Session, State, index, opposite};
+use super::{Roles, Seen, Session, State, index, opposite};
 
 /// Most bytes kept of a client that does not wait for its proxy's answer.
 const WAITING_MAX: usize = 64 << 10;
@@ -13,7 +13,7 @@ impl Session {
     /// Whether the connection begins with SOCKS; none: more bytes are needed to tell. The proxy may be
     /// where the connection was opened from: then client and server change places.
     pub(super) fn detect_socks(&mut self, way: Way, bytes: &[u8]) -> Option<bool> {
-        if self.is_late || self.unread.is_some() {
+        if self.is_late() || self.unread.is_some() {
             return Some(false);
         }
         let other = self.turned(opposite(way));
@@ -56,7 +56,7 @@ impl Session {
     /// What comes now is read like a connection of its own.
     fn begin_anew(&mut self, note: &'static str) {
         self.unread = None;
-        self.is_late = false;
+        self.seen = Seen::Whole;
         self.http = Connection::new(*self.http.limits(), Reading::Lenient);
         self.state = State::Detecting(note);
     }

@@ -207,9 +207,11 @@ impl Tap {
         self.stats.active.store(open, Ordering::Relaxed);
     }
 
-    /// Ends all connections.
+    /// Ends all connections, in an order that does not depend on chance.
     pub fn finish(&mut self) {
-        for (_, mut connection) in self.open.drain() {
+        let mut open: Vec<(u64, Connection)> = self.open.drain().collect();
+        open.sort_by_key(|(id, connection)| (connection.last(), *id));
+        for (_, mut connection) in open {
             connection.end(Outcome::Passed);
         }
         self.count_open();

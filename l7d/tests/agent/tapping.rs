@@ -274,8 +274,8 @@ fn what_the_ring_had_no_room_for_is_counted_and_shown() -> anyhow::Result<()> {
     )?;
     // The next connection is seen whole, so that everything before was read.
     let mut observer = node.follow_only(&["--protocol", "http", "--http-path", "/none"])?;
-    let last = format!("http://{}/none", server.v4);
-    curl(client, &["--http2-prior-knowledge", &last])?;
+    let other = format!("http://{}/none", server.v4);
+    curl(client, &["--http2-prior-knowledge", &other])?;
     observer.wait_for("http-response")?;
     let lost = status_until(&node, "Records lost", "tap_ring")?;
     assert!(lost.contains("tap_ring"), "{lost}");

@@ -45,3 +45,38 @@ pub(super) fn softirq_seconds() -> f64 {
         .and_then(|ticks| ticks.parse::<f64>().ok());
     ticks.unwrap_or(0.0) / 100.0
 }
+
+/// Time that no core was idle, since the start of the machine.
+pub(super) fn busy_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks: Vec<f64> = stat
+        .lines()
+        .next()
+        .into_iter()
+        .flat_map(|cpu| cpu.split_whitespace().skip(1))
+        .filter_map(|ticks| ticks.parse().ok())
+        .collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; what guests use is in user already.
+    let busy = |(place, ticks): (usize, &f64)| if matches!(place, 3 | 4) { 0.0 } else { *ticks };
+    ticks.iter().take(7).enumerate().map(busy).sum::<f64>() / 100.0
+}
+
+/// Time of the kernel programs that a process has loaded, while the kernel counts it.
+pub(super) fn program_seconds(pid: u32) -> f64 {
+    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
+        return 0.0;
+    };
+    let mut programs = std::collections::BTreeMap::new();
+    for descriptor in descriptors.flatten() {
+        let text = std::fs::read_to_string(descriptor.path()).unwrap_or_default();
+        let number = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|value| value.trim().parse::<u64>().ok())
+        };
+        if let (Some(program), Some(time)) = (number("prog_id:"), number("run_time_ns:")) {
+            programs.insert(program, time);
+        }
+    }
+    let total: u64 = programs.values().sum();
+    std::time::Duration::from_nanos(total).as_secs_f64()
+}

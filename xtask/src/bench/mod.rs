@@ -13,6 +13,7 @@ mod load;
 pub(crate) mod replay;
 mod subject;
 mod table;
+pub(crate) mod tap;
 
 use std::path::Path;
 

@@ -22,6 +22,8 @@ pub(super) enum Subject {
     Haproxy,
     Nghttpx,
     Nginx,
+    Tap,
+    Unwatched,
     Watch,
 }
 
@@ -78,7 +80,7 @@ impl Subject {
             | Self::Haproxy
             | Self::Nghttpx
             | Self::Nginx => ASKED_AT.map(str::to_owned),
-            Self::Direct | Self::Enforce | Self::Watch => {
+            Self::Direct | Self::Enforce | Self::Tap | Self::Unwatched | Self::Watch => {
                 [server.v4.clone(), version.port().to_string()]
             }
         }
@@ -87,6 +89,8 @@ impl Subject {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Tap => "l7d, tapping",
+            Self::Unwatched => "l7d, nothing watched",
             Self::Watch => "l7d, watching",
             Self::Enforce => "l7d, enforcing 100 rules",
             Self::Dnsdist => "dnsdist, 100 rules",
@@ -95,6 +99,21 @@ impl Subject {
             Self::Haproxy => "HAProxy, 100 rules",
             Self::Nghttpx => "nghttpx, 100 rules",
             Self::Nginx => "nginx, 100 rules",
+        }
+    }
+
+    /// The agent's list of ports to see.
+    fn visibility(self, version: Version) -> String {
+        let mode = match self {
+            Self::Unwatched => return String::new(),
+            Self::Tap => "tap",
+            _ => "proxy",
+        };
+        match version {
+            Version::Dns => format!("{{ port: 53, protocol: UDP, mode: {mode} }}"),
+            Version::Grpc | Version::Http1 | Version::Http2 => {
+                format!("{{ port: 80, mode: {mode} }}")
+            }
         }
     }
 
@@ -142,9 +161,11 @@ impl Subject {
                     Version::Dns => dns::policy(),
                     Version::Grpc | Version::Http1 | Version::Http2 => policy(version),
                 };
-                l7d(version, world, pods, &policy).map(Some)
+                l7d(&self.visibility(version), world, pods, &policy).map(Some)
             }
-            Self::Watch => l7d(version, world, pods, "").map(Some),
+            Self::Tap | Self::Unwatched | Self::Watch => {
+                l7d(&self.visibility(version), world, pods, "").map(Some)
+            }
         }
     }
 }
@@ -179,13 +200,13 @@ fn started(
 }
 
 /// Starts the agent on the node, with a policy or none.
-fn l7d(version: Version, world: &World, pods: &[&Pod], policy: &str) -> anyhow::Result<Process> {
+fn l7d(visibility: &str, world: &World, pods: &[&Pod], policy: &str) -> anyhow::Result<Process> {
     let folder = world.folder();
     std::fs::create_dir_all(folder.join("policies"))?;
     if !policy.is_empty() {
         std::fs::write(folder.join("policies/bench.yaml"), policy)?;
     }
-    std::fs::write(folder.join("l7d.yaml"), config(version, world, pods)?)?;
+    std::fs::write(folder.join("l7d.yaml"), config(visibility, world, pods)?)?;
     let binary = target().join("release/l7d");
     let node = world.node();
     let mut command = node.command(&binary.display().to_string());
@@ -323,20 +344,16 @@ fn policy(version: Version) -> String {
     text
 }
 
-fn config(version: Version, world: &World, pods: &[&Pod]) -> anyhow::Result<String> {
+fn config(visibility: &str, world: &World, pods: &[&Pod]) -> anyhow::Result<String> {
     let folder = world.folder().display();
     let name = world
         .folder()
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or("l7d-bench");
-    let watched = match version {
-        Version::Dns => "port: 53, protocol: UDP",
-        Version::Grpc | Version::Http1 | Version::Http2 => "port: 80",
-    };
     let mut text = format!(
         "node: bench\napi: {{ socket: {folder}/l7d.sock }}\nruntimeDir: {folder}/run\n\
-         datapath: {{ pinDir: /sys/fs/bpf/{name} }}\nvisibility: [ {{ {watched} }} ]\n\
+         datapath: {{ pinDir: /sys/fs/bpf/{name} }}\nvisibility: [ {visibility} ]\n\
          policies: {{ directory: {folder}/policies }}\nproxy: {{ workers: 1 }}\nendpoints:\n"
     );
     for Pod {
