@@ -40,7 +40,7 @@ pub(crate) struct Copy {
 /// Bytes of an answer that each byte of what was asked allows beyond the setting.
 const ANSWER_TO_BYTE: u32 = 4;
 /// Steps through the frames of one packet at most.
-const STEPS_MAX: u32 = 64;
+const STEPS_MAX: u32 = 24;
 /// RFC 9113 §4.1.
 const FRAME_HEAD_LEN: u32 = 9;
 /// DATA of more bytes is left out behind its first ones, which hold the prefix of a gRPC message.
@@ -308,46 +308,54 @@ fn walk(ctx: &TcContext, passage: &Passage, half: &mut TapHalf, copy: &mut Copy,
 fn look(ctx: &TcContext, half: &mut TapHalf, copy: &mut Copy, fresh: &Fresh) -> Option<u32> {
     let at = get(&copy.at);
     let left = fresh.len.saturating_sub(at);
-    if left == 0 {
+    if left == 0 || at - get(&copy.from) > TAP_COPY_MAX - FRAME_HEAD_LEN {
         return Some(0);
     }
+    if get(&half.frame_copy) == 0 && get(&half.frame_skip) == 0 {
+        read_head(ctx, half, copy, (fresh.offset + at) as usize, left);
+    }
+    let at = get(&copy.at);
+    let left = fresh.len.saturating_sub(at);
     let to_copy = get(&half.frame_copy);
-    if to_copy > 0 {
-        let more = to_copy.min(left);
-        if at - get(&copy.from) + more > TAP_COPY_MAX {
-            return Some(0);
-        }
-        set(&mut half.frame_copy, to_copy - more);
-        set(&mut copy.at, at + more);
+    let more = to_copy.min(left);
+    if at - get(&copy.from) + more > TAP_COPY_MAX {
+        return Some(0);
+    }
+    set(&mut half.frame_copy, to_copy - more);
+    set(&mut copy.at, at + more);
+    let left = left - more;
+    let to_skip = get(&half.frame_skip);
+    if to_copy > more || to_skip == 0 || left == 0 {
         return None;
     }
-    let to_skip = get(&half.frame_skip);
-    if to_skip > 0 {
-        let missing = to_skip.min(left);
-        set(&mut half.frame_skip, to_skip - missing);
-        return Some(missing);
-    }
-    let offset = (fresh.offset + at) as usize;
-    if get(&half.frame_head_len) == 0 && left >= FRAME_HEAD_LEN {
+    let missing = to_skip.min(left);
+    set(&mut half.frame_skip, to_skip - missing);
+    Some(missing)
+}
+
+/// Reads the head of a frame, or a byte of one that two packets share.
+#[inline(always)]
+fn read_head(ctx: &TcContext, half: &mut TapHalf, copy: &mut Copy, offset: usize, left: u32) {
+    let seen = get(&half.frame_head_len);
+    let at = get(&copy.at);
+    if seen == 0 && left >= FRAME_HEAD_LEN {
         // What cannot be read is the end of it.
         let head: [u8; 4] = ctx.load(offset).unwrap_or_default();
-        begin_frame(half, u32::from_be_bytes(head));
+        set(&mut half.frame_head, u32::from_be_bytes(head));
+        set(&mut half.frame_head_len, FRAME_HEAD_LEN);
         set(&mut copy.at, at + FRAME_HEAD_LEN);
-        return None;
+    } else {
+        let byte: u8 = ctx.load(offset).unwrap_or_default();
+        if seen < 4 {
+            let head = get(&half.frame_head) << 8 | u32::from(byte);
+            set(&mut half.frame_head, head);
+        }
+        set(&mut half.frame_head_len, seen + 1);
+        set(&mut copy.at, at + 1);
     }
-    // A head that two packets share.
-    let byte: u8 = ctx.load(offset).unwrap_or_default();
-    let seen = get(&half.frame_head_len);
-    if seen < 4 {
-        let head = get(&half.frame_head) << 8 | u32::from(byte);
-        set(&mut half.frame_head, head);
-    }
-    set(&mut half.frame_head_len, seen + 1);
-    set(&mut copy.at, at + 1);
-    if seen + 1 == FRAME_HEAD_LEN {
+    if get(&half.frame_head_len) == FRAME_HEAD_LEN {
         begin_frame(half, get(&half.frame_head));
     }
-    None
 }
 
 /// Reads from memory each time: what the verifier knows of a value that stays in a register differs

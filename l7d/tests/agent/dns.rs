@@ -64,7 +64,8 @@ pub(crate) fn dig(host: &Host, server: &str, arguments: &[&str]) -> anyhow::Resu
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-const WATCHED: &str = "visibility: [ { port: 53, protocol: UDP }, { port: 53, protocol: TCP } ]\n";
+const WATCHED: &str =
+    "visibility: [ { port: 53, protocol: UDP }, { port: 53, protocol: TCP, mode: proxy } ]\n";
 
 #[test]
 fn queries_pass_a_watched_port_every_way_and_are_seen() -> anyhow::Result<()> {

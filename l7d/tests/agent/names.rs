@@ -2,7 +2,7 @@
 //! lost with the agent.
 
 use rustix::process::Signal;
-use testbed::{Attach, Host};
+use testbed::{Attach, Host, Process};
 
 use crate::dns::{dig, unbound};
 use crate::node::{Node, curl, serve};
@@ -105,6 +105,12 @@ while True:
         print("asked", flush=True)
 "#;
 
+/// Waits until it has asked some more, from now on.
+fn ask_on(asker: &mut Process) -> anyhow::Result<()> {
+    let asked = asker.output().matches("asked").count();
+    asker.wait_for_count("asked", asked + 2)
+}
+
 #[test]
 fn look_ups_on_a_watched_port_outlive_any_agent() -> anyhow::Result<()> {
     let node = Node::new(&[("client", Attach::Bridged)])?;
@@ -116,11 +122,9 @@ fn look_ups_on_a_watched_port_outlive_any_agent() -> anyhow::Result<()> {
     command.args(["-c", ASKER, "192.0.2.2"]);
     let mut asker = client.start("asker", command)?;
     asker.wait_for("asking")?;
-    let mut rounds = 0;
     for signal in [Signal::KILL, Signal::TERM, Signal::KILL] {
         let mut agent = node.agent()?;
-        rounds += 2;
-        asker.wait_for_count("asked", rounds)?;
+        ask_on(&mut asker)?;
         let flows = node.observe(&["--protocol", "dns", "--last", "1"])?;
         assert!(
             flows.contains("api.example.com"),
@@ -128,8 +132,7 @@ fn look_ups_on_a_watched_port_outlive_any_agent() -> anyhow::Result<()> {
         );
         agent.process.signal(signal)?;
         agent.process.wait()?;
-        rounds += 2;
-        asker.wait_for_count("asked", rounds)?;
+        ask_on(&mut asker)?;
     }
     asker.signal(Signal::KILL)?;
     let told = asker.output();
