@@ -107,8 +107,8 @@ while True:
 
 /// Waits until it has asked some more, from now on.
 fn ask_on(asker: &mut Process) -> anyhow::Result<()> {
-    let asked = asker.output().matches("asked").count();
-    asker.wait_for_count("asked", asked + 2)
+    let before = asker.output().matches("asked").count();
+    asker.wait_for_count("asked", before + 2)
 }
 
 #[test]
