@@ -6,7 +6,7 @@
 //!                              └─▶ what was left out: of a body, or a gap that is counted
 //! ```
 //!
-//! Time is the kernel's. [`Tap`] reads no socket and no clock; [`reader`] is the thread around it.
+//! Time is the kernel's. [`Tap`] reads no socket and no clock; `reader` is the thread around it.
 
 mod connection;
 mod reader;

@@ -1,6 +1,6 @@
 //! The thread that reads the tap's ring.
 //!
-//! While bytes come it looks every [`PAUSE`], so that nobody pays for waking it, and what came
+//! While bytes come it looks every [`PAUSE_NS`], so that nobody pays for waking it, and what came
 //! meanwhile is read at once. When nothing came for a while it tells the kernel to wake it, looks once
 //! more behind a pause (a program that had not read that yet has ended by then), and waits.
 
