@@ -344,7 +344,7 @@ pub const CONNECTION_TAPPED: u32 = 8;
 pub const CONNECTION_TAP_FORWARD_ARRIVING: u32 = 16;
 /// The other direction is copied where it arrives.
 pub const CONNECTION_TAP_REPLY_ARRIVING: u32 = 32;
-/// It was tapped from its first byte on.
+/// It is tapped from its first byte on, which did not come yet.
 pub const CONNECTION_TAP_WHOLE: u32 = 64;
 /// Nobody wants more of its bytes.
 pub const CONNECTION_TAP_DONE: u32 = 128;

@@ -163,8 +163,13 @@ pub(crate) fn copy(
     let segment = &mut copy.segment;
     segment.acknowledged = u32::from_be_bytes([head[8], head[9], head[10], head[11]]);
     segment.flags = if passage.is_reply { SEGMENT_REPLY } else { 0 };
-    if entry.flags & CONNECTION_TAP_WHOLE != 0 {
+    if passage.packet.is_syn() {
+        // The same ends again, before the former connection was seen to end.
+        entry.flags |= CONNECTION_TAP_WHOLE;
+    }
+    if entry.flags & CONNECTION_TAP_WHOLE != 0 && fresh.len > 0 {
         segment.flags |= SEGMENT_WHOLE;
+        entry.flags &= !CONNECTION_TAP_WHOLE;
     }
     segment.tcp_flags = flags & ACK;
     let [forward, reply] = &mut entry.tap;
@@ -179,8 +184,12 @@ pub(crate) fn copy(
     }
     if flags & SYN != 0 || half.flags & TAP_STARTED == 0 {
         half.next = fresh.sequence;
-        half.flags |= TAP_STARTED;
+        half.flags = TAP_STARTED;
         half.budget = budget;
+        half.skipped = 0;
+        half.frame_skip = 0;
+        half.frame_head_len = 0;
+        half.hole_to = half.hole_from;
     }
     if fresh.len > 0 {
         other.turns = other.turns.wrapping_add(1);
@@ -482,7 +491,9 @@ fn emit(
     segment.reserved = 0;
     // SAFETY: a plain helper call.
     segment.time_ns = unsafe { bpf_ktime_get_ns() };
-    push(ctx, copy, fresh.offset, fresh.len)
+    let is_there = push(ctx, copy, fresh.offset, fresh.len);
+    copy.segment.flags &= !SEGMENT_WHOLE;
+    is_there
 }
 
 #[inline(never)]

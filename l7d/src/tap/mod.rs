@@ -127,6 +127,10 @@ impl Tap {
             missing: usize::try_from(segment.missing).unwrap_or(usize::MAX),
         };
         let id = segment.connection;
+        let is_first = segment.flags & SEGMENT_WHOLE != 0;
+        if let Some(mut former) = is_first.then(|| self.open.remove(&id)).flatten() {
+            former.end(Outcome::Passed);
+        }
         if !self.open.contains_key(&id) {
             let connection = self.begin(segment, from, to, &tcp)?;
             self.make_room();

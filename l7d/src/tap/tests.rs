@@ -276,3 +276,17 @@ fn too_many_connections_make_room() {
     assert!(open <= 8, "{open}");
     assert_eq!(open + evicted, 20);
 }
+
+#[test]
+fn the_same_ends_may_begin_again() {
+    let mut world = World::new();
+    world.say(CLIENT, b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n", 0);
+    world.next = [5, 6];
+    world.segment.flags = SEGMENT_WHOLE;
+    world.say(CLIENT, b"GET /b HTTP/1.1\r\nHost: h\r\n\r\n", 0);
+    world.say(SERVER, b"HTTP/1.1 204 No Content\r\n\r\n", 0);
+    assert_eq!(
+        world.told(),
+        ["> /a", "< 0 NoResponse", "> /b", "< 204 Passed"]
+    );
+}

@@ -11,8 +11,8 @@ use super::subject::{Subject, Version};
 use super::{CONNECTIONS, SIZES, Stage, figures, files, load, per_request, prepare, publish};
 use crate::run::say;
 
-const ROUNDS: usize = 5;
-const SECONDS: u32 = 4;
+const ROUNDS: usize = 3;
+const SECONDS: u32 = 3;
 const SUBJECTS: [Subject; 4] = [
     Subject::Direct,
     Subject::Unwatched,
