@@ -42,6 +42,10 @@ pub(super) fn sections(header: Option<&str>) -> Vec<Section> {
                 format!("{} now, {} so far", status.proxied, status.proxied_total),
             ),
             line("Tapped", tapped(&status)),
+            line(
+                "Left out by the tap",
+                format!("{} bytes of bodies", status.tap_skipped_bytes),
+            ),
             line("Refused requests", status.refused.to_string()),
             line("Unreached servers", status.upstream_failures.to_string()),
             line(

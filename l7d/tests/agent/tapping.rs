@@ -227,11 +227,16 @@ fn streams_with_large_bodies_are_followed_frame_by_frame() -> anyhow::Result<()>
     let words = ["--protocol", "http", "--http-path", "/large"];
     let mut observer = node.follow_only(&words)?;
     observer.wait_for_count("http-response FORWARDED", 40)?;
-    assert!(!observer.output().contains("unknown"));
     let flows = node.observe(&["--protocol", "http", "--http-path", "/get", "--all"])?;
     assert_eq!(flows.matches("http-request FORWARDED").count(), 1500);
-    let tapped = status(&node, "Tapped")?;
-    assert!(!tapped.contains("gaps"), "{tapped}");
+    assert!(!flows.contains("unknown"), "{flows}");
+    // Where two cores hand over bytes of one direction in another order, frames are not followed any
+    // longer, and what is missing then is told.
+    let skipped = status_until(&node, "Left out by the tap", "tap: *[1-9]")?;
+    assert!(
+        skipped.contains(" bytes") && !skipped.contains(": 0 "),
+        "{skipped}"
+    );
     Ok(())
 }
 
