@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::record::{Direction, HttpKind, IdentityNumber, Party, Record, Sink};
+use crate::record::{self, Direction, HttpKind, IdentityNumber, Party, Record, Sink};
 
 #[derive(Default)]
 struct Lines(Mutex<Vec<String>>);

@@ -9,22 +9,23 @@
 //! A turn is what one side says until the other speaks: heads come first in it, bodies behind. What
 //! is left out is told by the next record, and so is what found no room.
 
-use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::bpf_ktime_get_ns;
-use aya_ebpf::helpers::generated::{bpf_ringbuf_output, bpf_skb_load_bytes};
+mod frames;
+mod ring;
+
 use aya_ebpf::programs::TcContext;
-use l7d_ebpf::ABI_VERSION;
 use l7d_ebpf::maps::{
     CONNECTION_TAP, CONNECTION_TAP_DONE, CONNECTION_TAP_FORWARD_ARRIVING,
     CONNECTION_TAP_REPLY_ARRIVING, CONNECTION_TAP_WHOLE, CONNECTION_TAPPED, Config, Connection,
-    TAP_COPY_MAX, TAP_ENDED, TAP_FRAMES, TAP_LOSSY, TAP_READER_ASLEEP, TAP_SPOKEN, TAP_STARTED,
-    TapHalf, WATCHED_BY_TAP, watched_port,
+    TAP_COPY_MAX, TAP_ENDED, TAP_FRAMES, TAP_LOSSY, TAP_SPOKEN, TAP_STARTED, TapHalf,
+    WATCHED_BY_TAP, watched_port,
 };
-use l7d_ebpf::records::{SEGMENT_LOSSY, SEGMENT_REPLY, SEGMENT_WHOLE, Segment};
+use l7d_ebpf::records::{SEGMENT_REPLY, SEGMENT_WHOLE, Segment};
 
 use super::headers::{ACK, FIN, RST, SYN, TCP};
 use super::passage::{Passage, Side};
-use crate::state::{TAP_COPY, TAP_DONE, TAP_LOST, TAP_READER, TAP_RING, WATCHED_PORTS};
+use crate::state::{TAP_COPY, TAP_DONE, WATCHED_PORTS};
+use frames::{PREFACE_LEN, begins, walk};
+use ring::emit;
 
 /// A record and the bytes behind it, before they go to the ring.
 #[repr(C)]
@@ -39,19 +40,6 @@ pub(crate) struct Copy {
 
 /// Bytes of an answer that each byte of what was asked allows beyond the setting.
 const ANSWER_TO_BYTE: u32 = 4;
-/// Steps through the frames of one packet at most.
-const STEPS_MAX: u32 = 24;
-/// RFC 9113 §4.1.
-const FRAME_HEAD_LEN: u32 = 9;
-/// DATA of more bytes is left out behind its first ones, which hold the prefix of a gRPC message.
-const DATA_WHOLE: u32 = 1024;
-const DATA_COPIED: u32 = 256;
-/// The connection preface (RFC 9113 §3.4) is of so many bytes, and begins with these.
-const PREFACE_LEN: u32 = 24;
-const PREFACE: u64 = u64::from_be_bytes(*b"PRI * HT");
-/// A frame of settings on stream 0 without flags begins with these, of whatever short length.
-const SETTINGS: u64 = 0x0000_0004_0000_0000;
-const SETTINGS_LENGTH: u64 = 0x0000_ff00_0000_0000;
 /// How often user space is asked whether a connection is still of interest, in turns.
 const TURNS_PER_QUESTION: u32 = 16;
 
@@ -245,7 +233,7 @@ fn take(ctx: &TcContext, passage: &Passage, half: &mut TapHalf, copy: &mut Copy,
     }
     if fresh.len > 0 && half.flags & TAP_SPOKEN == 0 {
         half.flags |= TAP_SPOKEN;
-        if fresh.sequence == half.next && begins_frames(ctx, passage.is_reply, &fresh) {
+        if fresh.sequence == half.next && begins(ctx, passage.is_reply, &fresh) {
             half.flags |= TAP_FRAMES;
             half.frame_copy = if passage.is_reply { 0 } else { PREFACE_LEN };
         }
@@ -273,143 +261,6 @@ fn limit(fresh: &mut Fresh, most: u32) {
     let taken = fresh.len.min(most).min(TAP_COPY_MAX);
     fresh.missing = fresh.len - taken;
     fresh.len = taken;
-}
-
-/// Copies frames but for the DATA in them. So many steps are done; what is behind is copied as it is,
-/// and where frames start is no longer known.
-#[inline(never)]
-fn walk(ctx: &TcContext, passage: &Passage, half: &mut TapHalf, copy: &mut Copy, fresh: &Fresh) {
-    set(&mut copy.from, 0);
-    set(&mut copy.at, 0);
-    for step in 0..STEPS_MAX {
-        let Some(missing) = (if step < STEPS_MAX - 1 {
-            look(ctx, half, copy, fresh)
-        } else {
-            half.flags &= !TAP_FRAMES;
-            let left = fresh.len.saturating_sub(get(&copy.from));
-            set(&mut copy.at, get(&copy.from) + left.min(TAP_COPY_MAX));
-            Some(fresh.len.saturating_sub(get(&copy.at)))
-        }) else {
-            continue;
-        };
-        let (from, at) = (get(&copy.from), get(&copy.at));
-        let next = at + missing;
-        let is_last = next >= fresh.len;
-        let piece = Fresh {
-            offset: fresh.offset + from,
-            len: at.saturating_sub(from),
-            sequence: fresh.sequence.wrapping_add(from),
-            missing,
-            ends: if is_last { fresh.ends } else { 0 },
-        };
-        give(ctx, passage, half, copy, &piece);
-        set(&mut copy.from, next);
-        set(&mut copy.at, next);
-        if is_last {
-            break;
-        }
-    }
-}
-
-/// One step through frames. Tells when what was looked at is to be copied now, and how many bytes
-/// behind it are left out.
-#[inline(always)]
-fn look(ctx: &TcContext, half: &mut TapHalf, copy: &mut Copy, fresh: &Fresh) -> Option<u32> {
-    let at = get(&copy.at);
-    let left = fresh.len.saturating_sub(at);
-    if left == 0 || at - get(&copy.from) > TAP_COPY_MAX - FRAME_HEAD_LEN {
-        return Some(0);
-    }
-    if get(&half.frame_copy) == 0 && get(&half.frame_skip) == 0 {
-        read_head(ctx, half, copy, (fresh.offset + at) as usize, left);
-    }
-    let at = get(&copy.at);
-    let left = fresh.len.saturating_sub(at);
-    let to_copy = get(&half.frame_copy);
-    let more = to_copy.min(left);
-    if at - get(&copy.from) + more > TAP_COPY_MAX {
-        return Some(0);
-    }
-    set(&mut half.frame_copy, to_copy - more);
-    set(&mut copy.at, at + more);
-    let left = left - more;
-    let to_skip = get(&half.frame_skip);
-    if to_copy > more || to_skip == 0 || left == 0 {
-        return None;
-    }
-    let missing = to_skip.min(left);
-    set(&mut half.frame_skip, to_skip - missing);
-    Some(missing)
-}
-
-/// Reads the head of a frame, or a byte of one that two packets share.
-#[inline(always)]
-fn read_head(ctx: &TcContext, half: &mut TapHalf, copy: &mut Copy, offset: usize, left: u32) {
-    let seen = get(&half.frame_head_len);
-    let at = get(&copy.at);
-    if seen == 0 && left >= FRAME_HEAD_LEN {
-        // What cannot be read is the end of it.
-        let head: [u8; 4] = ctx.load(offset).unwrap_or_default();
-        set(&mut half.frame_head, u32::from_be_bytes(head));
-        set(&mut half.frame_head_len, FRAME_HEAD_LEN);
-        set(&mut copy.at, at + FRAME_HEAD_LEN);
-    } else {
-        let byte: u8 = ctx.load(offset).unwrap_or_default();
-        if seen < 4 {
-            let head = get(&half.frame_head) << 8 | u32::from(byte);
-            set(&mut half.frame_head, head);
-        }
-        set(&mut half.frame_head_len, seen + 1);
-        set(&mut copy.at, at + 1);
-    }
-    if get(&half.frame_head_len) == FRAME_HEAD_LEN {
-        begin_frame(half, get(&half.frame_head));
-    }
-}
-
-/// Reads from memory each time: what the verifier knows of a value that stays in a register differs
-/// from step to step, and it would look at every combination.
-#[inline(always)]
-fn get(place: &u32) -> u32 {
-    // SAFETY: a reference is readable.
-    unsafe { core::ptr::read_volatile(place) }
-}
-
-/// The other way of [`get`].
-#[inline(always)]
-fn set(place: &mut u32, value: u32) {
-    // SAFETY: a reference is writable.
-    unsafe { core::ptr::write_volatile(place, value) }
-}
-
-/// A frame begins whose head starts with this length and type (RFC 9113 §4.1).
-#[inline(always)]
-fn begin_frame(half: &mut TapHalf, head: u32) {
-    let length = head >> 8;
-    let is_data = head & 0xff == 0;
-    let copied = if is_data && length > DATA_WHOLE {
-        DATA_COPIED
-    } else {
-        length.min(TAP_COPY_MAX - FRAME_HEAD_LEN)
-    };
-    set(&mut half.frame_head_len, 0);
-    set(&mut half.frame_copy, copied);
-    set(&mut half.frame_skip, length - copied);
-}
-
-/// Whether a side begins as HTTP/2 has it: the client with the preface, the server with its settings
-/// (RFC 9113 §3.4).
-#[inline(always)]
-fn begins_frames(ctx: &TcContext, is_reply: bool, fresh: &Fresh) -> bool {
-    let Ok(first) = ctx.load::<[u8; 8]>(fresh.offset as usize) else {
-        return false;
-    };
-    let first = u64::from_be_bytes(first);
-    if is_reply {
-        first & !SETTINGS_LENGTH == SETTINGS
-    } else {
-        first == PREFACE
-    }
 }
 
 /// Gives bytes that come next to the ring, or counts them among those that are in no record.
@@ -457,92 +308,4 @@ fn note_hole(half: &mut TapHalf, sequence: u32) {
         half.hole_from = half.next;
     }
     half.hole_to = sequence;
-}
-
-/// Puts a record with these bytes into the ring. Whether there was room.
-#[inline(always)]
-fn emit(
-    ctx: &TcContext,
-    passage: &Passage,
-    half: &TapHalf,
-    copy: &mut Copy,
-    fresh: &Fresh,
-    skipped: u64,
-) -> bool {
-    let packet = &passage.packet;
-    let segment = &mut copy.segment;
-    segment.version = ABI_VERSION;
-    segment.protocol = packet.protocol;
-    segment.tcp_flags = segment.tcp_flags & ACK | fresh.ends;
-    segment.flags &= !SEGMENT_LOSSY;
-    if half.flags & TAP_LOSSY != 0 {
-        segment.flags |= SEGMENT_LOSSY;
-    }
-    segment.taken = fresh.len;
-    segment.connection = passage.connection;
-    segment.source = packet.source;
-    segment.destination = packet.destination;
-    segment.source_port = packet.source_port;
-    segment.destination_port = packet.destination_port;
-    segment.sequence = fresh.sequence;
-    segment.missing = fresh.missing;
-    segment.skipped = skipped;
-    segment.skipped_from = half.next.wrapping_sub(skipped as u32);
-    segment.reserved = 0;
-    // SAFETY: a plain helper call.
-    segment.time_ns = unsafe { bpf_ktime_get_ns() };
-    let is_there = push(ctx, copy, fresh.offset, fresh.len);
-    copy.segment.flags &= !SEGMENT_WHOLE;
-    is_there
-}
-
-#[inline(never)]
-fn push(ctx: &TcContext, copy: &mut Copy, offset: u32, mut len: u32) -> bool {
-    if len > 0 {
-        if len > TAP_COPY_MAX {
-            len = TAP_COPY_MAX;
-        }
-        // SAFETY: the buffer is of TAP_COPY_MAX bytes.
-        let read = unsafe {
-            bpf_skb_load_bytes(
-                ctx.skb.skb.cast(),
-                offset,
-                copy.bytes.as_mut_ptr().cast(),
-                len,
-            )
-        };
-        if read != 0 {
-            lost();
-            return false;
-        }
-    }
-    let is_asleep = TAP_READER.get(0) == Some(&TAP_READER_ASLEEP);
-    let flags = if is_asleep {
-        BPF_RB_FORCE_WAKEUP
-    } else {
-        BPF_RB_NO_WAKEUP
-    };
-    let size = size_of::<Segment>() as u64 + u64::from(len);
-    // SAFETY: record and bytes are one allocation of at least `size` bytes.
-    let full = unsafe {
-        bpf_ringbuf_output(
-            core::ptr::addr_of!(TAP_RING).cast_mut().cast(),
-            core::ptr::from_mut(&mut copy.segment).cast(),
-            size,
-            u64::from(flags),
-        )
-    };
-    if full != 0 {
-        lost();
-    }
-    full == 0
-}
-
-/// Counts a record that found no room.
-#[inline(always)]
-fn lost() {
-    if let Some(lost) = TAP_LOST.get_ptr_mut(0) {
-        // SAFETY: this CPU's own counter; see `report`.
-        unsafe { *lost += 1 };
-    }
 }

@@ -1,22 +1,25 @@
 //! Typed writers of the maps: each takes the whole desired state and writes the difference.
 
+mod originals;
+mod policy;
+
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
-use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError};
+use aya::maps::{HashMap, LpmTrie, Map, MapError};
 use ipnet::IpNet;
 use l7d_ebpf::maps::{
-    ACTION_ALLOW, ACTION_DENY, ACTION_REDIRECT, Client, ENDPOINT_EGRESS_DEFAULT_DENY,
-    ENDPOINT_EGRESS_POLICY, ENDPOINT_INGRESS_DEFAULT_DENY, ENDPOINT_INGRESS_POLICY, Endpoint,
-    IPCACHE_SERVICE, Interface, Ipcache, Original, POLICY_BITS_IDENTITY, POLICY_BITS_PROTOCOL,
-    Policy, PolicyKey, WATCHED_BY_PROXY, WATCHED_BY_TAP, policy_key, watched_port,
+    ACTION_DENY, Endpoint, IPCACHE_SERVICE, Interface, Ipcache, Policy, PolicyKey,
+    WATCHED_BY_PROXY, WATCHED_BY_TAP, watched_port,
 };
-use l7d_ebpf::records::{DIRECTION_EGRESS, DIRECTION_INGRESS};
+
+pub use originals::Originals;
+pub use policy::{PolicyAction, PolicyDirection, PolicyEntry, PolicyForEndpoint};
+use policy::{endpoint_flags, policy_entry};
 
 use super::Error;
-use crate::config::{Transport, Visibility, WatchedPort};
+use crate::config::{Visibility, WatchedPort};
 
 /// An address or prefix and who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,60 +32,6 @@ pub struct Identified {
     pub endpoint: u16,
     /// A virtual address of a service.
     pub is_service: bool,
-}
-
-/// The policy of one endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicyForEndpoint {
-    /// Number of the endpoint.
-    pub endpoint: u16,
-    /// What no entry allows is dropped on the way in.
-    pub ingress_default_deny: bool,
-    /// What no entry allows is dropped on the way out.
-    pub egress_default_deny: bool,
-    /// Entries.
-    pub entries: Vec<PolicyEntry>,
-}
-
-/// One entry of an endpoint's policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PolicyEntry {
-    /// Towards or away from the endpoint.
-    pub direction: PolicyDirection,
-    /// Identity of the other end, 0 for any.
-    pub identity: u32,
-    /// IP protocol, 0 for any.
-    pub protocol: u8,
-    /// Port of the receiver.
-    pub port: u16,
-    /// Leading bits of the port that count: 16 for exactly this one, 0 for any.
-    pub port_bits: u8,
-    /// What the entry says.
-    pub action: PolicyAction,
-    /// Hubble's match type.
-    pub match_type: u8,
-    /// Rule that made it.
-    pub rule: u32,
-}
-
-/// Direction of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PolicyDirection {
-    /// Away from the endpoint.
-    Egress,
-    /// Towards the endpoint.
-    Ingress,
-}
-
-/// What an entry says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PolicyAction {
-    /// Pass.
-    Allow,
-    /// Drop.
-    Deny,
-    /// Let the proxy judge.
-    Redirect,
 }
 
 type IpcacheKey = (u8, [u8; 16]);
@@ -351,55 +300,6 @@ pub(super) fn set_ports(
     Ok(())
 }
 
-fn policy_entry(endpoint: u16, entry: &PolicyEntry) -> (PolicyMapKey, (u8, u8, u32)) {
-    let direction = match entry.direction {
-        PolicyDirection::Egress => DIRECTION_EGRESS,
-        PolicyDirection::Ingress => DIRECTION_INGRESS,
-    };
-    let action = match entry.action {
-        PolicyAction::Allow => ACTION_ALLOW,
-        PolicyAction::Deny => ACTION_DENY,
-        PolicyAction::Redirect => ACTION_REDIRECT,
-    };
-    let bits = if entry.protocol == 0 {
-        POLICY_BITS_IDENTITY
-    } else {
-        POLICY_BITS_PROTOCOL + u32::from(entry.port_bits.min(16))
-    };
-    let key = policy_key(
-        endpoint,
-        direction,
-        entry.identity,
-        entry.protocol,
-        entry.port,
-    );
-    let bits = u8::try_from(bits).unwrap_or(u8::MAX);
-    ((bits, key), (action, entry.match_type, entry.rule))
-}
-
-fn endpoint_flags(endpoint: &PolicyForEndpoint) -> u32 {
-    let has = |direction| {
-        endpoint
-            .entries
-            .iter()
-            .any(|entry| entry.direction == direction)
-    };
-    let mut flags = 0;
-    if endpoint.ingress_default_deny {
-        flags |= ENDPOINT_INGRESS_DEFAULT_DENY;
-    }
-    if endpoint.egress_default_deny {
-        flags |= ENDPOINT_EGRESS_DEFAULT_DENY;
-    }
-    if has(PolicyDirection::Ingress) {
-        flags |= ENDPOINT_INGRESS_POLICY;
-    }
-    if has(PolicyDirection::Egress) {
-        flags |= ENDPOINT_EGRESS_POLICY;
-    }
-    flags
-}
-
 fn prefix_key(prefix: IpNet) -> IpcacheKey {
     match prefix {
         IpNet::V4(net) => (
@@ -407,39 +307,6 @@ fn prefix_key(prefix: IpNet) -> IpcacheKey {
             net.network().to_ipv6_mapped().octets(),
         ),
         IpNet::V6(net) => (net.prefix_len(), net.network().octets()),
-    }
-}
-
-/// Where processes of this host wanted to connect before they were redirected.
-#[derive(Debug)]
-pub struct Originals(HashMap<MapData, Client, Original>);
-
-impl Originals {
-    pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, Error> {
-        let map = ebpf.take_map("CLIENTS").ok_or(Error::NoMap("CLIENTS"))?;
-        HashMap::try_from(map)
-            .map(Self)
-            .map_err(|cause| Error::Map {
-                map: "CLIENTS",
-                cause,
-            })
-    }
-
-    /// The address that the process asked for whose socket is `client`.
-    pub fn look_up(&self, transport: Transport, client: SocketAddr) -> Option<SocketAddr> {
-        let address = match client.ip() {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-            IpAddr::V6(ip) => ip.octets(),
-        };
-        let key = Client {
-            address,
-            port: client.port(),
-            protocol: transport.number(),
-            reserved: [0; 5],
-        };
-        let original = self.0.get(&key, 0).ok()?;
-        let ip = IpAddr::V6(Ipv6Addr::from(original.address)).to_canonical();
-        Some(SocketAddr::new(ip, original.port))
     }
 }
 
