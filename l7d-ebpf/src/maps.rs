@@ -308,6 +308,8 @@ pub const TAP_LOSSY: u32 = 4;
 pub const TAP_FRAMES: u32 = 8;
 /// Its first byte was seen.
 pub const TAP_SPOKEN: u32 = 16;
+/// It is copied from its first byte on, which did not come yet.
+pub const TAP_WHOLE: u32 = 32;
 
 /// State of a connection.
 #[repr(C)]
@@ -344,15 +346,12 @@ pub const CONNECTION_TAPPED: u32 = 8;
 pub const CONNECTION_TAP_FORWARD_ARRIVING: u32 = 16;
 /// The other direction is copied where it arrives.
 pub const CONNECTION_TAP_REPLY_ARRIVING: u32 = 32;
-/// It is tapped from its first byte on, which did not come yet.
-pub const CONNECTION_TAP_WHOLE: u32 = 64;
 /// Nobody wants more of its bytes.
-pub const CONNECTION_TAP_DONE: u32 = 128;
+pub const CONNECTION_TAP_DONE: u32 = 64;
 /// Everything about the tap.
 pub const CONNECTION_TAP: u32 = CONNECTION_TAPPED
     | CONNECTION_TAP_FORWARD_ARRIVING
     | CONNECTION_TAP_REPLY_ARRIVING
-    | CONNECTION_TAP_WHOLE
     | CONNECTION_TAP_DONE;
 
 /// Key of the first fragment of a datagram.

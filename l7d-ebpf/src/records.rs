@@ -155,7 +155,7 @@ const _: () = assert!(size_of::<Segment>() == 88);
 
 /// `flags`: against the direction of who began.
 pub const SEGMENT_REPLY: u8 = 1;
-/// `flags`: the first bytes of a connection that is tapped from its start.
+/// `flags`: the first bytes of this direction, in a connection that is tapped from its start.
 pub const SEGMENT_WHOLE: u8 = 2;
 /// `flags`: among the `skipped` bytes are some that found no room.
 pub const SEGMENT_LOSSY: u8 = 4;

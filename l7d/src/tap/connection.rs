@@ -50,6 +50,28 @@ impl Connection {
         self.is_over
     }
 
+    /// Whether a record of the first bytes of its direction belongs to another connection.
+    pub(super) fn is_another(&self, from: SocketAddr, segment: &Segment, tcp: &Tcp<'_>) -> bool {
+        let first = if segment.skipped > 0 {
+            segment.skipped_from
+        } else {
+            segment.sequence
+        };
+        let syn = Tcp {
+            sequence: first.wrapping_sub(1),
+            ..*tcp
+        };
+        self.reassembly.is_another(self.way(from), &syn)
+    }
+
+    fn way(&self, from: SocketAddr) -> Way {
+        if from == self.client {
+            Way::ToServer
+        } else {
+            Way::ToClient
+        }
+    }
+
     /// Takes a record: what it says is in no record, then its bytes.
     pub(super) fn take(
         &mut self,
@@ -60,11 +82,7 @@ impl Connection {
         stats: &Stats,
     ) {
         self.last = now;
-        let way = if from == self.client {
-            Way::ToServer
-        } else {
-            Way::ToClient
-        };
+        let way = self.way(from);
         if segment.skipped > 0 {
             let skipped = Tcp {
                 sequence: segment.skipped_from,

@@ -127,8 +127,12 @@ impl Tap {
             missing: usize::try_from(segment.missing).unwrap_or(usize::MAX),
         };
         let id = segment.connection;
+        // The same ends again, before the former connection was seen to end.
         let is_first = segment.flags & SEGMENT_WHOLE != 0;
-        if let Some(mut former) = is_first.then(|| self.open.remove(&id)).flatten() {
+        let former = self.open.get(&id);
+        if former.is_some_and(|former| is_first && former.is_another(from, segment, &tcp))
+            && let Some(mut former) = self.open.remove(&id)
+        {
             former.end(Outcome::Passed);
         }
         if !self.open.contains_key(&id) {

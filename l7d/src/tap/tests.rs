@@ -290,3 +290,21 @@ fn the_same_ends_may_begin_again() {
         ["> /a", "< 0 NoResponse", "> /b", "< 204 Passed"]
     );
 }
+
+#[test]
+fn both_sides_may_speak_first() {
+    let mut world = World::new();
+    // A server of HTTP/2 sends its settings at once, and its record may come before the client's.
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    world.say(SERVER, &settings, 0);
+    world.segment.flags = SEGMENT_WHOLE;
+    let mut client = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    client.extend(settings);
+    world.say(CLIENT, &client, 0);
+    // GET / by the static table of HPACK.
+    world.say(CLIENT, &[0, 0, 3, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84], 0);
+    world.say(SERVER, &[0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88], 0);
+    assert_eq!(world.told(), ["> http://[::]:80/", "< 200 Passed"]);
+    assert_eq!(world.stats.gaps.load(Ordering::Relaxed), 0);
+    assert_eq!(world.stats.followed.load(Ordering::Relaxed), 1);
+}

@@ -15,9 +15,9 @@ mod ring;
 use aya_ebpf::programs::TcContext;
 use l7d_ebpf::maps::{
     CONNECTION_TAP, CONNECTION_TAP_DONE, CONNECTION_TAP_FORWARD_ARRIVING,
-    CONNECTION_TAP_REPLY_ARRIVING, CONNECTION_TAP_WHOLE, CONNECTION_TAPPED, Config, Connection,
-    TAP_COPY_MAX, TAP_ENDED, TAP_FRAMES, TAP_LOSSY, TAP_SPOKEN, TAP_STARTED, TapHalf,
-    WATCHED_BY_TAP, watched_port,
+    CONNECTION_TAP_REPLY_ARRIVING, CONNECTION_TAPPED, Config, Connection, TAP_COPY_MAX, TAP_ENDED,
+    TAP_FRAMES, TAP_LOSSY, TAP_SPOKEN, TAP_STARTED, TAP_WHOLE, TapHalf, WATCHED_BY_TAP,
+    watched_port,
 };
 use l7d_ebpf::records::{SEGMENT_REPLY, SEGMENT_WHOLE, Segment};
 
@@ -81,9 +81,6 @@ pub(crate) fn begin(passage: &Passage) -> u32 {
     if reply {
         flags |= CONNECTION_TAP_REPLY_ARRIVING;
     }
-    if passage.packet.is_syn() {
-        flags |= CONNECTION_TAP_WHOLE;
-    }
     flags
 }
 
@@ -109,7 +106,7 @@ pub(crate) fn renew(passage: &Passage, flags: u32) -> u32 {
     let is_watched = watched(TCP, passage.packet.destination_port) == WATCHED_BY_TAP;
     match (is_watched, flags & CONNECTION_TAPPED != 0) {
         (true, true) => flags,
-        (true, false) => flags | (begin(passage) & !CONNECTION_TAP_WHOLE),
+        (true, false) => flags | begin(passage),
         (false, _) => flags & !CONNECTION_TAP,
     }
 }
@@ -151,14 +148,6 @@ pub(crate) fn copy(
     let segment = &mut copy.segment;
     segment.acknowledged = u32::from_be_bytes([head[8], head[9], head[10], head[11]]);
     segment.flags = if passage.is_reply { SEGMENT_REPLY } else { 0 };
-    if passage.packet.is_syn() {
-        // The same ends again, before the former connection was seen to end.
-        entry.flags |= CONNECTION_TAP_WHOLE;
-    }
-    if entry.flags & CONNECTION_TAP_WHOLE != 0 && fresh.len > 0 {
-        segment.flags |= SEGMENT_WHOLE;
-        entry.flags &= !CONNECTION_TAP_WHOLE;
-    }
     segment.tcp_flags = flags & ACK;
     let [forward, reply] = &mut entry.tap;
     let (requests, responses) = (config.tap_request_bytes, config.tap_response_bytes);
@@ -172,12 +161,21 @@ pub(crate) fn copy(
     }
     if flags & SYN != 0 || half.flags & TAP_STARTED == 0 {
         half.next = fresh.sequence;
-        half.flags = TAP_STARTED;
+        half.flags = if flags & SYN != 0 {
+            TAP_STARTED | TAP_WHOLE
+        } else {
+            TAP_STARTED
+        };
         half.budget = budget;
         half.skipped = 0;
         half.frame_skip = 0;
         half.frame_head_len = 0;
         half.hole_to = half.hole_from;
+    }
+    if fresh.len > 0 && half.flags & TAP_WHOLE != 0 {
+        // Each side for itself: both may speak first, on two CPUs at once.
+        half.flags &= !TAP_WHOLE;
+        segment.flags |= SEGMENT_WHOLE;
     }
     if fresh.len > 0 {
         other.turns = other.turns.wrapping_add(1);
