@@ -3,17 +3,15 @@
 //! It only allows, by pods, namespaces and address blocks; what it selects is closed in the directions
 //! that it is about.
 
-use ipnet::IpNet;
-
 use crate::cnp::{peers, ports};
-use crate::rule::{Direction, L7, PortRange, Ports, Rule, Spec};
+use crate::rule::{Direction, L7, Ports, Rule, Spec};
 use crate::selector::{
     CidrRule, NAMESPACE_LABEL, NAMESPACE_LABELS, Operator, Peers, Requirement, Selector,
 };
-use crate::yaml::{Cursor, Map, Reader};
+use crate::yaml::{Cursor, Reader};
 
-const TCP: u8 = 6;
-const PROTOCOLS: [(&str, u8); 3] = [("TCP", TCP), ("UDP", 17), ("SCTP", 132)];
+const TCP: Option<u8> = Some(6);
+const PROTOCOLS: [(&str, Option<u8>); 3] = [("TCP", TCP), ("UDP", Some(17)), ("SCTP", Some(132))];
 const DIRECTIONS: [(&str, Direction); 2] = [
     ("Ingress", Direction::Ingress),
     ("Egress", Direction::Egress),
@@ -77,7 +75,7 @@ fn read_element(
     let ports: Vec<Ports> = ports
         .unwrap_or_default()
         .iter()
-        .filter_map(|at| read_port(reader, at))
+        .filter_map(|at| ports::port(reader, at, &PROTOCOLS, TCP))
         .collect();
     map.end(reader);
     let mut selectors = Vec::new();
@@ -133,7 +131,8 @@ fn read_peer(reader: &mut Reader, at: &Cursor<'_>, namespace: &str) -> Option<Pe
     }
     map.end(reader);
     if let Some(at) = block {
-        return read_block(reader, &at).map(Peer::Block);
+        let map = reader.map(&at)?;
+        return peers::block(reader, map).map(Peer::Block);
     }
     let pods = pods.unwrap_or_default();
     Some(Peer::Pods(match namespaces {
@@ -167,45 +166,4 @@ fn of_namespaces(reader: &mut Reader, at: &Cursor<'_>) -> Selector {
         ..requirement
     });
     Selector(of_namespace.collect())
-}
-
-fn read_block(reader: &mut Reader, at: &Cursor<'_>) -> Option<CidrRule> {
-    let mut map: Map<'_> = reader.map(at)?;
-    let whole: Option<IpNet> = map
-        .need(reader, "cidr")
-        .and_then(|at| peers::prefix(reader, &at));
-    let mut except = Vec::new();
-    let listed = map.get("except").map(|at| reader.list(&at));
-    for item in listed.unwrap_or_default() {
-        match (peers::prefix(reader, &item), whole) {
-            (Some(part), Some(whole)) if !whole.contains(&part) => {
-                reader.fault(&item, format!("{part} is not inside {whole}"));
-            }
-            (Some(part), _) => except.push(part),
-            (None, _) => {}
-        }
-    }
-    map.end(reader);
-    whole.map(|prefix| CidrRule { prefix, except })
-}
-
-fn read_port(reader: &mut Reader, at: &Cursor<'_>) -> Option<Ports> {
-    let mut map = reader.map(at)?;
-    let first = map.get("port");
-    let last = map
-        .get("endPort")
-        .and_then(|at| reader.parse::<u16>(&at, "a port"));
-    let protocol = match map.get("protocol") {
-        Some(at) => reader.choice(&at, &PROTOCOLS)?,
-        None => TCP,
-    };
-    map.end(reader);
-    let range = match first {
-        None => PortRange::Any,
-        Some(at) => ports::range(reader, &at, last)?,
-    };
-    Some(Ports {
-        protocol: Some(protocol),
-        range,
-    })
 }

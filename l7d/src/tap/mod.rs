@@ -12,6 +12,7 @@ mod connection;
 mod reader;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -129,11 +130,12 @@ impl Tap {
         let id = segment.connection;
         // The same ends again, before the former connection was seen to end.
         let is_first = segment.flags & SEGMENT_WHOLE != 0;
-        let former = self.open.get(&id);
-        if former.is_some_and(|former| is_first && former.is_another(from, segment, &tcp))
-            && let Some(mut former) = self.open.remove(&id)
+        if is_first
+            && let Entry::Occupied(mut former) = self.open.entry(id)
+            && former.get().is_another(from, segment, &tcp)
         {
-            former.end(Outcome::Passed);
+            former.get_mut().end(Outcome::Passed);
+            former.remove();
         }
         if !self.open.contains_key(&id) {
             let connection = self.begin(segment, from, to, &tcp)?;

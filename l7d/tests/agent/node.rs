@@ -237,3 +237,23 @@ pub(crate) fn curl(host: &Host, arguments: &[&str]) -> anyhow::Result<(i32, Stri
     let code = output.status.code().unwrap_or(-1);
     Ok((code, String::from_utf8_lossy(&output.stdout).into_owned()))
 }
+
+/// Asks [`serve`]'s server, which must see the client as `seen`; gives the path, which nobody else
+/// asks for.
+pub(crate) fn ask(client: &Host, address: &str, seen: &str) -> anyhow::Result<String> {
+    let path = format!(
+        "/{}-{}",
+        address.replace([':', '.'], "-"),
+        seen.replace([':', '.'], "-")
+    );
+    let host = if address.contains(':') {
+        format!("[{address}]")
+    } else {
+        address.to_owned()
+    };
+    let url = format!("http://{host}{path}");
+    let (code, answer) = curl(client, &[&url])?;
+    assert_eq!(code, 0, "{url}: {answer}");
+    assert!(answer.contains(&format!("from {seen} ")), "{url}: {answer}");
+    Ok(path)
+}

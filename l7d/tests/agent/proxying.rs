@@ -2,24 +2,11 @@
 
 use testbed::{Attach, Host};
 
-use crate::node::{Node, curl, serve};
+use crate::node::{Node, ask, curl, serve};
 
 /// The client asks, the server answers with the address that it saw.
 fn check(node: &Node, client: &Host, address: &str, seen: &str) -> anyhow::Result<()> {
-    let path = format!(
-        "/{}-{}",
-        address.replace([':', '.'], "-"),
-        seen.replace([':', '.'], "-")
-    );
-    let host = if address.contains(':') {
-        format!("[{address}]")
-    } else {
-        address.to_owned()
-    };
-    let url = format!("http://{host}{path}");
-    let (code, answer) = curl(client, &[&url])?;
-    assert_eq!(code, 0, "{url}: {answer}");
-    assert!(answer.contains(&format!("from {seen} ")), "{url}: {answer}");
+    let path = ask(client, address, seen)?;
     let flows = node.observe(&[
         "--protocol",
         "http",
@@ -30,7 +17,7 @@ fn check(node: &Node, client: &Host, address: &str, seen: &str) -> anyhow::Resul
     ])?;
     assert!(
         flows.contains("http-response FORWARDED"),
-        "{url} is not seen:\n{}",
+        "{path} is not seen:\n{}",
         node.observe(&[])?
     );
     Ok(())

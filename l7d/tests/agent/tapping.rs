@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use testbed::{Attach, Host, Process};
 
 use crate::http2::{RPC, python, serve_grpc, serve_http2};
-use crate::node::{Agent, Node, curl, output, serve};
+use crate::node::{Agent, Node, ask, curl, output, serve};
 
 /// Two pods, and port 80 tapped.
 fn two_pods(more: &str) -> anyhow::Result<Node> {
@@ -26,20 +26,7 @@ fn status(node: &Node, line: &str) -> anyhow::Result<String> {
 
 /// The client asks, the server sees the client itself, and both messages are told.
 fn check(node: &Node, client: &Host, address: &str, seen: &str) -> anyhow::Result<()> {
-    let path = format!(
-        "/{}-{}",
-        address.replace([':', '.'], "-"),
-        seen.replace([':', '.'], "-")
-    );
-    let host = if address.contains(':') {
-        format!("[{address}]")
-    } else {
-        address.to_owned()
-    };
-    let url = format!("http://{host}{path}");
-    let (code, answer) = curl(client, &[&url])?;
-    assert_eq!(code, 0, "{url}: {answer}");
-    assert!(answer.contains(&format!("from {seen} ")), "{url}: {answer}");
+    let path = ask(client, address, seen)?;
     let whole = format!("{path}$");
     let words = ["--protocol", "http", "--http-path", &whole];
     let mut observer = node.follow_only(&words)?;

@@ -64,7 +64,7 @@ pub(super) fn peers(
     found.into_iter().next()
 }
 
-pub(crate) fn prefix(reader: &mut Reader, at: &Cursor<'_>) -> Option<IpNet> {
+fn prefix(reader: &mut Reader, at: &Cursor<'_>) -> Option<IpNet> {
     let text = reader.text(at)?;
     let bare = text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
     let prefix: Option<IpNet> = bare.or_else(|| text.parse().ok());
@@ -84,26 +84,28 @@ fn cidr_rule(reader: &mut Reader, at: &Cursor<'_>) -> Option<CidrRule> {
             reader.fault(&at, "CIDR groups are not supported yet");
         }
     }
-    let whole = map
-        .need(reader, "cidr")
-        .and_then(|at| prefix(reader, &at))?;
+    block(reader, map)
+}
+
+/// A `cidr` without the prefixes of its `except`.
+pub(crate) fn block(reader: &mut Reader, mut map: Map<'_>) -> Option<CidrRule> {
+    let whole = map.need(reader, "cidr").and_then(|at| prefix(reader, &at));
     let mut except = Vec::new();
     for item in map
         .get("except")
         .map(|at| reader.list(&at))
         .unwrap_or_default()
     {
-        match prefix(reader, &item) {
-            Some(part) if whole.contains(&part) => except.push(part),
-            Some(part) => reader.fault(&item, format!("{part} is not inside {whole}")),
-            None => {}
+        match (prefix(reader, &item), whole) {
+            (Some(part), Some(whole)) if !whole.contains(&part) => {
+                reader.fault(&item, format!("{part} is not inside {whole}"));
+            }
+            (Some(part), _) => except.push(part),
+            (None, _) => {}
         }
     }
     map.end(reader);
-    Some(CidrRule {
-        prefix: whole,
-        except,
-    })
+    whole.map(|prefix| CidrRule { prefix, except })
 }
 
 /// A label selector.

@@ -30,7 +30,7 @@ pub(super) fn to_ports(reader: &mut Reader, at: &Cursor<'_>, base: &Rule) -> Vec
             .map(|at| reader.list(&at))
             .unwrap_or_default()
         {
-            ports.extend(port(reader, &item));
+            ports.extend(port(reader, &item, &PROTOCOLS, None));
         }
         let l7 = map.get("rules");
         for name in [
@@ -146,25 +146,31 @@ fn dns_rules(
     }
 }
 
-fn port(reader: &mut Reader, at: &Cursor<'_>) -> Option<Ports> {
+/// One port or range, of a protocol by one of these names, or of `unnamed` where it names none.
+pub(crate) fn port(
+    reader: &mut Reader,
+    at: &Cursor<'_>,
+    protocols: &'static [(&'static str, Option<u8>)],
+    unnamed: Option<u8>,
+) -> Option<Ports> {
     let mut map = reader.map(at)?;
     let first = map.get("port");
     let last = map
         .get("endPort")
         .and_then(|at| reader.parse::<u16>(&at, "a port"));
     let protocol = match map.get("protocol") {
-        Some(at) => reader.choice(&at, &PROTOCOLS)?,
-        None => None,
+        Some(at) => reader.choice(&at, protocols)?,
+        None => unnamed,
     };
+    map.end(reader);
     let range = match first {
         None => PortRange::Any,
         Some(at) => range(reader, &at, last)?,
     };
-    map.end(reader);
     Some(Ports { protocol, range })
 }
 
-pub(crate) fn range(reader: &mut Reader, at: &Cursor<'_>, last: Option<u16>) -> Option<PortRange> {
+fn range(reader: &mut Reader, at: &Cursor<'_>, last: Option<u16>) -> Option<PortRange> {
     let text = reader.text(at)?;
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return name(reader, at, text);

@@ -88,10 +88,10 @@ fn write(turns: &[Turn]) -> anyhow::Result<String> {
     let mut text = format!(
         "# What seeing costs\n\nWritten by `cargo xtask bench tap`: wrk ({CONNECTIONS} connections, {SECONDS} s a \
          cell) in one pod, nginx in another, on one node, through an agent that watches nothing, that taps the port, \
-         and that proxies it; medians of {ROUNDS} rounds in which they take turns. Agent is user and system time of \
-         the agent's process; programs is the time of the kernel programs by the kernel's own count, told from runs \
-         in which it counts; machine is all time that no core was idle, client and server included. The cost of the \
-         tap is what it adds to an agent that watches nothing, in agent and programs.\n\n\
+         and that proxies it; medians of {ROUNDS} rounds in which they take turns, p99 of the first. Agent is user \
+         and system time of the agent's process; programs is the time of the kernel programs by the kernel's own \
+         count, told from runs in which it counts; machine is all time that no core was idle, client and server \
+         included. The cost of the tap is what it adds to an agent that watches nothing, in agent and programs.\n\n\
          | body | through | requests/s | of direct | p99 | agent | programs | machine | cost per request |\n\
          |---|---|---|---|---|---|---|---|---|\n"
     );

@@ -44,6 +44,12 @@ struct Decided<'b> {
     fate: Fate,
 }
 
+/// A message of a server, and the query that it answers.
+struct Reply<'b> {
+    message: Message<'b>,
+    answered: Option<Answered>,
+}
+
 enum Fate {
     /// Passed on as it came.
     Watched(Upstream),
@@ -85,8 +91,8 @@ impl Relay {
             .datagrams()
             .filter_map(|datagram| self.decide(datagram))
             .collect();
-        let outgoing = decided.iter().map(|decided| self.outgoing(decided));
-        self.send(outgoing);
+        let outgoing = decided.iter().filter_map(|decided| self.outgoing(decided));
+        self.send(&outgoing.collect::<Vec<_>>());
         for decided in &decided {
             self.tell_query(decided);
         }
@@ -174,32 +180,34 @@ impl Relay {
         let mut told = Vec::new();
         let mut outgoing = Vec::new();
         for datagram in inbox.datagrams() {
-            let message = Message::read(datagram.payload).ok();
-            let answered = message
-                .as_ref()
-                .and_then(|message| self.find(&datagram, message));
-            let both = message.as_ref().zip(answered.as_ref());
-            let learning = both.and_then(|(message, answered)| {
-                learn_from(&*self.worker.directory, answered, message)
-            });
+            let (reply, learning) = self.read_reply(&datagram);
             match learning {
-                None => outgoing.push(datagram),
+                None => outgoing.push(self.reply(&datagram)),
                 Some(learning) => self.hold(&datagram, learning),
             }
-            told.push((datagram, message, answered));
+            told.extend(reply.map(|reply| (datagram, reply)));
         }
-        self.send(outgoing.iter().map(|datagram| Some(self.reply(datagram))));
-        for (datagram, message, answered) in told {
-            if let Some(message) = message {
-                self.tell_answer(&datagram, &message, answered);
-            }
+        self.send(&outgoing);
+        for (datagram, Reply { message, answered }) in told {
+            self.tell_answer(&datagram, &message, answered);
         }
     }
 
-    fn find(&self, datagram: &Datagram<'_>, message: &Message<'_>) -> Option<Answered> {
+    /// What a server's datagram says, if it is a message of DNS, and what to wait for before it goes on.
+    fn read_reply<'b>(
+        &self,
+        datagram: &Datagram<'b>,
+    ) -> (Option<Reply<'b>>, Option<oneshot::Receiver<()>>) {
+        let Ok(message) = Message::read(datagram.payload) else {
+            return (None, None);
+        };
         let key = key(datagram.to, datagram.from);
-        let mut lookups = self.lookups.borrow_mut();
-        lookups.answer(&self.worker.recorder, key, message)
+        let recorder = &self.worker.recorder;
+        let answered = self.lookups.borrow_mut().answer(recorder, key, &message);
+        let learning = answered
+            .as_ref()
+            .and_then(|answered| learn_from(&*self.worker.directory, answered, &message));
+        (Some(Reply { message, answered }), learning)
     }
 
     /// Lets an answer go when policies know its addresses, or have taken too long.
@@ -211,19 +219,13 @@ impl Relay {
             wait_until_learnt(learning).await;
             let payload = &payload;
             let datagram = Datagram { from, to, payload };
-            relay.send([Some(relay.reply(&datagram))].into_iter());
+            relay.send(&[relay.reply(&datagram)]);
         });
     }
 
     /// Brings a process of this host its answer, as if from where it had been made to ask.
     pub(super) async fn answer_host(&self, datagram: &Datagram<'_>, proxy: SocketAddr) {
-        let message = Message::read(datagram.payload).ok();
-        let answered = message
-            .as_ref()
-            .and_then(|message| self.find(datagram, message));
-        let both = message.as_ref().zip(answered.as_ref());
-        let learning = both
-            .and_then(|(message, answered)| learn_from(&*self.worker.directory, answered, message));
+        let (reply, learning) = self.read_reply(datagram);
         if let Some(learning) = learning {
             wait_until_learnt(learning).await;
         }
@@ -231,9 +233,13 @@ impl Relay {
             from: proxy,
             ..self.reply(datagram)
         };
-        self.send([Some(outgoing)].into_iter());
-        if let Some((message, answered)) = message.zip(answered) {
-            self.tell_answer(datagram, &message, Some(answered));
+        self.send(&[outgoing]);
+        if let Some(Reply {
+            message,
+            answered: answered @ Some(_),
+        }) = reply
+        {
+            self.tell_answer(datagram, &message, answered);
         }
     }
 
@@ -268,8 +274,7 @@ impl Relay {
         lookups.tell_answer(&self.worker.recorder, &ends, message, answered);
     }
 
-    fn send<'b>(&self, outgoing: impl Iterator<Item = Option<Outgoing<'b>>>) {
-        let outgoing: Vec<Outgoing<'b>> = outgoing.flatten().collect();
+    fn send(&self, outgoing: &[Outgoing<'_>]) {
         for batch in outgoing.chunks(BATCH) {
             let lost = self.sender.send(batch);
             self.lost(lost);
