@@ -51,6 +51,7 @@ mod lint;
 mod names;
 mod objects;
 mod paths;
+mod places;
 mod rule;
 mod selector;
 pub mod yaml;
@@ -65,4 +66,5 @@ pub use judge::{ConnectionVerdict, Denial, Headers, HttpRequest, JudgedProtocol,
 pub use labels::{Label, LabelError, Labels};
 pub use lint::{Finding, lint};
 pub use objects::read_policies;
+pub use places::{Place, Places};
 pub use rule::{Direction, Policy, PolicyKind, Provenance};

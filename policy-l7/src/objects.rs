@@ -69,6 +69,7 @@ fn read_object(reader: &mut Reader, at: &Cursor<'_>) -> Option<Policy> {
     object.end(reader);
     Some(Policy {
         provenance: provenance(kind, &namespace, &name),
+        at: at.place(),
         specs,
     })
 }

@@ -7,11 +7,14 @@ use regex_syntax::hir::{Dot, Hir, HirKind, Repetition};
 
 use crate::names::DnsRule;
 use crate::selector::{Peers, Selector};
+use crate::yaml::At;
 
 /// A policy object as read.
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub(crate) provenance: Provenance,
+    /// Where the object stands in its file.
+    pub(crate) at: At,
     pub(crate) specs: Vec<Spec>,
 }
 
@@ -19,6 +22,11 @@ impl Policy {
     /// Kind, namespace and name.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
+    }
+
+    /// Where the object stands in its file.
+    pub fn at(&self) -> At {
+        self.at
     }
 }
 

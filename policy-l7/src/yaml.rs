@@ -15,16 +15,44 @@ use crate::error::{Error, nearest};
 const DEPTH_MAX: usize = 64;
 const BYTES_MAX: usize = 16 << 20;
 
+/// A place in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct At {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+}
+
+/// How much of a file is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// Most bytes that the file may have.
+    pub bytes_max: usize,
+    /// Keys, at any depth, whose values are not kept.
+    pub skipped: &'static [&'static str],
+}
+
+impl Default for Extent {
+    fn default() -> Self {
+        Self {
+            bytes_max: BYTES_MAX,
+            skipped: &[],
+        }
+    }
+}
+
 /// A value and where it stands.
 #[derive(Debug, Clone)]
 pub struct Node {
-    line: usize,
-    column: usize,
-    value: Value,
+    pub(crate) at: At,
+    /// Characters that it takes in its line; 1 where it takes several lines.
+    pub(crate) width: usize,
+    pub(crate) value: Value,
 }
 
 #[derive(Debug, Clone)]
-enum Value {
+pub(crate) enum Value {
     Scalar { text: String, is_plain: bool },
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
@@ -57,6 +85,14 @@ pub struct Map<'n> {
 /// # Errors
 /// The first fault of syntax.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Error> {
+    parse_within(file, text, Extent::default())
+}
+
+/// Parses all documents of a file, as far as they are wanted.
+///
+/// # Errors
+/// The first fault of syntax.
+pub fn parse_within(file: &str, text: &str, extent: Extent) -> Result<Vec<Node>, Error> {
     let fault = |line, column, message: String| Error {
         file: file.to_owned(),
         line,
@@ -65,10 +101,14 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Error> {
         message,
         suggestion: None,
     };
-    if text.len() > BYTES_MAX {
-        return Err(fault(1, 1, format!("larger than {} MiB", BYTES_MAX >> 20)));
+    if text.len() > extent.bytes_max {
+        let most = extent.bytes_max >> 20;
+        return Err(fault(1, 1, format!("larger than {most} MiB")));
     }
-    let mut builder = Builder::default();
+    let mut builder = Builder {
+        skipped: extent.skipped,
+        ..Builder::default()
+    };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let at = error.marker();
@@ -89,6 +129,10 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Error> {
 struct Builder {
     documents: Vec<Node>,
     open: Vec<Open>,
+    /// Keys whose values are not kept.
+    skipped: &'static [&'static str],
+    /// Lists and mappings that are open in a value that is not kept.
+    skipping: usize,
 }
 
 /// A list or mapping whose end has not come yet.
@@ -102,19 +146,35 @@ struct Open {
 
 impl Builder {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), String> {
+        if self.skip(&event)? {
+            return Ok(());
+        }
         let node = |value| Node {
-            line: span.start.line(),
-            column: span.start.col() + 1,
+            at: At {
+                line: span.start.line(),
+                column: span.start.col() + 1,
+            },
+            width: if span.start.line() == span.end.line() {
+                span.end.col().saturating_sub(span.start.col()).max(1)
+            } else {
+                1
+            },
             value,
         };
         match event {
             Event::Alias(_) => Err("aliases are not supported; write the value out".to_owned()),
             Event::Scalar(text, style, _, _) => {
                 let is_plain = style == ScalarStyle::Plain;
-                self.add(node(Value::Scalar {
+                let mut node = node(Value::Scalar {
                     text: text.into_owned(),
                     is_plain,
-                }))
+                });
+                if !is_plain {
+                    // The parser counts blanks behind the closing quote.
+                    let quoted = node.text().map_or(0, |text| text.chars().count() + 2);
+                    node.width = node.width.min(quoted);
+                }
+                self.add(node)
             }
             Event::SequenceStart(..) => self.push(node(Value::List(Vec::new()))),
             Event::MappingStart(..) => self.push(node(Value::Map(Vec::new()))),
@@ -126,10 +186,43 @@ impl Builder {
         }
     }
 
-    fn push(&mut self, node: Node) -> Result<(), String> {
-        if self.open.len() >= DEPTH_MAX {
+    /// Whether an event belongs to a value that is not kept.
+    fn skip(&mut self, event: &Event<'_>) -> Result<bool, String> {
+        let begins = self.skipping == 0
+            && self.open.last().is_some_and(|parent| {
+                let key = parent.key.as_ref().and_then(Node::text);
+                key.is_some_and(|key| self.skipped.contains(&key))
+            });
+        if self.skipping == 0 && !begins {
+            return Ok(false);
+        }
+        match event {
+            // Refused wherever it stands.
+            Event::Alias(_) => return Ok(false),
+            Event::SequenceStart(..) | Event::MappingStart(..) => {
+                self.check_depth()?;
+                self.skipping += 1;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.skipping -= 1,
+            _ => {}
+        }
+        if self.skipping == 0
+            && let Some(parent) = self.open.last_mut()
+        {
+            parent.key = None;
+        }
+        Ok(true)
+    }
+
+    fn check_depth(&self) -> Result<(), String> {
+        if self.open.len() + self.skipping >= DEPTH_MAX {
             return Err(format!("nested deeper than {DEPTH_MAX} levels"));
         }
+        Ok(())
+    }
+
+    fn push(&mut self, node: Node) -> Result<(), String> {
+        self.check_depth()?;
         self.open.push(Open {
             node,
             key: None,
@@ -172,7 +265,7 @@ impl Node {
         }
     }
 
-    fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar { text, .. } => Some(text),
             Value::List(_) | Value::Map(_) => None,
@@ -204,7 +297,12 @@ impl Node {
 impl<'n> Cursor<'n> {
     /// Line, from 1.
     pub fn line(&self) -> usize {
-        self.node.line
+        self.node.at.line
+    }
+
+    /// Where the node begins.
+    pub fn place(&self) -> At {
+        self.node.at
     }
 
     /// Path of the field.
@@ -261,8 +359,8 @@ impl Reader {
     ) {
         self.errors.push(Error {
             file: self.file.clone(),
-            line: at.node.line,
-            column: at.node.column,
+            line: at.node.at.line,
+            column: at.node.at.column,
             field: at.path.clone(),
             message: message.into(),
             suggestion: suggestion.map(str::to_owned),
@@ -423,6 +521,34 @@ mod tests {
             errors[0].to_string(),
             "a.yaml:2:1: intreface: unknown field (did you mean `interface`?)"
         );
+    }
+
+    #[test]
+    fn values_that_are_not_wanted_are_not_kept() {
+        let extent = Extent {
+            skipped: &["status", "x"],
+            ..Extent::default()
+        };
+        let text = "a: 1\nstatus: {b: [1, {c: 2}], x: 1}\nx: 5\nd: [{x: [1]}, 7]\n";
+        let nodes = parse_within("f", text, extent).expect("yaml");
+        let kept = parse("f", "a: 1\nd: [{}, 7]\n").expect("yaml");
+        let shown = |nodes: &[Node]| nodes.iter().map(outline).collect::<String>();
+        assert_eq!(shown(&nodes), shown(&kept));
+        let deep = format!("x: {}", "[".repeat(1000));
+        assert!(parse_within("f", &deep, extent).is_err());
+    }
+
+    fn outline(node: &Node) -> String {
+        match &node.value {
+            Value::Scalar { text, .. } => text.clone(),
+            Value::List(items) => format!("{:?}", items.iter().map(outline).collect::<Vec<_>>()),
+            Value::Map(entries) => {
+                let shown = entries
+                    .iter()
+                    .map(|(key, value)| outline(key) + ":" + &outline(value));
+                format!("{{{}}}", shown.collect::<Vec<_>>().join(","))
+            }
+        }
     }
 
     #[test]
