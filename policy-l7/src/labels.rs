@@ -49,6 +49,40 @@ impl fmt::Display for Label {
     }
 }
 
+/// Beginnings of keys that make an identity whatever [`IGNORED`] says.
+const KEPT: [&str; 5] = [
+    "app.kubernetes.io",
+    "io.cilium.k8s.namespace.labels",
+    "io.cilium.k8s.policy.cluster",
+    "io.cilium.k8s.policy.serviceaccount",
+    "io.kubernetes.pod.namespace",
+];
+/// Beginnings of keys that change too often, or say too little, to make an identity.
+const IGNORED: [&str; 14] = [
+    "annotation",
+    "apps.kubernetes.io/pod-index",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-completion-index",
+    "controller-revision-hash",
+    "controller-uid",
+    "etcd_node",
+    "io.kubernetes",
+    "k8s.io",
+    "kubernetes.io",
+    "pod-template-generation",
+    "pod-template-hash",
+    "statefulset.kubernetes.io/pod-name",
+    "topology.kubernetes.io",
+];
+
+/// Whether a pod's label is part of its identity, so that selectors can see it: the usual filter of
+/// Cilium.
+pub fn counts_for_identity(key: &str) -> bool {
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
+    let is_beta = key.contains("beta.kubernetes.io");
+    begins(&KEPT) || !(begins(&IGNORED) || is_beta)
+}
+
 /// Splits `source:key`.
 pub(crate) fn split_source(name: &str) -> Option<(&str, &str)> {
     name.split_once(':')

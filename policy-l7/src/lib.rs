@@ -46,7 +46,7 @@ mod fqdn;
 pub mod identity;
 mod judge;
 mod knp;
-mod labels;
+pub mod labels;
 mod lint;
 mod names;
 mod objects;

@@ -29,7 +29,7 @@ pub struct At {
 pub struct Extent {
     /// Most bytes that the file may have.
     pub bytes_max: usize,
-    /// Keys, at any depth, whose values are not kept.
+    /// Keys, at any depth, whose lists and mappings are not kept; single values are.
     pub skipped: &'static [&'static str],
 }
 
@@ -189,6 +189,7 @@ impl Builder {
     /// Whether an event belongs to a value that is not kept.
     fn skip(&mut self, event: &Event<'_>) -> Result<bool, String> {
         let begins = self.skipping == 0
+            && matches!(event, Event::SequenceStart(..) | Event::MappingStart(..))
             && self.open.last().is_some_and(|parent| {
                 let key = parent.key.as_ref().and_then(Node::text);
                 key.is_some_and(|key| self.skipped.contains(&key))
@@ -529,9 +530,9 @@ mod tests {
             skipped: &["status", "x"],
             ..Extent::default()
         };
-        let text = "a: 1\nstatus: {b: [1, {c: 2}], x: 1}\nx: 5\nd: [{x: [1]}, 7]\n";
+        let text = "a: 1\nstatus: {b: [1, {c: 2}], x: 1}\nx: {y: 5}\nd: [{x: [1]}, {x: 7}]\n";
         let nodes = parse_within("f", text, extent).expect("yaml");
-        let kept = parse("f", "a: 1\nd: [{}, 7]\n").expect("yaml");
+        let kept = parse("f", "a: 1\nd: [{}, {x: 7}]\n").expect("yaml");
         let shown = |nodes: &[Node]| nodes.iter().map(outline).collect::<String>();
         assert_eq!(shown(&nodes), shown(&kept));
         let deep = format!("x: {}", "[".repeat(1000));

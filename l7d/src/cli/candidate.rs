@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use policy_l7::identity::Numbering;
@@ -22,17 +22,16 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Reads a file of endpoints, in the form of the agent's configuration, and policies from files
-    /// and folders.
-    pub(super) fn read(endpoints: Option<&PathBuf>, policies: &[PathBuf]) -> Result<Self, Failure> {
-        let Some(file) = endpoints else {
+    /// Reads files of endpoints, and policies from files and folders.
+    pub(super) fn read(endpoints: &[PathBuf], policies: &[PathBuf]) -> Result<Self, Failure> {
+        if endpoints.is_empty() {
             if policies.is_empty() {
                 return Ok(Self::default());
             }
             return Err(Failure::usage("--policy needs --endpoints")
                 .advise("a policy selects endpoints by their labels: name a file that has them"));
-        };
-        let candidate = Candidate::read(file, policies)?;
+        }
+        let candidate = Candidate::read(endpoints, policies)?;
         candidate.warn()?;
         let compiled = Arc::new(candidate.compile(&BTreeSet::new()));
         let identities = Identities::new(candidate.table(&compiled).build());
@@ -48,12 +47,14 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// Reads a file of endpoints, in the form of the agent's configuration, and policies from files
-    /// and folders.
-    pub(super) fn read(endpoints: &Path, policies: &[PathBuf]) -> Result<Self, Failure> {
-        let unusable = "the endpoints cannot be used";
-        let mut config = config::read_config_file(endpoints)
-            .map_err(|error| Failure::failed(unusable, error))?;
+    /// Reads files of endpoints, and policies from files and folders.
+    pub(super) fn read(endpoints: &[PathBuf], policies: &[PathBuf]) -> Result<Self, Failure> {
+        let config = read_endpoints(endpoints)?;
+        Self::new(config, read_policies(policies)?)
+    }
+
+    /// Policies that may be put into force for the endpoints of a configuration.
+    pub(super) fn new(mut config: Config, policies: Vec<Policy>) -> Result<Self, Failure> {
         be_everywhere(&mut config);
         let inventory = Inventory::from_config(
             &config,
@@ -61,10 +62,10 @@ impl Candidate {
             &mut Numbering::default(),
             Vec::new(),
         )
-        .map_err(|error| Failure::failed(unusable, error))?;
+        .map_err(|error| Failure::failed(UNUSABLE, error))?;
         Ok(Self {
             inventory,
-            policies: read_policies(policies)?,
+            policies,
         })
     }
 
@@ -96,6 +97,27 @@ impl Candidate {
     pub(super) fn table(&self, compiled: &Compiled) -> TableBuilder {
         self.inventory.table(compiled.prefixes())
     }
+}
+
+const UNUSABLE: &str = "the endpoints cannot be used";
+
+/// Who is there, in l7d's own form or as Kubernetes objects; what says nothing about that is counted
+/// on standard error.
+pub(super) fn read_endpoints(paths: &[PathBuf]) -> Result<Config, Failure> {
+    let told = config::read_inventory(paths).map_err(|error| Failure::failed(UNUSABLE, error))?;
+    if !told.skipped.is_empty() {
+        let kinds: Vec<String> = told
+            .skipped
+            .iter()
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        writeln!(
+            io::stderr().lock(),
+            "l7d: passed over, as they say nothing about endpoints: {}",
+            kinds.join(", ")
+        )?;
+    }
+    Ok(told.config)
 }
 
 /// There are no interfaces here: each endpoint is one whose policy counts.

@@ -6,12 +6,12 @@
 
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use read::{ConfigError, read_config, read_config_file};
+pub use read::{ConfigError, Told, files_of, read_config, read_config_file, read_inventory};
 
 /// The whole configuration, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -267,6 +267,8 @@ pub struct Endpoint {
     pub interface: Option<String>,
     /// Named ports, for policies that use names.
     pub named_ports: BTreeMap<String, u16>,
+    /// Ports that containers say they serve, with their IP protocols; empty where nothing is said.
+    pub ports: BTreeSet<(u8, u16)>,
     /// Owner, as `Kind/name`.
     pub workload: Option<(String, String)>,
     /// Line in the file, for later messages.

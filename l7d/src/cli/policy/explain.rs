@@ -32,9 +32,10 @@ Exit code 0 whatever the verdict: it is in the output, and with -o json under `v
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES, after_help = "More with --help: examples.")]
 pub struct ExplainArgs {
-    /// Names and labels of addresses: a file with `endpoints`, as the agent has it
-    #[arg(long, value_name = "FILE")]
-    pub endpoints: PathBuf,
+    /// Names and labels of addresses: a file with `endpoints`, as the agent has it, or what
+    /// `kubectl get pods,namespaces -A -o yaml` prints; also a folder, several may be given
+    #[arg(long, value_name = "FILE", required = true)]
+    pub endpoints: Vec<PathBuf>,
     /// Policies: files, or folders of them
     #[arg(long, value_name = "PATH", required = true)]
     pub policy: Vec<PathBuf>,

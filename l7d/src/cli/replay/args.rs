@@ -86,9 +86,10 @@ pub struct ReplayArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     #[arg(help_heading = "Formatting")]
     pub color: Color,
-    /// Names and labels of addresses: a file with `endpoints` and `services`, as the agent has it
+    /// Names and labels of addresses: a file with `endpoints` and `services`, as the agent has it, or what
+    /// `kubectl get pods,namespaces,services -A -o yaml` prints; also a folder, several may be given
     #[arg(long, value_name = "FILE", help_heading = "Names and policies")]
-    pub endpoints: Option<PathBuf>,
+    pub endpoints: Vec<PathBuf>,
     /// Show the verdicts that these policies would give; a file or folder, several may be given
     #[arg(long, value_name = "PATH", help_heading = "Names and policies")]
     pub policy: Vec<PathBuf>,

@@ -41,7 +41,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Failure::failed("cannot read the capture", error))?;
     let merge = Merge::new(readers);
-    let names = Names::read(args.endpoints.as_ref(), &args.policy)?;
+    let names = Names::read(&args.endpoints, &args.policy)?;
     let address = args.serve.as_deref().map(Address::parse).transpose()?;
     let end = match (address, args.output.of_flows()) {
         (Some(address), _) => return served(args, &address, &names, merge),

@@ -1,6 +1,6 @@
 //! Who is there: endpoints, services, and ports that are watched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use policy_l7::yaml::{Cursor, Map, Reader};
 
@@ -79,6 +79,7 @@ pub(super) fn endpoint(
             .and_then(|at| reader.text(&at))
             .map(str::to_owned),
         named_ports: BTreeMap::new(),
+        ports: BTreeSet::new(),
         workload: None,
         line: at.line(),
     };
@@ -142,7 +143,7 @@ fn check_unique(reader: &mut Reader, at: &Cursor<'_>, endpoint: &Endpoint, known
     }
 }
 
-fn labels(reader: &mut Reader, map: &mut Map<'_>) -> BTreeMap<String, String> {
+pub(super) fn labels(reader: &mut Reader, map: &mut Map<'_>) -> BTreeMap<String, String> {
     free_entries(reader, map, "labels")
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), reader.text(&value)?.to_owned())))

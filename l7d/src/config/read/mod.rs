@@ -1,6 +1,7 @@
 //! The YAML file → [`Config`].
 
 mod endpoints;
+mod kubernetes;
 mod values;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use super::{
     Api, Config, Datapath, Dns, DnsRefusal, Flows, Host, Marks, OnProxyDown, Policies, Proxy,
     Redact, Tap, Tcp, Tls,
 };
+
+pub use kubernetes::{Told, files_of, read_inventory};
 
 use endpoints::{endpoint, host_port, namespace, service, watched_port};
 use values::{bounded, items, parsed, path, paths, power_of_two, seconds, section, text, texts};

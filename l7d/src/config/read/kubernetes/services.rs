@@ -1,0 +1,36 @@
+//! Services.
+
+use policy_l7::yaml::{Map, Reader};
+
+use super::super::items;
+use super::{Metadata, addresses, metadata};
+use crate::config::Service;
+
+/// A service with its addresses in the cluster; one without is known by name only.
+pub(super) fn service(reader: &mut Reader, object: &mut Map<'_>) -> Option<Service> {
+    let Metadata {
+        name, namespace, ..
+    } = metadata(reader, object)?;
+    let mut service = Service {
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+        ips: Vec::new(),
+        ports: Vec::new(),
+    };
+    let Some(mut spec) = object.get("spec").and_then(|at| reader.map(&at)) else {
+        return Some(service);
+    };
+    let mut listed = items(reader, &mut spec, "clusterIPs");
+    if listed.is_empty() {
+        listed.extend(spec.get("clusterIP"));
+    }
+    // Headless services have `None` there.
+    listed.retain(|at| reader.text(at).is_some_and(|text| text != "None"));
+    service.ips = addresses(reader, &listed, None);
+    for item in items(reader, &mut spec, "ports") {
+        let port = reader.map(&item).and_then(|mut port| port.get("port"));
+        let port = port.and_then(|at| reader.parse::<u16>(&at, "a port"));
+        service.ports.extend(port);
+    }
+    Some(service)
+}
