@@ -31,6 +31,7 @@ pub mod reassembly;
 pub mod socks;
 mod stream;
 pub mod target;
+pub mod template;
 pub mod tls;
 
 pub use error::{Error, Fault};

@@ -14,6 +14,7 @@ mod hpack_block;
 mod http1_split;
 mod http2_split;
 mod http_path;
+mod path_template;
 mod policy_yaml;
 mod reassembly;
 mod socks_split;
@@ -25,7 +26,7 @@ pub use cuts::TURN;
 pub type Property = fn(&[u8]);
 
 /// All targets, by the name of what they eat.
-pub const TARGETS: [(&str, Property); 12] = [
+pub const TARGETS: [(&str, Property); 13] = [
     ("capture_file", capture_file::holds),
     ("dns_message", dns_message::holds),
     ("frame", frame::holds),
@@ -34,6 +35,7 @@ pub const TARGETS: [(&str, Property); 12] = [
     ("http1_split", http1_split::holds),
     ("http2_split", http2_split::holds),
     ("http_path", http_path::holds),
+    ("path_template", path_template::holds),
     ("policy_yaml", policy_yaml::holds),
     ("reassembly", reassembly::holds),
     ("socks_split", socks_split::holds),

@@ -151,6 +151,7 @@ fn of_conversation([client, server]: [Vec<u8>; 2], seeds: &mut Seeds) {
             .nth(1)
             .unwrap_or_default();
         seeds.add("http_path", path.to_vec());
+        seeds.add("path_template", path.to_vec());
     }
     if target == "http2_split" {
         of_frames(&client, seeds);
