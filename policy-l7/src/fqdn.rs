@@ -12,8 +12,7 @@ use ipnet::IpNet;
 use crate::identity::{Identity, Numbering, reserved_label};
 use crate::labels::{Label, Labels};
 use crate::names::NamePattern;
-use crate::rule::Policy;
-use crate::selector::{Peers, cidr_labels};
+use crate::selector::cidr_labels;
 
 /// What policies may know of an address by its names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,20 +48,8 @@ impl Named {
 pub struct NameSelectors(BTreeMap<String, NamePattern>);
 
 impl NameSelectors {
-    pub(crate) fn of(policies: &[Policy]) -> Self {
-        let rules = policies
-            .iter()
-            .flat_map(|policy| &policy.specs)
-            .flat_map(|spec| &spec.rules);
-        let names = rules.flat_map(|rule| match &rule.peers {
-            Peers::Fqdns(names) => names.as_slice(),
-            Peers::Any | Peers::Cidrs(_) | Peers::Endpoints(_) | Peers::Entities(_) => &[],
-        });
-        Self(
-            names
-                .map(|name| (name.source.clone(), name.clone()))
-                .collect(),
-        )
+    pub(crate) fn of(names: impl Iterator<Item = NamePattern>) -> Self {
+        Self(names.map(|name| (name.source.clone(), name)).collect())
     }
 
     /// Whether no policy speaks of names.

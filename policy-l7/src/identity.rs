@@ -74,6 +74,11 @@ impl Numbering {
         self.assign(labels, CIDR)
     }
 
+    /// Nobody has the number any more.
+    pub fn release(&mut self, number: u32) {
+        self.taken.remove(&number);
+    }
+
     fn assign(&mut self, labels: &Labels, (first, count): (u32, u32)) -> u32 {
         let start = hash(labels) % count;
         for step in 0..count {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// One label: `source:key=value`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,14 +89,14 @@ pub(crate) fn split_source(name: &str) -> Option<(&str, &str)> {
     name.split_once(':')
 }
 
-/// A set of labels; one value per source and key.
+/// A set of labels; one value per source and key. Copies share it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
-pub struct Labels(BTreeMap<(String, String), String>);
+pub struct Labels(Arc<BTreeMap<(String, String), String>>);
 
 impl Labels {
     /// Adds a label, replacing one of the same source and key.
     pub fn insert(&mut self, label: Label) {
-        self.0.insert((label.source, label.key), label.value);
+        Arc::make_mut(&mut self.0).insert((label.source, label.key), label.value);
     }
 
     /// All labels, sorted.
@@ -127,10 +128,8 @@ impl Labels {
 
 impl FromIterator<Label> for Labels {
     fn from_iter<I: IntoIterator<Item = Label>>(labels: I) -> Self {
-        let mut set = Self::default();
-        for label in labels {
-            set.insert(label);
-        }
-        set
+        let labels = labels.into_iter();
+        let labels = labels.map(|label| ((label.source, label.key), label.value));
+        Self(Arc::new(labels.collect()))
     }
 }

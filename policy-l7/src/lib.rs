@@ -29,8 +29,7 @@
 //!     policies: &policies,
 //!     identities: &identity::reserved(),
 //!     endpoints: &[endpoint],
-//!     named: &Default::default(),
-//!     revision: 1,
+//!     ..Inputs::default()
 //! });
 //! let verdict = |port| compiled.judge_connection(16, Direction::Ingress, identity::WORLD, 6, port);
 //! assert!(matches!(verdict(80), policy_l7::ConnectionVerdict::Allow { rule: Some(_) }));
@@ -57,12 +56,15 @@ mod selector;
 pub mod yaml;
 
 pub use compile::{
-    Action, Compiled, Endpoint, EndpointPolicy, Entry, Inputs, Key, RuleId, SideMode, compile,
+    Action, AuditScope, Compiled, Compiler, Endpoint, EndpointPolicy, Enforcement, Entry, Inputs,
+    Key, PolicySet, RuleId, SideMode, compile,
 };
 pub use error::{Error, nearest};
 pub use fqdn::{NameSelectors, Named};
 pub use identity::Identity;
-pub use judge::{ConnectionVerdict, Denial, Headers, HttpRequest, JudgedProtocol, Permit, Subject};
+pub use judge::{
+    ConnectionVerdict, Deciding, Denial, Headers, HttpRequest, JudgedProtocol, Permit, Subject,
+};
 pub use labels::{Label, LabelError, Labels};
 pub use lint::{Finding, lint};
 pub use objects::read_policies;

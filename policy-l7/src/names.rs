@@ -10,14 +10,14 @@ use std::collections::HashMap;
 const NAME_MAX: usize = 255;
 
 /// A name, or a pattern of names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct NamePattern {
     /// In lower case, without the last dot.
     pub(crate) source: String,
     form: Form,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Form {
     /// Everything.
     Any,

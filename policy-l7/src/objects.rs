@@ -70,6 +70,7 @@ fn read_object(reader: &mut Reader, at: &Cursor<'_>) -> Option<Policy> {
     Some(Policy {
         provenance: provenance(kind, &namespace, &name),
         at: at.place(),
+        is_audited: false,
         specs,
     })
 }

@@ -10,11 +10,13 @@ use crate::selector::{Peers, Selector};
 use crate::yaml::At;
 
 /// A policy object as read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     pub(crate) provenance: Provenance,
     /// Where the object stands in its file.
     pub(crate) at: At,
+    /// What it would deny passes, and is told.
+    pub(crate) is_audited: bool,
     pub(crate) specs: Vec<Spec>,
 }
 
@@ -46,7 +48,7 @@ pub struct Provenance {
 }
 
 /// Kinds of policy objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PolicyKind {
     /// `cilium.io/v2`, cluster scope.
     CiliumClusterwideNetworkPolicy,
@@ -68,7 +70,7 @@ impl PolicyKind {
 }
 
 /// One `spec`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Spec {
     /// Endpoints it is for.
     pub(crate) subject: Selector,
@@ -117,7 +119,7 @@ pub enum Direction {
 }
 
 /// Peers, ports, and what is said about them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rule {
     /// Path in the object.
     pub(crate) path: String,
@@ -130,7 +132,7 @@ pub(crate) struct Rule {
 }
 
 /// What is said of the requests of a connection, in the protocol that it is said in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum L7 {
     /// Queries are judged.
     Dns(Vec<DnsRule>),
@@ -148,6 +150,16 @@ pub(crate) struct Ports {
     pub(crate) range: PortRange,
 }
 
+impl Ports {
+    /// What they are called, where that has to be looked up.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.range {
+            PortRange::Named(name) => Some(name),
+            PortRange::Any | PortRange::Between(..) => None,
+        }
+    }
+}
+
 /// Which ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PortRange {
@@ -160,7 +172,7 @@ pub(crate) enum PortRange {
 }
 
 /// One HTTP rule: everything in it must match.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct HttpRule {
     /// Path in the object.
     pub(crate) path_in_object: String,
@@ -207,6 +219,12 @@ const BEGINNINGS_MAX: usize = 16;
 /// Bytes, not characters: what is judged is what was sent, whatever its encoding.
 pub(crate) fn bytes_syntax() -> syntax::Config {
     syntax::Config::new().unicode(false).utf8(false)
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
 }
 
 impl Pattern {

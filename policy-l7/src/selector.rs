@@ -12,7 +12,7 @@ pub(crate) const NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
 pub(crate) const NAMESPACE_LABELS: &str = "io.cilium.k8s.namespace.labels.";
 
 /// One requirement on a label set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Requirement {
     pub(crate) source: String,
     pub(crate) key: String,
@@ -20,7 +20,7 @@ pub(crate) struct Requirement {
 }
 
 /// How a key is compared; a missing key satisfies `NotIn` and `Absent`, as in Kubernetes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Operator {
     Absent,
     Exists,
@@ -29,7 +29,7 @@ pub(crate) enum Operator {
 }
 
 /// All requirements must hold; none matches everything.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Selector(pub(crate) Vec<Requirement>);
 
 impl Requirement {
@@ -97,7 +97,7 @@ impl Selector {
 }
 
 /// A group that needs no labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Entity {
     All,
     Cluster,
@@ -130,14 +130,14 @@ impl Entity {
 }
 
 /// A prefix without some parts of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct CidrRule {
     pub(crate) prefix: IpNet,
     pub(crate) except: Vec<IpNet>,
 }
 
 /// Who the other end may be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Peers {
     /// Anybody.
     Any,
@@ -180,6 +180,14 @@ impl Peers {
             Self::Fqdns(names) => names
                 .iter()
                 .any(|name| identity.labels.has("fqdn", &name.source)),
+        }
+    }
+
+    /// Names that addresses are learnt by.
+    pub(crate) fn names(&self) -> &[NamePattern] {
+        match self {
+            Self::Fqdns(names) => names,
+            Self::Any | Self::Cidrs(_) | Self::Endpoints(_) | Self::Entities(_) => &[],
         }
     }
 

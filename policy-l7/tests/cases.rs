@@ -57,6 +57,7 @@ fn compiled(text: &str) -> Arc<Compiled> {
         endpoints: &endpoints,
         named: &BTreeSet::new(),
         revision: 1,
+        ..Inputs::default()
     }))
 }
 

@@ -43,6 +43,7 @@ fn compiled_for(own: &Labels, yaml: &str) -> Arc<Compiled> {
         endpoints: &[web],
         named: &BTreeSet::new(),
         revision: 1,
+        ..Inputs::default()
     }))
 }
 

@@ -94,6 +94,7 @@ fn compiled(rules: &[RuleText]) -> Compiled {
         endpoints: &[endpoint],
         named: &BTreeSet::new(),
         revision: 1,
+        ..Inputs::default()
     })
 }
 

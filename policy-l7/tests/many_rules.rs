@@ -93,6 +93,7 @@ fn compiled(rules: &[Rule]) -> Arc<Compiled> {
         endpoints: &[endpoint],
         named: &BTreeSet::new(),
         revision: 1,
+        ..Inputs::default()
     }))
 }
 
@@ -177,6 +178,7 @@ fn every_rule_of_thousands_is_found_and_nothing_else() {
         }],
         named: &BTreeSet::new(),
         revision: 1,
+        ..Inputs::default()
     }));
     for (number, source) in sources.iter().enumerate() {
         let path = source.replace(".*", "x").replace("[0-9]+", "42");

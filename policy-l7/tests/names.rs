@@ -57,6 +57,7 @@ fn compiled(text: &str, named: &BTreeSet<Named>) -> Arc<Compiled> {
         endpoints: &[endpoint],
         named,
         revision: 1,
+        ..Inputs::default()
     }))
 }
 

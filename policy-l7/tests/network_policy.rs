@@ -67,6 +67,7 @@ fn compiled(spec: &str) -> Compiled {
         endpoints: &endpoints,
         named: &BTreeSet::new(),
         revision: 1,
+        ..Inputs::default()
     })
 }
 

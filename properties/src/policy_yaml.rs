@@ -40,6 +40,7 @@ fn verdicts(text: &str, identities: &[Identity]) -> Option<Vec<String>> {
         endpoints: &[endpoint()],
         named: &BTreeSet::new(),
         revision: 7,
+        ..Inputs::default()
     });
     assert_eq!(compiled.revision(), 7);
     let mut told = vec![format!("{findings}")];

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use ipnet::IpNet;
 use policy_l7::identity::Numbering;
-use policy_l7::{Action, Compiled, Direction, Inputs, Named, SideMode, compile, lint};
+use policy_l7::{Action, Compiled, Compiler, Direction, SideMode, lint};
 
 use super::learn::LearntNames;
 use super::reload::Stamp;
@@ -40,7 +40,7 @@ pub(super) struct World {
     refused: Vec<String>,
     /// What of the configuration file is not in force, and why.
     pub(super) refused_config: Vec<String>,
-    revision: u64,
+    compiler: Compiler,
     /// Interfaces that are hooked, by name.
     pub(super) attached: BTreeMap<String, Hooked>,
 }
@@ -88,7 +88,7 @@ impl World {
             warnings: Vec::new(),
             refused: report.errors.clone(),
             refused_config: Vec::new(),
-            revision: 0,
+            compiler: Compiler::new(),
             attached: BTreeMap::new(),
         };
         world.compile();
@@ -135,23 +135,14 @@ impl World {
     pub(super) fn compile(&mut self) {
         let policies = self.store.policies();
         let identities = self.inventory.identities();
-        let endpoints = self.inventory.local_endpoints();
-        self.revision += 1;
-        let compile_with = |named: &BTreeSet<Named>| {
-            compile(&Inputs {
-                policies: &policies,
-                identities: &identities,
-                endpoints: &endpoints,
-                named,
-                revision: self.revision,
-            })
-        };
+        self.compiler.set_identities(&identities);
+        self.compiler
+            .set_endpoints(&self.inventory.local_endpoints());
+        self.compiler.set_policies(self.store.shared().cloned());
         // What addresses are to policies can only be asked of compiled ones.
-        let mut compiled = compile_with(&BTreeSet::new());
-        let named = self.learnt.named(&compiled);
-        if !named.is_empty() {
-            compiled = compile_with(&named);
-        }
+        let named = self.learnt.named(&self.compiler.commit());
+        self.compiler.set_named(named);
+        let compiled = self.compiler.commit();
         self.warnings = lint(&policies, &identities)
             .into_iter()
             .map(|finding| format!("{}: {}: {}", finding.policy, finding.field, finding.message))
@@ -161,7 +152,7 @@ impl World {
         }
         // Names first: a judge that already knows the policy must find the identities it speaks of.
         self.name_addresses(&compiled);
-        self.live.store(Arc::new(compiled));
+        self.live.store(compiled);
     }
 
     /// Gives addresses their names, those that DNS has told among them.
@@ -195,12 +186,10 @@ impl World {
     }
 
     fn kernel_policy(&self) -> Vec<PolicyForEndpoint> {
-        self.live
-            .load()
-            .compiled
-            .endpoints()
-            .iter()
-            .map(kernel_endpoint)
+        let compiled = Arc::clone(&self.live.load().compiled);
+        let endpoints = compiled.endpoints().iter();
+        endpoints
+            .map(|policy| kernel_endpoint(&compiled, policy))
             .collect()
     }
 }
@@ -216,8 +205,9 @@ fn service(ip: IpAddr) -> Identified {
     }
 }
 
-fn kernel_endpoint(policy: &policy_l7::EndpointPolicy) -> PolicyForEndpoint {
-    let entries = policy.entries.iter().map(|entry| PolicyEntry {
+fn kernel_endpoint(compiled: &Compiled, policy: &policy_l7::EndpointPolicy) -> PolicyForEndpoint {
+    let set = &policy.in_force;
+    let entries = compiled.entries(set).into_iter().map(|entry| PolicyEntry {
         direction: match entry.key.direction {
             Direction::Egress => PolicyDirection::Egress,
             Direction::Ingress => PolicyDirection::Ingress,
@@ -236,8 +226,8 @@ fn kernel_endpoint(policy: &policy_l7::EndpointPolicy) -> PolicyForEndpoint {
     });
     PolicyForEndpoint {
         endpoint: policy.id,
-        ingress_default_deny: policy.ingress == SideMode::DefaultDeny,
-        egress_default_deny: policy.egress == SideMode::DefaultDeny,
+        ingress_default_deny: set.mode(Direction::Ingress) == SideMode::DefaultDeny,
+        egress_default_deny: set.mode(Direction::Egress) == SideMode::DefaultDeny,
         entries: entries.collect(),
     }
 }
@@ -379,7 +369,7 @@ impl Agent {
             endpoints: table.local().len(),
             attached: self.world.attached.len(),
             policies: self.world.policies(),
-            policy_revision: self.world.revision,
+            policy_revision: self.world.live.load().compiled.revision(),
             proxied: stats.active.load(Ordering::Relaxed),
             proxied_total: stats.accepted.load(Ordering::Relaxed),
             tapped: tapped.active.load(Ordering::Relaxed),

@@ -90,6 +90,7 @@ impl Candidate {
             endpoints: &self.inventory.local_endpoints(),
             named,
             revision: 1,
+            ..Inputs::default()
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy_l7::{ConnectionVerdict, Direction as Side};
+use policy_l7::{ConnectionVerdict, Direction as Side, Subject};
 
 use super::live::{Live, State};
 use crate::record::{Direction, DropReason, EndpointId, Party, PolicyRef, Verdict};
@@ -76,7 +76,15 @@ fn judged(
             (Verdict::Dropped, reason, state.refs_of(&defaults))
         }
     };
-    let deciding = compiled.deciding(endpoint.0, side, remote, protocol, port);
+    let subject = Subject {
+        endpoint: endpoint.0,
+        direction: side,
+        remote,
+        protocol,
+        port,
+    };
+    let policy = compiled.endpoint(endpoint.0);
+    let deciding = policy.and_then(|policy| compiled.deciding(&policy.in_force, &subject));
     let direction = match side {
         Side::Egress => Direction::Egress,
         Side::Ingress => Direction::Ingress,
@@ -84,7 +92,7 @@ fn judged(
     Some(ConnectionJudged {
         direction,
         verdict,
-        match_type: deciding.map_or(0, |entry| entry.match_type),
+        match_type: deciding.map_or(0, |deciding| deciding.match_type),
         reason,
         policies,
     })

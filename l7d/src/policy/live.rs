@@ -15,7 +15,7 @@ use crate::record::{Party, PolicyKind, PolicyRef};
 pub struct State {
     /// The compiled set.
     pub compiled: Arc<Compiled>,
-    refs: AHashMap<RuleId, Arc<[PolicyRef]>>,
+    refs: Arc<AHashMap<RuleId, Arc<[PolicyRef]>>>,
     none: Arc<[PolicyRef]>,
 }
 
@@ -28,15 +28,23 @@ pub struct Live {
 
 impl State {
     fn new(compiled: Arc<Compiled>) -> Self {
-        let revision = compiled.revision();
-        let refs = compiled
-            .rules()
-            .map(|(id, provenance)| (id, Arc::from(vec![policy_ref(provenance, revision)])))
-            .collect();
+        let refs = Arc::new(references(&compiled));
         Self {
             compiled,
             refs,
             none: Arc::from(Vec::new()),
+        }
+    }
+
+    /// What follows this one; its references are kept where its rules are the same.
+    fn followed_by(&self, compiled: Arc<Compiled>) -> Self {
+        if !self.compiled.has_same_rules(&compiled) {
+            return Self::new(compiled);
+        }
+        Self {
+            compiled,
+            refs: Arc::clone(&self.refs),
+            none: Arc::clone(&self.none),
         }
     }
 
@@ -78,7 +86,8 @@ impl Live {
     /// Replaces the policy. Requests judged from now on follow the new one.
     pub fn store(&self, compiled: Arc<Compiled>) {
         let revision = compiled.revision();
-        self.state.store(Arc::new(State::new(compiled)));
+        let next = self.state.load().followed_by(compiled);
+        self.state.store(Arc::new(next));
         self.changes.send_replace(revision);
     }
 
@@ -99,6 +108,14 @@ impl Live {
             None => Door::Watch,
         }
     }
+}
+
+fn references(compiled: &Compiled) -> AHashMap<RuleId, Arc<[PolicyRef]>> {
+    let revision = compiled.revision();
+    let rules = compiled.rules();
+    rules
+        .map(|(id, provenance)| (id, Arc::from(vec![policy_ref(provenance, revision)])))
+        .collect()
 }
 
 fn policy_ref(provenance: &Provenance, revision: u64) -> PolicyRef {

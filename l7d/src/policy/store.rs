@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use policy_l7::Policy;
 
@@ -16,7 +17,7 @@ pub struct PolicyStore {
 #[derive(Debug)]
 struct Good {
     text: String,
-    policies: Vec<Policy>,
+    policies: Vec<Arc<Policy>>,
 }
 
 /// What one reading of the files found.
@@ -43,10 +44,12 @@ impl PolicyStore {
 
     /// All policies in force, in the order of their files' names.
     pub fn policies(&self) -> Vec<Policy> {
-        self.good
-            .values()
-            .flat_map(|good| good.policies.iter().cloned())
-            .collect()
+        self.shared().map(|policy| Policy::clone(policy)).collect()
+    }
+
+    /// The same, without copies.
+    pub fn shared(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.good.values().flat_map(|good| &good.policies)
     }
 
     /// Folders to watch for changes.
@@ -96,6 +99,7 @@ impl PolicyStore {
         }
         match policy_l7::read_policies(&path.display().to_string(), &text) {
             Ok(policies) => {
+                let policies = policies.into_iter().map(Arc::new).collect();
                 self.good.insert(path, Good { text, policies });
                 report.changed = true;
             }

@@ -71,6 +71,7 @@ pub(crate) fn compiled(policy: &str, revision: u64) -> Arc<Compiled> {
         endpoints: &endpoints,
         named: &BTreeSet::new(),
         revision,
+        ..Inputs::default()
     };
     Arc::new(compile(&inputs))
 }

@@ -1,142 +1,73 @@
 //! What a policy set is compiled to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::prefixes::Prefix;
+use super::peers::Members;
+use super::rulebook::Rulebook;
+use super::set::PolicySet;
+use super::{RuleId, Scope};
 use crate::fqdn::{NameSelectors, Named};
 use crate::identity::Identity;
-use crate::names::DnsRules;
-use crate::paths::HttpRules;
 use crate::rule::{Direction, Provenance};
-
-/// Number of a rule in a compiled set; 0 is no rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RuleId(pub u32);
-
-/// What an entry says; where two match, the greater one decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Action {
-    /// Pass.
-    Allow,
-    /// Judge its requests.
-    Redirect,
-    /// Drop.
-    Deny,
-}
-
-/// What an entry is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// Direction from the endpoint's view.
-    pub direction: Direction,
-    /// Identity of the other end, 0 for any.
-    pub identity: u32,
-    /// IP protocol, 0 for any.
-    pub protocol: u8,
-    /// Port of the receiver; bits beyond `port_bits` are 0.
-    pub port: u16,
-    /// Leading bits of the port that count.
-    pub port_bits: u8,
-}
-
-/// One entry of the kernel's policy map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// What it is about.
-    pub key: Key,
-    /// What it says.
-    pub action: Action,
-    /// Which rule made it.
-    pub rule: RuleId,
-    /// Hubble's match type: 1 L3-only, 2 L3-L4, 3 L4-only, 4 all.
-    pub match_type: u8,
-}
-
-/// What happens to what no entry matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SideMode {
-    /// Dropped.
-    DefaultDeny,
-    /// Passed.
-    Open,
-}
 
 /// The policy of one endpoint.
 #[derive(Debug, Clone)]
 pub struct EndpointPolicy {
     /// Number of the endpoint.
     pub id: u16,
-    /// On the way in.
-    pub ingress: SideMode,
-    /// On the way out.
-    pub egress: SideMode,
-    /// Entries, sorted by key. The kernel looks up two keys (the identity, and 0), the longest
-    /// (protocol, port) prefix of each, and takes the greater action.
-    pub entries: Vec<Entry>,
-    pub(crate) scopes: Vec<Scope>,
-    pub(crate) defaults: Vec<(Direction, Provenance)>,
+    /// What holds.
+    pub in_force: Arc<PolicySet>,
+    /// What would hold if nothing were only audited; none where that is the same.
+    pub audited: Option<Arc<PolicySet>>,
 }
 
-/// A rule as it applies to one endpoint, for judging requests.
-#[derive(Debug, Clone)]
-pub(crate) struct Scope {
-    pub(crate) direction: Direction,
-    /// Sorted; `None` is anybody.
-    pub(crate) peers: Option<Vec<u32>>,
-    pub(crate) prefixes: Vec<Prefix>,
-    pub(crate) is_deny: bool,
-    pub(crate) l7: ScopeL7,
-    pub(crate) rule: RuleId,
-}
-
-/// Matchers of requests, shared by all endpoints, and the number of each of their rules.
-#[derive(Debug, Clone)]
-pub(crate) enum ScopeL7 {
-    /// Queries are judged.
-    Dns {
-        rules: Arc<DnsRules>,
-        ids: Arc<[RuleId]>,
-    },
-    /// Requests are judged.
-    Http {
-        rules: Arc<HttpRules>,
-        ids: Arc<[RuleId]>,
-    },
-    /// Every request is allowed.
-    Nothing,
-}
-
-/// A compiled policy set.
-#[derive(Debug)]
+/// A compiled policy set: all that can be asked of it, and that never changes.
+#[derive(Debug, Clone, Default)]
 pub struct Compiled {
     pub(super) revision: u64,
-    pub(super) endpoints: Vec<EndpointPolicy>,
+    pub(super) version: u64,
+    pub(super) endpoints: Arc<[EndpointPolicy]>,
+    pub(super) members: Members,
+    /// Of the latest versions, the identities that came or went with each.
+    pub(super) touched: Vec<(u64, Arc<[u32]>)>,
+    pub(super) outside: Arc<Outside>,
+    pub(super) rules: Arc<Rulebook>,
+}
+
+/// What policies say of addresses that are not endpoints.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outside {
     pub(super) prefixes: Vec<(IpNet, Identity)>,
     pub(super) selectors: NameSelectors,
     pub(super) named: BTreeMap<Named, Identity>,
-    pub(super) rules: Vec<Provenance>,
 }
 
 impl Compiled {
     /// A set without any policy.
     pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Number of this version of the policies: the same while only identities, endpoints and names
+    /// come and go.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    pub(super) fn with_revision(&self, revision: u64) -> Self {
         Self {
-            revision: 0,
-            endpoints: Vec::new(),
-            prefixes: Vec::new(),
-            selectors: NameSelectors::default(),
-            named: BTreeMap::new(),
-            rules: Vec::new(),
+            revision,
+            ..self.clone()
         }
     }
 
-    /// Number of this version.
-    pub fn revision(&self) -> u64 {
-        self.revision
+    /// Number of this version of everything.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Policies of endpoints, sorted by number; endpoints without any policy are left out.
@@ -144,19 +75,49 @@ impl Compiled {
         &self.endpoints
     }
 
+    /// All sets that endpoints have, each once, sorted by number.
+    pub fn sets(&self) -> Vec<Arc<PolicySet>> {
+        let endpoints = self.endpoints.iter();
+        let each = endpoints.flat_map(|endpoint| {
+            let audited = endpoint.audited.as_ref();
+            std::iter::once(&endpoint.in_force).chain(audited)
+        });
+        let by_number: BTreeMap<u32, &Arc<PolicySet>> =
+            each.map(|set| (set.number(), set)).collect();
+        by_number.into_values().cloned().collect()
+    }
+
+    /// Identities that have come or gone since a former version; nothing where that is not known
+    /// any more, and everything has to be compared.
+    pub fn touched_since(&self, version: u64) -> Option<BTreeSet<u32>> {
+        if version == self.version {
+            return Some(BTreeSet::new());
+        }
+        let oldest = self.touched.first().map(|(version, _)| *version)?;
+        if version > self.version || version + 1 < oldest {
+            return None;
+        }
+        let since = self.touched.iter().filter(|(of, _)| *of > version);
+        Some(
+            since
+                .flat_map(|(_, touched)| touched.iter().copied())
+                .collect(),
+        )
+    }
+
     /// Identities of prefixes that policies name.
     pub fn prefixes(&self) -> &[(IpNet, Identity)] {
-        &self.prefixes
+        &self.outside.prefixes
     }
 
     /// The names that `toFQDNs` speak of.
     pub fn name_selectors(&self) -> &NameSelectors {
-        &self.selectors
+        &self.outside.selectors
     }
 
     /// The identity of addresses that are so named, if it was compiled in.
     pub fn identity_of(&self, named: &Named) -> Option<&Identity> {
-        self.named.get(named)
+        self.outside.named.get(named)
     }
 
     /// What is known of an address that has these names: nothing where no policy speaks of any of
@@ -166,8 +127,8 @@ impl Compiled {
         address: IpAddr,
         names: impl Iterator<Item = impl AsRef<[u8]>>,
     ) -> Option<Named> {
-        let selectors = self.selectors.matching(names);
-        let within = self.prefixes.iter().map(|(prefix, _)| *prefix);
+        let selectors = self.outside.selectors.matching(names);
+        let within = self.outside.prefixes.iter().map(|(prefix, _)| *prefix);
         (!selectors.is_empty()).then(|| Named {
             selectors,
             within: within
@@ -178,12 +139,17 @@ impl Compiled {
 
     /// Which object and rule a number stands for.
     pub fn rule(&self, id: RuleId) -> Option<&Provenance> {
-        self.rules.get(usize::try_from(id.0).ok()?.checked_sub(1)?)
+        self.rules.get(id)
     }
 
     /// All rules.
     pub fn rules(&self) -> impl Iterator<Item = (RuleId, &Provenance)> {
-        (1..).map(RuleId).zip(&self.rules)
+        self.rules.iter()
+    }
+
+    /// Whether the rules of another version are the very same, numbers and revision included.
+    pub fn has_same_rules(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.rules, &other.rules) && self.revision == other.revision
     }
 
     /// The policy of an endpoint, if any policy is for it.
@@ -193,5 +159,23 @@ impl Compiled {
             .binary_search_by_key(&id, |endpoint| endpoint.id)
             .ok()?;
         self.endpoints.get(index)
+    }
+
+    pub(super) fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// The rules of a set about an identity and a port.
+    pub(crate) fn scopes_about<'c>(
+        &'c self,
+        set: &'c PolicySet,
+        direction: Direction,
+        identity: u32,
+        asked: super::Prefix,
+    ) -> impl Iterator<Item = &'c Scope> {
+        let scopes = set.side(direction).scopes.iter();
+        scopes.filter(move |scope| {
+            scope.covering(asked).is_some() && scope.means(&self.members, identity)
+        })
     }
 }

@@ -1,78 +1,137 @@
 //! What rules say → entries of the kernel's map.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
+use super::peers::Members;
 use super::prefixes::Prefix;
-use super::{Action, Entry, Key, RuleId, Scope, ScopeL7};
+use super::set::{PolicySet, Scope};
+use super::{Compiled, RuleId};
 use crate::rule::Direction;
 
-/// What a rule says about a block of ports of one peer.
-struct Said {
-    prefix: Prefix,
-    action: Action,
-    rule: RuleId,
+/// What an entry says; where two match, the greater one decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Pass.
+    Allow,
+    /// Judge its requests.
+    Redirect,
+    /// Drop.
+    Deny,
 }
 
-/// Entries for the kernel. A look-up finds the longest prefix only, so each entry says the
-/// strictest of everything that covers it.
-pub(super) fn entries(scopes: &[Scope]) -> Vec<Entry> {
-    let mut raw: BTreeMap<(Direction, u32), Vec<Said>> = BTreeMap::new();
-    for scope in scopes {
-        let action = match (scope.is_deny, &scope.l7) {
-            (true, _) => Action::Deny,
-            (false, ScopeL7::Dns { .. } | ScopeL7::Http { .. }) => Action::Redirect,
-            (false, ScopeL7::Nothing) => Action::Allow,
-        };
-        for identity in scope.peers.as_deref().unwrap_or(&[0]) {
-            let list = raw.entry((scope.direction, *identity)).or_default();
-            list.extend(scope.prefixes.iter().map(|prefix| Said {
-                prefix: *prefix,
-                action,
-                rule: scope.rule,
-            }));
+/// What an entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Direction from the endpoint's view.
+    pub direction: Direction,
+    /// Identity of the other end, 0 for any.
+    pub identity: u32,
+    /// IP protocol, 0 for any.
+    pub protocol: u8,
+    /// Port of the receiver; bits beyond `port_bits` are 0.
+    pub port: u16,
+    /// Leading bits of the port that count.
+    pub port_bits: u8,
+}
+
+/// One entry of the kernel's policy map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is about.
+    pub key: Key,
+    /// What it says.
+    pub action: Action,
+    /// Which rule made it.
+    pub rule: RuleId,
+    /// Hubble's match type: 1 L3-only, 2 L3-L4, 3 L4-only, 4 all.
+    pub match_type: u8,
+}
+
+/// The strictest that is said of a block of ports, and the first rule that says it.
+type Said = (Action, Reverse<RuleId>);
+/// By blocks.
+type Blocks = BTreeMap<Prefix, Said>;
+
+const DIRECTIONS: [Direction; 2] = [Direction::Egress, Direction::Ingress];
+
+impl Compiled {
+    /// All entries of a set, sorted by key. The kernel looks up two keys (the identity, and 0), the
+    /// longest (protocol, port) prefix of each, and takes the greater action.
+    pub fn entries(&self, set: &PolicySet) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for direction in DIRECTIONS {
+            let mut by_identity: BTreeMap<u32, Blocks> = BTreeMap::new();
+            for scope in &set.side(direction).scopes {
+                let peers = scope.peers.map(|peers| self.members().of(peers));
+                for identity in peers.unwrap_or(&[0]) {
+                    scope.say(by_identity.entry(*identity).or_default());
+                }
+            }
+            for (identity, blocks) in by_identity {
+                entries.extend(merged(direction, identity, &blocks));
+            }
+        }
+        entries
+    }
+
+    /// The entries of a set about one identity.
+    pub fn entries_of(&self, set: &PolicySet, identity: u32) -> Vec<Entry> {
+        let members: &Members = self.members();
+        let mut entries = Vec::new();
+        for direction in DIRECTIONS {
+            let mut blocks = Blocks::new();
+            let scopes = set.side(direction).scopes.iter();
+            let about = scopes.filter(|scope| {
+                scope
+                    .peers
+                    .is_some_and(|peers| members.has(peers, identity))
+            });
+            about.for_each(|scope| scope.say(&mut blocks));
+            entries.extend(merged(direction, identity, &blocks));
+        }
+        entries
+    }
+}
+
+impl Scope {
+    fn say(&self, blocks: &mut Blocks) {
+        let said = (self.action(), Reverse(self.rule));
+        for prefix in self.prefixes.iter() {
+            let strictest = blocks.entry(*prefix).or_insert(said);
+            *strictest = said.max(*strictest);
         }
     }
-    raw.into_iter()
-        .flat_map(|((direction, identity), list)| merge(direction, identity, &list))
-        .collect()
 }
 
-fn merge(direction: Direction, identity: u32, list: &[Said]) -> Vec<Entry> {
-    let distinct: BTreeSet<Prefix> = list.iter().map(|said| said.prefix).collect();
-    let strictest = |prefix: Prefix| {
-        list.iter()
-            .filter(|said| said.prefix.covers(prefix))
-            .map(|said| (said.action, std::cmp::Reverse(said.rule)))
-            .max()
-    };
-    distinct
-        .into_iter()
-        .filter_map(|prefix| {
-            let (action, std::cmp::Reverse(rule)) = strictest(prefix)?;
-            let Prefix {
-                protocol,
-                port,
-                bits,
-            } = prefix;
-            let key = Key {
+/// A look-up finds the longest prefix only, so each entry says the strictest of everything that
+/// covers it.
+fn merged(direction: Direction, identity: u32, blocks: &Blocks) -> impl Iterator<Item = Entry> {
+    blocks.keys().filter_map(move |prefix| {
+        let covering = prefix.covering();
+        let said = covering.filter_map(|wider| blocks.get(&wider)).max();
+        let (action, Reverse(rule)) = *said?;
+        Some(Entry {
+            key: Key {
                 direction,
                 identity,
-                protocol,
-                port,
-                port_bits: bits,
-            };
-            let match_type = match (identity != 0, protocol != 0) {
-                (true, false) => 1,
-                (true, true) => 2,
-                (false, true) => 3,
-                (false, false) => 4,
-            };
-            Some(Entry {
-                key,
-                action,
-                rule,
-                match_type,
-            })
+                protocol: prefix.protocol,
+                port: prefix.port,
+                port_bits: prefix.bits,
+            },
+            action,
+            rule,
+            match_type: match_type(identity != 0, prefix.protocol != 0),
         })
-        .collect()
+    })
+}
+
+/// Hubble's number for how an entry matches.
+pub(crate) fn match_type(has_identity: bool, has_protocol: bool) -> u8 {
+    match (has_identity, has_protocol) {
+        (true, false) => 1,
+        (true, true) => 2,
+        (false, true) => 3,
+        (false, false) => 4,
+    }
 }

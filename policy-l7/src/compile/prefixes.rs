@@ -49,16 +49,38 @@ fn blocks(first: u16, last: u16) -> Vec<(u16, u8)> {
 }
 
 impl Prefix {
+    /// Every port of every protocol.
+    pub(super) const EVERYTHING: Self = Self {
+        protocol: 0,
+        port: 0,
+        bits: 0,
+    };
+
+    /// Every block that holds this one, itself included.
+    pub(super) fn covering(self) -> impl Iterator<Item = Self> {
+        let of_protocol = (0..=self.bits).map(move |bits| Self {
+            port: self.port & mask(bits),
+            bits,
+            ..self
+        });
+        std::iter::once(Self::EVERYTHING).chain(of_protocol.filter(move |_| self.protocol != 0))
+    }
+
     /// Whether everything in `other` is in this one.
     pub(crate) fn covers(self, other: Self) -> bool {
         if self.protocol == 0 {
             return true;
         }
-        let mask = u16::MAX.checked_shl(16 - u32::from(self.bits)).unwrap_or(0);
+        let mask = mask(self.bits);
         self.protocol == other.protocol
             && self.bits <= other.bits
             && self.port & mask == other.port & mask
     }
+}
+
+/// The leading bits of a port.
+fn mask(bits: u8) -> u16 {
+    u16::MAX.checked_shl(16 - u32::from(bits)).unwrap_or(0)
 }
 
 #[cfg(test)]

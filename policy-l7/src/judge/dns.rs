@@ -22,6 +22,15 @@ impl Compiled {
             |scope| scope.nearest_dns(name),
         )
     }
+
+    /// What would deny the query if nothing were only audited.
+    pub fn audit_dns(&self, subject: &Subject, name: &[u8]) -> Option<Box<Denial>> {
+        self.audit(
+            subject,
+            |scope| scope.allows_name(name),
+            |scope| scope.nearest_dns(name),
+        )
+    }
 }
 
 impl Scope {

@@ -58,9 +58,19 @@ impl Compiled {
         // Nothing to judge is not the same as nothing to object to.
         match permit {
             Some(permit) => Ok(permit),
-            None if self.endpoint(subject.endpoint).is_none() => Ok(self.permit(None)),
-            None => Err(Box::new(self.denial(subject, None))),
+            None => self.judge(subject, |_| None, |_| None),
         }
+    }
+
+    /// What would deny the request if nothing were only audited.
+    pub fn audit_http(&self, subject: &Subject, request: &HttpRequest<'_>) -> Option<Box<Denial>> {
+        request.paths.iter().find_map(|path| {
+            self.audit(
+                subject,
+                |scope| scope.allows_request(request, path),
+                |scope| scope.nearest_http(request, path),
+            )
+        })
     }
 }
 

@@ -3,13 +3,14 @@
 mod dns;
 mod http;
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
 pub use http::{Headers, HttpRequest};
 
 use crate::compile::{
-    Action, Compiled, EndpointPolicy, Entry, Prefix, RuleId, Scope, ScopeL7, SideMode,
+    Action, Compiled, PolicySet, Prefix, RuleId, Scope, ScopeL7, SideMode, match_type,
 };
 use crate::rule::{Direction, Provenance};
 
@@ -111,8 +112,19 @@ impl fmt::Display for Denial {
     }
 }
 
+/// What decided about a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deciding {
+    /// What the rule says.
+    pub action: Action,
+    /// The rule.
+    pub rule: RuleId,
+    /// How it matched, by Hubble's numbers: 1 L3-only, 2 L3-L4, 3 L4-only, 4 all.
+    pub match_type: u8,
+}
+
 impl Compiled {
-    /// What the policy of `endpoint` says about a connection: the same answer as the kernel's two
+    /// What the policy of an endpoint says about a connection: the same answer as the kernel's two
     /// look-ups give.
     pub fn judge_connection(
         &self,
@@ -122,56 +134,86 @@ impl Compiled {
         protocol: u8,
         port: u16,
     ) -> ConnectionVerdict {
-        let Some(policy) = self.endpoint(endpoint) else {
-            return ConnectionVerdict::Allow { rule: None };
+        let subject = Subject {
+            endpoint,
+            direction,
+            remote,
+            protocol,
+            port,
         };
-        match self.deciding(endpoint, direction, remote, protocol, port) {
-            Some(Entry {
-                action: Action::Allow,
-                rule,
-                ..
-            }) => ConnectionVerdict::Allow { rule: Some(*rule) },
-            Some(Entry {
-                action: Action::Redirect,
-                rule,
-                ..
-            }) => ConnectionVerdict::Redirect { rule: *rule },
-            Some(Entry {
-                action: Action::Deny,
-                rule,
-                ..
-            }) => ConnectionVerdict::Deny { rule: Some(*rule) },
-            None if policy.mode(direction) == SideMode::Open => {
-                ConnectionVerdict::Allow { rule: None }
-            }
-            None => ConnectionVerdict::Deny { rule: None },
+        match self.endpoint(endpoint) {
+            Some(policy) => self.verdict(&policy.in_force, &subject),
+            None => ConnectionVerdict::Allow { rule: None },
         }
     }
 
-    /// The entry that decides about a connection; `None` where no rule is about it.
-    pub fn deciding(
-        &self,
-        endpoint: u16,
-        direction: Direction,
-        remote: u32,
-        protocol: u8,
-        port: u16,
-    ) -> Option<&Entry> {
-        let policy = self.endpoint(endpoint)?;
-        let own = policy.longest(direction, remote, protocol, port);
-        let any = policy.longest(direction, 0, protocol, port);
-        match (own, any) {
-            (Some(own), Some(any)) => Some(if any.action > own.action { any } else { own }),
-            (own, any) => own.or(any),
+    /// What it would say if nothing were only audited; none where nothing is.
+    pub fn audit_connection(&self, subject: &Subject) -> Option<ConnectionVerdict> {
+        let audited = self.endpoint(subject.endpoint)?.audited.as_ref()?;
+        Some(self.verdict(audited, subject))
+    }
+
+    fn verdict(&self, set: &PolicySet, subject: &Subject) -> ConnectionVerdict {
+        match self.deciding(set, subject) {
+            Some(Deciding { action, rule, .. }) => match action {
+                Action::Allow => ConnectionVerdict::Allow { rule: Some(rule) },
+                Action::Redirect => ConnectionVerdict::Redirect { rule },
+                Action::Deny => ConnectionVerdict::Deny { rule: Some(rule) },
+            },
+            None => match set.mode(subject.direction) {
+                SideMode::Open => ConnectionVerdict::Allow { rule: None },
+                SideMode::DefaultDeny => ConnectionVerdict::Deny { rule: None },
+            },
         }
+    }
+
+    /// What decides about a connection in a set; `None` where no rule is about it.
+    pub fn deciding(&self, set: &PolicySet, subject: &Subject) -> Option<Deciding> {
+        let asked = subject.asked();
+        let mut own: Option<Strictest> = None;
+        let mut any: Option<Strictest> = None;
+        for scope in self.scopes_about(set, subject.direction, subject.remote, asked) {
+            let of = if scope.is_for_anybody() {
+                &mut any
+            } else {
+                &mut own
+            };
+            let has_protocol = scope
+                .covering(asked)
+                .is_some_and(|block| block.protocol != 0);
+            let said = (scope.action(), Reverse(scope.rule));
+            let strictest = of.get_or_insert(Strictest { said, has_protocol });
+            strictest.said = strictest.said.max(said);
+            strictest.has_protocol |= has_protocol;
+        }
+        let is_own = match (&own, &any) {
+            (Some(own), Some(any)) => any.said.0 <= own.said.0,
+            (own, _) => own.is_some(),
+        };
+        let Strictest { said, has_protocol } = if is_own { own? } else { any? };
+        let (action, Reverse(rule)) = said;
+        Some(Deciding {
+            action,
+            rule,
+            match_type: match_type(is_own, has_protocol),
+        })
     }
 
     /// In which protocol the requests of a connection are judged. Where rules of both are about it,
     /// HTTP: what is said in the other is refused.
     pub fn judged_protocol(&self, subject: &Subject) -> Option<JudgedProtocol> {
         let policy = self.endpoint(subject.endpoint)?;
-        let scopes = policy.scopes.iter().filter(|scope| scope.is_about(subject));
-        let protocols = scopes.filter_map(|scope| match scope.l7 {
+        self.protocol(&policy.in_force, subject)
+    }
+
+    /// The same if nothing were only audited; none where nothing is.
+    pub fn audited_protocol(&self, subject: &Subject) -> Option<JudgedProtocol> {
+        let audited = self.endpoint(subject.endpoint)?.audited.as_ref()?;
+        self.protocol(audited, subject)
+    }
+
+    fn protocol(&self, set: &PolicySet, subject: &Subject) -> Option<JudgedProtocol> {
+        let protocols = self.about(set, subject).filter_map(|scope| match scope.l7 {
             ScopeL7::Dns { .. } => Some(JudgedProtocol::Dns),
             ScopeL7::Http { .. } => Some(JudgedProtocol::Http),
             ScopeL7::Nothing => None,
@@ -181,15 +223,40 @@ impl Compiled {
 
     /// The policies whose selection of `endpoint` denies by default.
     pub fn defaults(&self, endpoint: u16, direction: Direction) -> Vec<Provenance> {
-        let defaults = self
-            .endpoint(endpoint)
-            .map(|policy| policy.defaults.as_slice());
-        let of_direction = defaults
-            .unwrap_or_default()
-            .iter()
-            .filter(|(of, _)| *of == direction)
-            .map(|(_, provenance)| provenance.clone());
-        of_direction.collect()
+        let policy = self.endpoint(endpoint);
+        policy.map_or_else(Vec::new, |policy| policy.in_force.defaults(direction))
+    }
+
+    /// Those that would if nothing were only audited.
+    pub fn audited_defaults(&self, endpoint: u16, direction: Direction) -> Vec<Provenance> {
+        let policy = self.endpoint(endpoint);
+        let audited = policy.and_then(|policy| policy.audited.as_ref());
+        audited.map_or_else(Vec::new, |set| set.defaults(direction))
+    }
+
+    fn about<'c>(
+        &'c self,
+        set: &'c PolicySet,
+        subject: &Subject,
+    ) -> impl Iterator<Item = &'c Scope> {
+        self.scopes_about(set, subject.direction, subject.remote, subject.asked())
+    }
+}
+
+/// The strictest of some rules.
+struct Strictest {
+    said: (Action, Reverse<RuleId>),
+    /// Whether any of them names a protocol.
+    has_protocol: bool,
+}
+
+impl Subject {
+    fn asked(&self) -> Prefix {
+        Prefix {
+            protocol: self.protocol,
+            port: self.port,
+            bits: 16,
+        }
     }
 }
 
@@ -204,18 +271,44 @@ struct Candidate {
 }
 
 impl Compiled {
-    /// Judges what is said on a connection: deny rules first, then `allowing` says by which of its
-    /// rules a scope allows it, if by any.
+    /// Judges what is said on a connection by what is in force.
     fn judge(
         self: &Arc<Self>,
         subject: &Subject,
         allowing: impl Fn(&Scope) -> Option<RuleId>,
         nearest: impl Fn(&Scope) -> Option<Candidate>,
     ) -> Result<Permit, Box<Denial>> {
-        let Some(policy) = self.endpoint(subject.endpoint) else {
-            return Ok(self.permit(None));
+        let rule = match self.endpoint(subject.endpoint) {
+            Some(policy) => self.allowing(&policy.in_force, subject, allowing, nearest)?,
+            None => None,
         };
-        let scopes = || policy.scopes.iter().filter(|scope| scope.is_about(subject));
+        Ok(Permit {
+            policy: Arc::clone(self),
+            rule,
+        })
+    }
+
+    /// What would deny it if nothing were only audited.
+    fn audit(
+        &self,
+        subject: &Subject,
+        allowing: impl Fn(&Scope) -> Option<RuleId>,
+        nearest: impl Fn(&Scope) -> Option<Candidate>,
+    ) -> Option<Box<Denial>> {
+        let audited = self.endpoint(subject.endpoint)?.audited.as_ref()?;
+        self.allowing(audited, subject, allowing, nearest).err()
+    }
+
+    /// The rule of a set that allows what is said on a connection, none where nothing is closed:
+    /// deny rules first, then `allowing` says by which of its rules a scope allows it, if by any.
+    fn allowing(
+        &self,
+        set: &PolicySet,
+        subject: &Subject,
+        allowing: impl Fn(&Scope) -> Option<RuleId>,
+        nearest: impl Fn(&Scope) -> Option<Candidate>,
+    ) -> Result<Option<RuleId>, Box<Denial>> {
+        let scopes = || self.about(set, subject);
         if let Some(deny) = scopes().find(|scope| scope.is_deny) {
             let policies = self.rule(deny.rule).cloned().into_iter().collect();
             return Err(Box::new(Denial {
@@ -224,29 +317,22 @@ impl Compiled {
             }));
         }
         if let Some(rule) = scopes().find_map(allowing) {
-            return Ok(self.permit(Some(rule)));
+            return Ok(Some(rule));
         }
-        if policy.mode(subject.direction) == SideMode::Open && scopes().next().is_none() {
-            return Ok(self.permit(None));
+        if set.mode(subject.direction) == SideMode::Open && scopes().next().is_none() {
+            return Ok(None);
         }
         let candidate = scopes()
             .filter_map(nearest)
             .min_by_key(|near| near.distance);
-        Err(Box::new(self.denial(subject, candidate)))
+        Err(Box::new(self.denial(set, subject, candidate)))
     }
 
-    fn permit(self: &Arc<Self>, rule: Option<RuleId>) -> Permit {
-        Permit {
-            policy: Arc::clone(self),
-            rule,
-        }
-    }
-
-    fn denial(&self, subject: &Subject, nearest: Option<Candidate>) -> Denial {
+    fn denial(&self, set: &PolicySet, subject: &Subject, nearest: Option<Candidate>) -> Denial {
         let provenance = nearest.as_ref().and_then(|nearest| self.rule(nearest.id));
         let policies = match provenance {
             Some(provenance) => vec![provenance.clone()],
-            None => self.defaults(subject.endpoint, subject.direction),
+            None => set.defaults(subject.direction),
         };
         let nearest = nearest.map(|nearest| Nearest {
             rule: match provenance {
@@ -256,60 +342,5 @@ impl Compiled {
             difference: nearest.difference,
         });
         Denial { policies, nearest }
-    }
-}
-
-impl EndpointPolicy {
-    fn mode(&self, direction: Direction) -> SideMode {
-        match direction {
-            Direction::Egress => self.egress,
-            Direction::Ingress => self.ingress,
-        }
-    }
-
-    fn longest(
-        &self,
-        direction: Direction,
-        identity: u32,
-        protocol: u8,
-        port: u16,
-    ) -> Option<&Entry> {
-        let asked = Prefix {
-            protocol,
-            port,
-            bits: 16,
-        };
-        let of_peer = self
-            .entries
-            .iter()
-            .filter(|e| e.key.direction == direction && e.key.identity == identity);
-        of_peer
-            .filter(|entry| {
-                let Entry { key, .. } = entry;
-                Prefix {
-                    protocol: key.protocol,
-                    port: key.port,
-                    bits: key.port_bits,
-                }
-                .covers(asked)
-            })
-            .max_by_key(|entry| (entry.key.protocol != 0, entry.key.port_bits))
-    }
-}
-
-impl Scope {
-    /// Whether the rule is about this peer, protocol and port.
-    fn is_about(&self, subject: &Subject) -> bool {
-        let asked = Prefix {
-            protocol: subject.protocol,
-            port: subject.port,
-            bits: 16,
-        };
-        self.direction == subject.direction
-            && self
-                .peers
-                .as_ref()
-                .is_none_or(|peers| peers.binary_search(&subject.remote).is_ok())
-            && self.prefixes.iter().any(|prefix| prefix.covers(asked))
     }
 }
