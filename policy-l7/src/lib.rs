@@ -1,14 +1,14 @@
 //! What is allowed, and why.
 //!
-//! In: policies ([`read_policies`]) and who there is ([`Identity`], [`Endpoint`]). Out:
+//! In: policies ([`read_objects`]) and who there is ([`Identity`], [`Endpoint`]). Out:
 //! ([`compile()`]) entries for the kernel, and a judge of requests; every verdict names the policy
 //! and the rule. No sockets, no kernel, no Kubernetes client: what is judged is a borrowed
 //! [`Subject`], made from a live request, a recorded flow or a test case alike.
 //!
 //! ```
-//! use policy_l7::{Direction, Endpoint, Inputs, compile, identity, read_policies};
+//! use policy_l7::{Direction, Endpoint, Inputs, compile, identity, read_objects};
 //!
-//! let policies = read_policies("web.yaml", r#"
+//! let policies = read_objects("web.yaml", r#"
 //! apiVersion: cilium.io/v2
 //! kind: CiliumNetworkPolicy
 //! metadata: { name: web, namespace: shop }
@@ -17,7 +17,7 @@
 //!   ingress:
 //!   - fromEntities: [ world ]
 //!     toPorts: [ { ports: [ { port: "80", protocol: TCP } ] } ]
-//! "#).unwrap();
+//! "#).unwrap().policies;
 //! let labels = ["app=web", "io.kubernetes.pod.namespace=shop"];
 //! let endpoint = Endpoint {
 //!     id: 16,
@@ -50,7 +50,9 @@ mod lint;
 mod names;
 mod objects;
 mod paths;
+mod pattern;
 mod places;
+mod resolve;
 mod rule;
 mod selector;
 pub mod yaml;
@@ -67,6 +69,7 @@ pub use judge::{
 };
 pub use labels::{Label, LabelError, Labels};
 pub use lint::{Finding, lint};
-pub use objects::read_policies;
+pub use objects::{Objects, read_objects};
 pub use places::{Place, Places};
+pub use resolve::{CidrGroup, Service, Surroundings, resolve};
 pub use rule::{Direction, Policy, PolicyKind, Provenance};

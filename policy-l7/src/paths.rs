@@ -14,7 +14,8 @@ use regex_automata::meta::Regex;
 use regex_automata::util::pool::Pool;
 use regex_automata::{Anchored, Input, MatchKind, PatternSet};
 
-use crate::rule::{Form, HttpRule, bytes_syntax};
+use crate::pattern::{Form, bytes_syntax};
+use crate::rule::HttpRule;
 
 /// From this many expressions on, one automaton is cheaper than asking each.
 const CROWD_MIN: usize = 4;

@@ -1,11 +1,7 @@
 //! The one form that every policy becomes.
 
-use regex_automata::meta::Regex;
-use regex_automata::util::syntax;
-use regex_syntax::hir::literal::Extractor;
-use regex_syntax::hir::{Dot, Hir, HirKind, Repetition};
-
-use crate::names::DnsRule;
+use crate::names::{DnsRule, NamePattern};
+use crate::pattern::Pattern;
 use crate::selector::{Peers, Selector};
 use crate::yaml::At;
 
@@ -13,10 +9,10 @@ use crate::yaml::At;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     pub(crate) provenance: Provenance,
+    /// What it denies passes and is told.
+    pub(crate) is_audited: bool,
     /// Where the object stands in its file.
     pub(crate) at: At,
-    /// What it would deny passes, and is told.
-    pub(crate) is_audited: bool,
     pub(crate) specs: Vec<Spec>,
 }
 
@@ -24,6 +20,11 @@ impl Policy {
     /// Kind, namespace and name.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
+    }
+
+    /// Whether what it denies passes and is told (`policy.l7d.io/mode: audit`).
+    pub fn is_audited(&self) -> bool {
+        self.is_audited
     }
 
     /// Where the object stands in its file.
@@ -95,7 +96,8 @@ impl Spec {
             }
             let path_in_object = rule.path.clone();
             match &mut rule.l7 {
-                L7::Nothing => {}
+                // What is no TLS, or names no server, must pass as well: nothing is left to judge.
+                L7::Nothing | L7::Tls(_) => rule.l7 = L7::Nothing,
                 L7::Http(rules) => rules.push(HttpRule {
                     path_in_object,
                     method: None,
@@ -133,6 +135,10 @@ pub(crate) struct Rule {
 
 /// What is said of the requests of a connection, in the protocol that it is said in.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    dead_code,
+    reason = "fields that bring it are refused until it is resolved"
+)]
 pub(crate) enum L7 {
     /// Queries are judged.
     Dns(Vec<DnsRule>),
@@ -140,6 +146,16 @@ pub(crate) enum L7 {
     Http(Vec<HttpRule>),
     /// They are not judged.
     Nothing,
+    /// The connection is judged by the name of the server in its `ClientHello`.
+    Tls(Vec<ServerName>),
+}
+
+/// One of `serverNames`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerName {
+    /// Path in the object.
+    pub(crate) path_in_object: String,
+    pub(crate) name: NamePattern,
 }
 
 /// Ports of one protocol.
@@ -187,148 +203,25 @@ pub(crate) struct HttpRule {
 pub(crate) struct HeaderRule {
     pub(crate) name: String,
     pub(crate) value: Option<String>,
+    pub(crate) mismatch: Mismatch,
 }
 
-/// A regular expression that must match the whole text; the simple ones are compared.
-#[derive(Debug, Clone)]
-pub(crate) struct Pattern {
-    pub(crate) source: String,
-    pub(crate) form: Form,
-}
-
-/// What an expression comes down to.
-#[derive(Debug, Clone)]
-pub(crate) enum Form {
-    /// This text.
-    Literal(Box<[u8]>),
-    /// This text, then anything (`.*`).
-    Open(Box<[u8]>),
-    /// Anything else.
-    Regex {
-        regex: Regex,
-        /// What it matches begins with one of these.
-        begins: Vec<Box<[u8]>>,
-    },
-}
-
-/// Largest compiled size of one expression: a hostile one is refused when it is loaded.
-const REGEX_BYTES_MAX: usize = 1 << 20;
-/// Most beginnings of one expression; beyond it, a shorter or the empty one stands for them.
-const BEGINNINGS_MAX: usize = 16;
-
-/// Bytes, not characters: what is judged is what was sent, whatever its encoding.
-pub(crate) fn bytes_syntax() -> syntax::Config {
-    syntax::Config::new().unicode(false).utf8(false)
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
-    }
-}
-
-impl Pattern {
-    /// Compiles an expression, anchored at both ends as Envoy's are.
-    pub(crate) fn new(source: &str) -> Result<Self, String> {
-        // On its own first: `a)|(.*` is only an expression, and another one, between our anchors.
-        let hir = syntax::parse_with(source, &bytes_syntax()).map_err(|error| error.to_string())?;
-        let form = match Form::simple(&hir) {
-            Some(form) => form,
-            None => Form::Regex {
-                regex: anchored(source)?,
-                begins: begins(&hir),
-            },
-        };
-        Ok(Self {
-            source: source.to_owned(),
-            form,
-        })
-    }
-
-    /// Whether the whole of `text` matches.
-    pub(crate) fn matches(&self, text: &[u8]) -> bool {
-        match &self.form {
-            Form::Literal(literal) => **literal == *text,
-            Form::Open(begin) => text
-                .strip_prefix(&**begin)
-                .is_some_and(|rest| !rest.contains(&b'\n')),
-            Form::Regex { regex, .. } => regex.is_match(text),
-        }
-    }
-}
-
-impl Form {
-    fn simple(hir: &Hir) -> Option<Self> {
-        // As in RE2, a dot is not a line feed.
-        let anything = Hir::repetition(Repetition {
-            min: 0,
-            max: None,
-            greedy: true,
-            sub: Box::new(Hir::dot(Dot::AnyByteExceptLF)),
-        });
-        match hir.kind() {
-            HirKind::Literal(literal) => Some(Self::Literal(literal.0.clone())),
-            HirKind::Concat(parts) => match parts.as_slice() {
-                [begin, rest] if *rest == anything => match begin.kind() {
-                    HirKind::Literal(literal) => Some(Self::Open(literal.0.clone())),
-                    _ => None,
-                },
-                _ => None,
-            },
-            _ if *hir == anything => Some(Self::Open(Box::default())),
-            _ => None,
-        }
-    }
-}
-
-fn anchored(source: &str) -> Result<Regex, String> {
-    let config = Regex::config()
-        .nfa_size_limit(Some(REGEX_BYTES_MAX))
-        .utf8_empty(false);
-    Regex::builder()
-        .configure(config)
-        .syntax(bytes_syntax())
-        .build(&format!("^(?:{source})$"))
-        .map_err(|error| match std::error::Error::source(&error) {
-            Some(cause) => cause.to_string(),
-            None => error.to_string(),
-        })
-}
-
-fn begins(hir: &Hir) -> Vec<Box<[u8]>> {
-    let mut extractor = Extractor::new();
-    extractor.limit_total(BEGINNINGS_MAX);
-    let found = extractor.extract(hir);
-    match found.literals() {
-        Some(literals) => literals
-            .iter()
-            .map(|literal| Box::from(literal.as_bytes()))
-            .collect(),
-        // More than are worth to be told apart.
-        None => vec![Box::default()],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_match_the_whole_text() {
-        let pattern = Pattern::new("/api/.*|/health").expect("a pattern");
-        for (text, expected) in [
-            ("/api/x", true),
-            ("/health", true),
-            ("/healthz", false),
-            ("/x/api/y", false),
-        ] {
-            assert_eq!(pattern.matches(text.as_bytes()), expected, "{text}");
-        }
-        assert!(!Pattern::new("GET").expect("a pattern").matches(b"get"));
-        assert!(Pattern::new("(").is_err());
-        assert!(
-            Pattern::new("((a{1,500}){1,500}){1,500}").is_err(),
-            "too large"
-        );
-    }
+/// What is done with a request whose header is not as the rule wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[expect(
+    dead_code,
+    reason = "fields that bring it are refused until it is resolved"
+)]
+pub(crate) enum Mismatch {
+    /// The value is added as one more field of that name.
+    Add,
+    /// The header is removed.
+    Delete,
+    /// The rule does not match.
+    #[default]
+    Fail,
+    /// The rule matches all the same, and the difference is told.
+    Log,
+    /// The header is set to the value.
+    Replace,
 }

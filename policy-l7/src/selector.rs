@@ -136,11 +136,61 @@ pub(crate) struct CidrRule {
     pub(crate) except: Vec<IpNet>,
 }
 
+/// Prefixes that stand elsewhere, without some parts of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct CidrSet {
+    pub(crate) of: CidrSource,
+    pub(crate) except: Vec<IpNet>,
+}
+
+/// Where the prefixes of a set stand.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(
+    dead_code,
+    reason = "fields that bring it are refused until it is resolved"
+)]
+pub(crate) enum CidrSource {
+    /// In the `CiliumCIDRGroup` of that name.
+    Group(String),
+    /// In all groups with such labels.
+    Groups(Selector),
+    /// In the rule itself.
+    Prefix(IpNet),
+}
+
+/// A service, or several.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ServicePeer {
+    /// `None` is every namespace.
+    pub(crate) namespace: Option<String>,
+    pub(crate) which: WhichServices,
+}
+
+/// Which services of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(
+    dead_code,
+    reason = "fields that bring it are refused until it is resolved"
+)]
+pub(crate) enum WhichServices {
+    /// The one of that name.
+    Named(String),
+    /// Those with such labels.
+    Labelled(Selector),
+}
+
 /// Who the other end may be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(
+    dead_code,
+    reason = "fields that bring it are refused until it is resolved"
+)]
 pub(crate) enum Peers {
     /// Anybody.
     Any,
+    /// Any of these, some of which stand in groups. [`resolve()`](crate::resolve::resolve) leaves
+    /// none.
+    CidrSets(Vec<CidrSet>),
     /// Any of these.
     Cidrs(Vec<CidrRule>),
     /// Any of these.
@@ -149,7 +199,14 @@ pub(crate) enum Peers {
     Entities(Vec<Entity>),
     /// Whoever has one of these names in DNS.
     Fqdns(Vec<NamePattern>),
+    /// Any node with such labels.
+    Nodes(Vec<Selector>),
+    /// Whoever serves one of these. [`resolve()`](crate::resolve::resolve) leaves none.
+    Services(Vec<ServicePeer>),
 }
+
+/// Reserved labels of what a selector of nodes may mean.
+const NODES: [&str; 3] = ["host", "kube-apiserver", "remote-node"];
 
 impl Peers {
     /// Whether everybody is meant, so that one entry serves for all identities.
@@ -157,7 +214,12 @@ impl Peers {
         match self {
             Self::Any => true,
             Self::Entities(entities) => entities.contains(&Entity::All),
-            Self::Cidrs(_) | Self::Endpoints(_) | Self::Fqdns(_) => false,
+            Self::CidrSets(_)
+            | Self::Cidrs(_)
+            | Self::Endpoints(_)
+            | Self::Fqdns(_)
+            | Self::Nodes(_)
+            | Self::Services(_) => false,
         }
     }
 
@@ -180,6 +242,17 @@ impl Peers {
             Self::Fqdns(names) => names
                 .iter()
                 .any(|name| identity.labels.has("fqdn", &name.source)),
+            Self::Nodes(selectors) => {
+                let is_node = NODES
+                    .iter()
+                    .any(|name| identity.labels.has("reserved", name));
+                is_node
+                    && selectors
+                        .iter()
+                        .any(|selector| selector.matches(&identity.labels))
+            }
+            // Nobody, as long as it is not known who they are.
+            Self::CidrSets(_) | Self::Services(_) => false,
         }
     }
 
@@ -187,7 +260,13 @@ impl Peers {
     pub(crate) fn names(&self) -> &[NamePattern] {
         match self {
             Self::Fqdns(names) => names,
-            Self::Any | Self::Cidrs(_) | Self::Endpoints(_) | Self::Entities(_) => &[],
+            Self::Any
+            | Self::CidrSets(_)
+            | Self::Cidrs(_)
+            | Self::Endpoints(_)
+            | Self::Entities(_)
+            | Self::Nodes(_)
+            | Self::Services(_) => &[],
         }
     }
 
@@ -195,7 +274,13 @@ impl Peers {
     pub(crate) fn prefixes(&self) -> impl Iterator<Item = IpNet> {
         let rules = match self {
             Self::Cidrs(rules) => rules.as_slice(),
-            Self::Any | Self::Endpoints(_) | Self::Entities(_) | Self::Fqdns(_) => &[],
+            Self::Any
+            | Self::CidrSets(_)
+            | Self::Endpoints(_)
+            | Self::Entities(_)
+            | Self::Fqdns(_)
+            | Self::Nodes(_)
+            | Self::Services(_) => &[],
         };
         rules
             .iter()

@@ -311,6 +311,15 @@ impl<'n> Cursor<'n> {
         &self.path
     }
 
+    /// The same place as the root of a document of its own: paths begin here.
+    #[must_use]
+    pub fn as_root(&self) -> Self {
+        Self {
+            node: self.node,
+            path: String::new(),
+        }
+    }
+
     /// Whether a single value stands here, where a mapping may stand as well.
     pub fn is_scalar(&self) -> bool {
         self.node.text().is_some()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use policy_l7::{
     Compiled, ConnectionVerdict, Direction, Endpoint, Headers, HttpRequest, Identity, Inputs,
-    Labels, Subject, compile, identity, lint, read_policies,
+    Labels, Subject, compile, identity, lint, read_objects,
 };
 
 const TYPO: &str = include_str!("../../testdata/policies/api-access-typo.yaml");
@@ -40,7 +40,9 @@ fn identities() -> Vec<Identity> {
 
 /// Endpoint numbers are identity numbers here.
 fn compiled(text: &str) -> Arc<Compiled> {
-    let policies = read_policies("policy.yaml", text).expect("a policy");
+    let policies = read_objects("policy.yaml", text)
+        .expect("a policy")
+        .policies;
     let endpoints: Vec<Endpoint> = APPS
         .iter()
         .map(|app| Endpoint {
@@ -140,7 +142,10 @@ fn the_typo_closes_the_way_out_and_the_lint_says_why() {
         ),
         "deny"
     );
-    let findings = lint(&read_policies("p", TYPO).expect("a policy"), &identities());
+    let findings = lint(
+        &read_objects("p", TYPO).expect("a policy").policies,
+        &identities(),
+    );
     assert_eq!(findings.len(), 1);
     assert_eq!(
         findings[0].message,
@@ -319,7 +324,7 @@ fn faults_are_named_with_place_and_suggestion() {
         (
             "kind: CiliumNetworkPolicy",
             "kind: CilumNetworkPolicy",
-            "policy.yaml:2:7: kind: `CilumNetworkPolicy` is not one of CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy, NetworkPolicy (did you mean `CiliumNetworkPolicy`?)",
+            "policy.yaml:2:7: kind: `CilumNetworkPolicy` is not one of CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy, NetworkPolicy, CiliumCIDRGroup (did you mean `CiliumNetworkPolicy`?)",
         ),
         (
             "        http:",
@@ -327,7 +332,7 @@ fn faults_are_named_with_place_and_suggestion() {
             "policy.yaml:21:11: spec.ingress[0].toPorts[0].rules.kafka: only `http` and `dns` rules are supported",
         ),
     ] {
-        let errors = read_policies("policy.yaml", &L7.replace(from, to)).expect_err("a fault");
+        let errors = read_objects("policy.yaml", &L7.replace(from, to)).expect_err("a fault");
         assert!(
             errors.iter().any(|error| error.to_string() == expected),
             "{from} -> {to}: {}",

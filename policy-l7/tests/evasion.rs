@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use policy_l7::{
     Compiled, ConnectionVerdict, Direction, Endpoint, Headers, HttpRequest, Identity, Inputs,
-    Labels, Subject, compile, identity, read_policies,
+    Labels, Subject, compile, identity, read_objects,
 };
 
 const WEB: u16 = 16;
@@ -25,7 +25,7 @@ fn labels(all: &[&str]) -> Labels {
 
 /// A server `web` and a client in the namespace `shop`.
 fn compiled_for(own: &Labels, yaml: &str) -> Arc<Compiled> {
-    let policies = read_policies("p.yaml", yaml).expect("a policy");
+    let policies = read_objects("p.yaml", yaml).expect("a policy").policies;
     let client = labels(&["app=client", "io.kubernetes.pod.namespace=shop"]);
     let mut identities = identity::reserved();
     for (number, labels) in [(300, own.clone()), (CLIENT, client)] {
@@ -207,7 +207,7 @@ fn an_expression_cannot_leave_its_anchors() {
         let yaml = cnp(&format!(
             "endpointSelector: {{}}\ningress:\n- toPorts:\n  - ports: [{{port: \"80\", protocol: TCP}}]\n    rules: {{http: [{rules}]}}"
         ));
-        let errors = read_policies("p.yaml", &yaml).expect_err(source);
+        let errors = read_objects("p.yaml", &yaml).expect_err(source);
         assert!(errors[0].message.contains("regular expression"), "{source}");
     }
     let policy =
@@ -250,7 +250,7 @@ fn a_namespaced_policy_never_selects_endpoints_of_another_namespace() {
     let yaml = cnp(&format!(
         "endpointSelector: {{matchLabels: {{'k8s:io.kubernetes.pod.namespace': bank}}}}\n{allow_all}"
     ));
-    let errors = read_policies("p.yaml", &yaml).expect_err("another namespace");
+    let errors = read_objects("p.yaml", &yaml).expect_err("another namespace");
     assert_eq!(
         errors[0].to_string(),
         "p.yaml:5:21: spec.endpointSelector: selects another namespace than the policy's own, `shop`"
@@ -279,7 +279,7 @@ fn a_deny_without_ports_denies_every_port() {
 #[test]
 fn an_icmp_rule_without_types_opens_nothing() {
     let policy = "endpointSelector: {}\ningress:\n- fromEntities: [all]\n  icmps: [{fields: []}]";
-    let errors = read_policies("p.yaml", &cnp(policy)).expect_err("no fields");
+    let errors = read_objects("p.yaml", &cnp(policy)).expect_err("no fields");
     assert_eq!(
         errors[0].to_string(),
         "p.yaml:8:13: spec.ingress[0].icmps[0]: `fields` names no ICMP type"

@@ -7,7 +7,7 @@
 
 use policy_l7::{
     Compiled, ConnectionVerdict, Direction, Endpoint, Identity, Inputs, Labels, compile,
-    read_policies,
+    read_objects,
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -75,7 +75,7 @@ fn labels(app: u8) -> Labels {
 }
 
 fn compiled(rules: &[RuleText]) -> Compiled {
-    let policies = read_policies("p", &yaml(rules)).expect("a policy");
+    let policies = read_objects("p", &yaml(rules)).expect("a policy").policies;
     let identities: Vec<Identity> = (0..4)
         .map(|app| Identity {
             number: 300 + u32::from(app),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use policy_l7::{
     Compiled, Direction, Endpoint, Headers, HttpRequest, Inputs, Subject, compile, identity,
-    read_policies,
+    read_objects,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -78,7 +78,7 @@ fn compiled(rules: &[Rule]) -> Arc<Compiled> {
     for Rule { path, method } in rules {
         writeln!(text, "        - {{path: \"{path}\", method: \"{method}\"}}").expect("text grows");
     }
-    let policies = read_policies("p", &text).expect("a policy");
+    let policies = read_objects("p", &text).expect("a policy").policies;
     let endpoint = Endpoint {
         id: 16,
         identity: 300,
@@ -165,7 +165,9 @@ fn every_rule_of_thousands_is_found_and_nothing_else() {
         writeln!(text, "        - {{path: \"{source}\", method: GET}}").expect("text grows");
     }
     let base = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: n}\nspec:\n  endpointSelector: {}\n  ingress:\n  - toPorts:\n    - ports: [{port: \"80\", protocol: TCP}]\n      rules:\n        http:\n";
-    let policies = read_policies("p", &format!("{base}{text}")).expect("a policy");
+    let policies = read_objects("p", &format!("{base}{text}"))
+        .expect("a policy")
+        .policies;
     let labels = ["io.kubernetes.pod.namespace=n".parse().expect("a label")];
     let policy = Arc::new(compile(&Inputs {
         policies: &policies,

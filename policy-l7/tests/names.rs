@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use policy_l7::{
     Compiled, ConnectionVerdict, Direction, Endpoint, Inputs, Named, RuleId, Subject, compile,
-    identity, read_policies,
+    identity, read_objects,
 };
 
 const POD: u16 = 16;
@@ -40,7 +40,9 @@ spec:
 "#;
 
 fn compiled(text: &str, named: &BTreeSet<Named>) -> Arc<Compiled> {
-    let policies = read_policies("policy.yaml", text).expect("a policy");
+    let policies = read_objects("policy.yaml", text)
+        .expect("a policy")
+        .policies;
     let labels = ["app=web", "io.kubernetes.pod.namespace=shop"];
     let endpoint = Endpoint {
         id: POD,
@@ -81,7 +83,7 @@ fn connects(policy: &Compiled, remote: u32, port: u16) -> bool {
 }
 
 fn faults(text: &str) -> Vec<String> {
-    let errors = read_policies("policy.yaml", text).expect_err("a fault");
+    let errors = read_objects("policy.yaml", text).expect_err("a fault");
     errors.iter().map(ToString::to_string).collect()
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use policy_l7::{
     Compiled, ConnectionVerdict, Direction, Endpoint, Identity, Inputs, Labels, compile, identity,
-    read_policies,
+    read_objects,
 };
 
 const TCP: u8 = 6;
@@ -46,7 +46,7 @@ fn compiled(spec: &str) -> Compiled {
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
          metadata: {{ name: np, namespace: shop }}\nspec:\n  {spec}\n"
     );
-    let policies = read_policies("np.yaml", &text).expect("a policy");
+    let policies = read_objects("np.yaml", &text).expect("a policy").policies;
     let of_pods = PODS.iter().map(|(app, namespace, team)| Identity {
         number: number(app, namespace),
         labels: labels(app, namespace, team),
@@ -223,7 +223,7 @@ fn what_is_wrong_is_named_with_its_place() {
             "np.yaml:5:3: spec: `podSelector` is missing",
         ),
     ] {
-        let errors = read_policies("np.yaml", &format!("{base}{spec}")).expect_err("a fault");
+        let errors = read_objects("np.yaml", &format!("{base}{spec}")).expect_err("a fault");
         let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert!(shown.iter().any(|error| error == expected), "{shown:#?}");
     }

@@ -1,8 +1,7 @@
 //! Policies: a file is refused with places that exist, or it compiles and judges.
 
 use policy_l7::{
-    ConnectionVerdict, Direction, Endpoint, Identity, Inputs, compile, identity, lint,
-    read_policies,
+    ConnectionVerdict, Direction, Endpoint, Identity, Inputs, compile, identity, lint, read_objects,
 };
 use std::collections::BTreeSet;
 
@@ -20,8 +19,8 @@ fn endpoint() -> Endpoint {
 }
 
 fn verdicts(text: &str, identities: &[Identity]) -> Option<Vec<String>> {
-    let policies = match read_policies("input.yaml", text) {
-        Ok(policies) => policies,
+    let policies = match read_objects("input.yaml", text) {
+        Ok(objects) => objects.policies,
         Err(errors) => {
             assert!(!errors.is_empty(), "refused without a reason");
             let lines = text

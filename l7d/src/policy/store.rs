@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use policy_l7::Policy;
+use policy_l7::{CidrGroup, Policy};
 
 /// Policies as last read from their files.
 #[derive(Debug, Default)]
@@ -18,6 +18,7 @@ pub struct PolicyStore {
 struct Good {
     text: String,
     policies: Vec<Arc<Policy>>,
+    cidr_groups: Vec<CidrGroup>,
 }
 
 /// What one reading of the files found.
@@ -50,6 +51,12 @@ impl PolicyStore {
     /// The same, without copies.
     pub fn shared(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.good.values().flat_map(|good| &good.policies)
+    }
+
+    /// All CIDR groups that policies may refer to.
+    pub fn cidr_groups(&self) -> Vec<CidrGroup> {
+        let groups = self.good.values().flat_map(|good| &good.cidr_groups);
+        groups.cloned().collect()
     }
 
     /// Folders to watch for changes.
@@ -97,10 +104,15 @@ impl PolicyStore {
         if self.good.get(&path).is_some_and(|good| good.text == text) {
             return;
         }
-        match policy_l7::read_policies(&path.display().to_string(), &text) {
-            Ok(policies) => {
-                let policies = policies.into_iter().map(Arc::new).collect();
-                self.good.insert(path, Good { text, policies });
+        match policy_l7::read_objects(&path.display().to_string(), &text) {
+            Ok(objects) => {
+                let policies = objects.policies.into_iter().map(Arc::new).collect();
+                let good = Good {
+                    text,
+                    policies,
+                    cidr_groups: objects.cidr_groups,
+                };
+                self.good.insert(path, good);
                 report.changed = true;
             }
             Err(errors) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use l7d::policy::Live;
 use l7d::record::{Endpoint, EndpointId, IdentityNumber, Party};
-use policy_l7::{Compiled, Inputs, Labels, compile, identity, read_policies};
+use policy_l7::{Compiled, Inputs, Labels, compile, identity, read_objects};
 
 use crate::world::{Plan, World};
 
@@ -49,7 +49,7 @@ fn labels(app: &str) -> Labels {
 }
 
 pub(crate) fn compiled(policy: &str, revision: u64) -> Arc<Compiled> {
-    let policies = read_policies("policy.yaml", policy).unwrap();
+    let policies = read_objects("policy.yaml", policy).unwrap().policies;
     let named = [("client", 300), ("web", 301)];
     let identities: Vec<policy_l7::Identity> = named
         .iter()

@@ -1,6 +1,7 @@
 //! HTTP rules.
 
-use crate::rule::{HeaderRule, HttpRule, Pattern};
+use crate::pattern::Pattern;
+use crate::rule::{HeaderRule, HttpRule, Mismatch};
 use crate::yaml::{Cursor, Map, Reader};
 
 pub(super) fn rules(reader: &mut Reader, at: &Cursor<'_>) -> Vec<HttpRule> {
@@ -66,6 +67,7 @@ fn headers(reader: &mut Reader, map: &mut Map<'_>) -> Vec<HeaderRule> {
         rules.push(HeaderRule {
             name: name.to_owned(),
             value,
+            mismatch: Mismatch::Fail,
         });
     }
     for item in map
@@ -94,5 +96,6 @@ fn header_match(reader: &mut Reader, at: &Cursor<'_>) -> Option<HeaderRule> {
     Some(HeaderRule {
         name: name?.to_owned(),
         value: value.map(str::to_owned),
+        mismatch: Mismatch::Fail,
     })
 }

@@ -64,7 +64,8 @@ pub(super) fn peers(
     found.into_iter().next()
 }
 
-fn prefix(reader: &mut Reader, at: &Cursor<'_>) -> Option<IpNet> {
+/// A prefix, or an address as the prefix that has nothing else in it.
+pub(crate) fn prefix(reader: &mut Reader, at: &Cursor<'_>) -> Option<IpNet> {
     let text = reader.text(at)?;
     let bare = text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
     let prefix: Option<IpNet> = bare.or_else(|| text.parse().ok());

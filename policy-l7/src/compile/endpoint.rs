@@ -209,7 +209,8 @@ impl ScopeL7 {
                     rules: Arc::new(HttpRules::new(rules.clone())),
                 }
             }
-            L7::Nothing => Self::Nothing,
+            // Not read from any policy yet.
+            L7::Nothing | L7::Tls(_) => Self::Nothing,
         }
     }
 

@@ -215,7 +215,9 @@ impl PeerSets {
     /// All that a list may mean, where labels tell; nothing where everybody has to be asked.
     fn candidates(&self, peers: &Peers) -> Option<BTreeSet<u32>> {
         let each: Option<Vec<BTreeSet<u32>>> = match peers {
-            Peers::Endpoints(selectors) => selectors.iter().map(|one| self.selected(one)).collect(),
+            Peers::Endpoints(selectors) | Peers::Nodes(selectors) => {
+                selectors.iter().map(|one| self.selected(one)).collect()
+            }
             Peers::Entities(entities) => entities
                 .iter()
                 .map(|entity| match entity {
@@ -229,6 +231,8 @@ impl PeerSets {
                     .map(|name| self.labelled(&name.source, [""]))
                     .collect(),
             ),
+            // Whoever refers to something unknown means nobody.
+            Peers::CidrSets(_) | Peers::Services(_) => Some(Vec::new()),
             Peers::Any | Peers::Cidrs(_) => None,
         };
         Some(each?.into_iter().flatten().collect())

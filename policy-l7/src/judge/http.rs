@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Candidate, Denial, NEAREST_OF_MAX, Permit, Subject};
 use crate::compile::{Compiled, RuleId, Scope, ScopeL7};
-use crate::rule::{HttpRule, Pattern};
+use crate::pattern::Pattern;
+use crate::rule::HttpRule;
 
 /// The header fields of a request, wherever it came from.
 pub trait Headers {
