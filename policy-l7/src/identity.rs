@@ -22,15 +22,16 @@ pub const HOST: u32 = 1;
 /// Anything outside the cluster.
 pub const WORLD: u32 = 2;
 
-const RESERVED: [(u32, &str); 8] = [
-    (1, "host"),
-    (2, "world"),
-    (3, "unmanaged"),
-    (4, "health"),
-    (5, "init"),
-    (6, "remote-node"),
-    (7, "kube-apiserver"),
-    (8, "ingress"),
+const RESERVED: [(u32, &[&str]); 8] = [
+    (1, &["host"]),
+    (2, &["world"]),
+    (3, &["unmanaged"]),
+    (4, &["health"]),
+    (5, &["init"]),
+    (6, &["remote-node"]),
+    // It is on a node as well: what is said of nodes holds for it.
+    (7, &["kube-apiserver", "remote-node"]),
+    (8, &["ingress"]),
 ];
 
 /// First number of label sets, and how many there are.
@@ -42,9 +43,9 @@ const CIDR: (u32, u32) = (1 << 24, 65_536);
 pub fn reserved() -> Vec<Identity> {
     RESERVED
         .iter()
-        .map(|(number, name)| Identity {
+        .map(|(number, names)| Identity {
             number: *number,
-            labels: [reserved_label(name)].into_iter().collect(),
+            labels: names.iter().map(|name| reserved_label(name)).collect(),
         })
         .collect()
 }

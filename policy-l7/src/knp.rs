@@ -151,19 +151,18 @@ fn of_pods(reader: &mut Reader, at: &Cursor<'_>) -> Selector {
     Selector(of_kubernetes.collect())
 }
 
-/// Labels of a namespace are kept among those of its pods, under a prefix of their own.
+/// Labels of a namespace are kept among those of its pods, under a prefix of their own. Who is in no
+/// namespace at all is never meant, not even by what a namespace must not have.
 fn of_namespaces(reader: &mut Reader, at: &Cursor<'_>) -> Selector {
     let Selector(requirements) = of_pods(reader, at);
-    if requirements.is_empty() {
-        return Selector(vec![Requirement {
-            source: "k8s".to_owned(),
-            key: NAMESPACE_LABEL.to_owned(),
-            operator: Operator::Exists,
-        }]);
-    }
+    let is_in_one = Requirement {
+        source: "k8s".to_owned(),
+        key: NAMESPACE_LABEL.to_owned(),
+        operator: Operator::Exists,
+    };
     let of_namespace = requirements.into_iter().map(|requirement| Requirement {
         key: format!("{NAMESPACE_LABELS}{}", requirement.key),
         ..requirement
     });
-    Selector(of_namespace.collect())
+    Selector(of_namespace.chain([is_in_one]).collect())
 }

@@ -15,6 +15,7 @@ mod http1_split;
 mod http2_split;
 mod http_path;
 mod path_template;
+pub mod policy;
 mod policy_yaml;
 mod reassembly;
 mod socks_split;
@@ -26,7 +27,7 @@ pub use cuts::TURN;
 pub type Property = fn(&[u8]);
 
 /// All targets, by the name of what they eat.
-pub const TARGETS: [(&str, Property); 13] = [
+pub const TARGETS: [(&str, Property); 14] = [
     ("capture_file", capture_file::holds),
     ("dns_message", dns_message::holds),
     ("frame", frame::holds),
@@ -36,6 +37,7 @@ pub const TARGETS: [(&str, Property); 13] = [
     ("http2_split", http2_split::holds),
     ("http_path", http_path::holds),
     ("path_template", path_template::holds),
+    ("policy_laws", policy::holds),
     ("policy_yaml", policy_yaml::holds),
     ("reassembly", reassembly::holds),
     ("socks_split", socks_split::holds),

@@ -18,7 +18,7 @@ pub(super) fn prefixes(ports: &Ports, named: &impl Fn(&str) -> Vec<u16>) -> Vec<
     };
     let protocols: &[u8] = match &ports.protocol {
         Some(protocol) => std::slice::from_ref(protocol),
-        None if ports.range == PortRange::Any => &[0],
+        // Never ICMP, not even on every port: that takes a rule of its own.
         None => &[6, 17, 132],
     };
     let pairs = protocols.iter().flat_map(|protocol| {

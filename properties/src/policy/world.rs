@@ -1,0 +1,113 @@
+//! Who there is: pods, nodes, and addresses outside.
+
+use std::net::IpAddr;
+
+/// Everybody that policies can speak of.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    /// Pods, of this node and of others.
+    pub pods: Vec<Pod>,
+    /// Addresses outside the cluster.
+    pub outside: Vec<Outside>,
+}
+
+/// A pod.
+#[derive(Debug, Clone, Default)]
+pub struct Pod {
+    /// Name, for messages.
+    pub name: String,
+    /// Labels with their source, its namespace's among them.
+    pub labels: Vec<Label>,
+    /// Names of its ports.
+    pub named_ports: Vec<(String, u16)>,
+    /// Whether it is of this node.
+    pub is_here: bool,
+}
+
+/// An address outside the cluster.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    /// Address.
+    pub address: IpAddr,
+    /// The names that DNS has given it, in lower case and with their last dot.
+    pub names: Vec<String>,
+}
+
+/// A label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// `k8s`, `reserved`.
+    pub source: String,
+    /// Key.
+    pub key: String,
+    /// Value.
+    pub value: String,
+}
+
+impl Label {
+    /// A label of Kubernetes.
+    pub fn new(key: &str, value: &str) -> Self {
+        Self {
+            source: "k8s".to_owned(),
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }
+    }
+
+    fn reserved(name: &str) -> Self {
+        Self {
+            source: "reserved".to_owned(),
+            key: name.to_owned(),
+            value: String::new(),
+        }
+    }
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub enum End<'w> {
+    /// A pod.
+    Pod(&'w Pod),
+    /// One of the reserved identities, by its name.
+    Reserved(&'static str),
+    /// Somebody outside.
+    Outside(&'w Outside),
+}
+
+/// The reserved identities that are somebody, and their numbers.
+pub const RESERVED: [(&str, u32); 7] = [
+    ("host", 1),
+    ("unmanaged", 3),
+    ("health", 4),
+    ("init", 5),
+    ("remote-node", 6),
+    ("kube-apiserver", 7),
+    ("ingress", 8),
+];
+
+impl World {
+    /// Everybody.
+    pub fn ends(&self) -> impl Iterator<Item = End<'_>> {
+        let reserved = RESERVED.iter().map(|(name, _)| End::Reserved(name));
+        let pods = self.pods.iter().map(End::Pod);
+        pods.chain(reserved)
+            .chain(self.outside.iter().map(End::Outside))
+    }
+}
+
+impl End<'_> {
+    pub(super) fn labels(self) -> Vec<Label> {
+        match self {
+            Self::Pod(pod) => pod.labels.clone(),
+            // It runs on a node.
+            Self::Reserved("kube-apiserver") => {
+                vec![
+                    Label::reserved("kube-apiserver"),
+                    Label::reserved("remote-node"),
+                ]
+            }
+            Self::Reserved(name) => vec![Label::reserved(name)],
+            Self::Outside(_) => vec![Label::reserved("world")],
+        }
+    }
+}
