@@ -11,4 +11,4 @@ pub mod maps;
 pub mod records;
 
 /// Version of everything in this crate.
-pub const ABI_VERSION: u8 = 4;
+pub const ABI_VERSION: u8 = 5;

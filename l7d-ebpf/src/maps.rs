@@ -23,12 +23,14 @@
 //! | `TAP_READER` | 0 → `TAP_READER_*` | user | programs |
 //! | `TAP_DONE` | connection → 1: nothing more of it is of use | user | programs |
 
-/// Most endpoints of a node.
-pub const ENDPOINTS_MAX: u32 = 4096;
+/// Most hooked interfaces of a node.
+pub const INTERFACES_MAX: u32 = 4096;
+/// Room for every endpoint that has a number: an endpoint without its entry would be open.
+pub const ENDPOINTS_MAX: u32 = 65_536;
 /// Most addresses and prefixes that have an identity.
 pub const IPCACHE_MAX: u32 = 512_000;
-/// Most policy entries of a node.
-pub const POLICY_MAX: u32 = 262_144;
+/// Most policy entries of a node; memory is taken as they come.
+pub const POLICY_MAX: u32 = 1_048_576;
 /// Connections remembered; the least recently used gives way.
 pub const CONNTRACK_MAX: u32 = 65_536;
 /// First fragments remembered.
@@ -74,6 +76,9 @@ pub struct Config {
 
 /// Enforced ports let everything pass while the proxy is gone.
 pub const CONFIG_FAIL_OPEN: u32 = 1;
+/// `IPCACHE` lacks entries that found no room: endpoints with policy drop what has no address of its
+/// own there.
+pub const CONFIG_IPCACHE_INCOMPLETE: u32 = 2;
 
 const _: () = assert!(size_of::<Config>() == 64);
 
@@ -117,24 +122,37 @@ pub struct Interface {
     pub identity: u32,
 }
 
-/// Policy state of an endpoint.
-#[repr(C)]
+/// Policy state of an endpoint. It is read in one piece, so that no packet sees half of a change.
+#[repr(C, align(8))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `ENDPOINT_*` bits.
-    pub flags: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// `ENDPOINT_*` bits of the set in force, and shifted by [`ENDPOINT_AUDITED_SHIFT`] those of the
+    /// audited one.
+    pub flags: u16,
+    /// The endpoint's number again: a reader that was overtaken by a change finds another one here.
+    pub endpoint: u16,
+    /// Slot of the set in force; 0 is a set without entries.
+    pub set: u16,
+    /// Slot of the set that is only told about, 0 without any.
+    pub audited_set: u16,
 }
 
+const _: () = assert!(size_of::<Endpoint>() == 8);
+
 /// What no rule allows is dropped on the way in.
-pub const ENDPOINT_INGRESS_DEFAULT_DENY: u32 = 1;
+pub const ENDPOINT_INGRESS_DEFAULT_DENY: u16 = 1;
 /// What no rule allows is dropped on the way out.
-pub const ENDPOINT_EGRESS_DEFAULT_DENY: u32 = 2;
+pub const ENDPOINT_EGRESS_DEFAULT_DENY: u16 = 2;
 /// The endpoint has entries for the way in.
-pub const ENDPOINT_INGRESS_POLICY: u32 = 4;
+pub const ENDPOINT_INGRESS_POLICY: u16 = 4;
 /// The endpoint has entries for the way out.
-pub const ENDPOINT_EGRESS_POLICY: u32 = 8;
+pub const ENDPOINT_EGRESS_POLICY: u16 = 8;
+/// Denials for the way in found no room: everything is dropped.
+pub const ENDPOINT_INGRESS_CLOSED: u16 = 16;
+/// Denials for the way out found no room: everything is dropped.
+pub const ENDPOINT_EGRESS_CLOSED: u16 = 32;
+/// Where the bits of the audited set are.
+pub const ENDPOINT_AUDITED_SHIFT: u32 = 8;
 
 /// Who an address is. The key is the address (IPv4 mapped into IPv6: prefix lengths 96 and up).
 #[repr(C)]
@@ -150,13 +168,15 @@ pub struct Ipcache {
 
 /// A virtual address: policy is decided behind the translation.
 pub const IPCACHE_SERVICE: u16 = 1;
+/// An address, not a prefix of many.
+pub const IPCACHE_ADDRESS: u16 = 2;
 
 /// Identity of what `IPCACHE` does not know.
 pub const IDENTITY_WORLD: u32 = 2;
 /// Identity of this node.
 pub const IDENTITY_HOST: u32 = 1;
 
-/// Key data of `POLICY`, in the order in which a longest prefix match reads it: endpoint (big
+/// Key data of `POLICY`, in the order in which a longest prefix match reads it: slot of the set (big
 /// endian), direction (`DIRECTION_*`), 0, identity (big endian, 0 = any), protocol, port (big
 /// endian), 0.
 pub type PolicyKey = [u8; 12];
@@ -169,29 +189,12 @@ pub const POLICY_BITS_PROTOCOL: u32 = 72;
 pub const POLICY_BITS_PORT: u32 = 88;
 
 /// Makes the key data of `POLICY`.
-pub fn policy_key(
-    endpoint: u16,
-    direction: u8,
-    identity: u32,
-    protocol: u8,
-    port: u16,
-) -> PolicyKey {
-    let endpoint = endpoint.to_be_bytes();
+pub fn policy_key(set: u16, direction: u8, identity: u32, protocol: u8, port: u16) -> PolicyKey {
+    let set = set.to_be_bytes();
     let id = identity.to_be_bytes();
     let port = port.to_be_bytes();
     [
-        endpoint[0],
-        endpoint[1],
-        direction,
-        0,
-        id[0],
-        id[1],
-        id[2],
-        id[3],
-        protocol,
-        port[0],
-        port[1],
-        0,
+        set[0], set[1], direction, 0, id[0], id[1], id[2], id[3], protocol, port[0], port[1], 0,
     ]
 }
 
@@ -211,10 +214,12 @@ pub struct Policy {
 
 /// Let it pass.
 pub const ACTION_ALLOW: u8 = 1;
+/// Let the proxy look at it, for the audited set's sake; in no entry, only in verdicts.
+pub const ACTION_AUDIT: u8 = 2;
 /// Let the proxy judge it.
-pub const ACTION_REDIRECT: u8 = 2;
+pub const ACTION_REDIRECT: u8 = 3;
 /// Drop it.
-pub const ACTION_DENY: u8 = 3;
+pub const ACTION_DENY: u8 = 4;
 
 /// A connection's addresses in canonical order: the smaller (address, port) is `a`. One key serves
 /// both directions.
@@ -267,7 +272,9 @@ pub struct Verdict {
     /// Rule that decided.
     pub rule: u32,
     /// `ACTION_*`, 0 while not judged.
-    pub action: u32,
+    pub action: u16,
+    /// 1 where the audited set would have denied it; the rule is that set's.
+    pub is_audited: u16,
 }
 
 /// One direction of a tapped connection, as far as its bytes were copied or left out.

@@ -47,6 +47,8 @@ pub const REASON_PROXY_UNAVAILABLE: u8 = 205;
 pub const VERDICT_FORWARDED: u8 = 1;
 /// `verdict`: dropped.
 pub const VERDICT_DROPPED: u8 = 2;
+/// `verdict`: passed, though the audited set would have denied it.
+pub const VERDICT_AUDIT: u8 = 4;
 /// `verdict`: handed to the proxy.
 pub const VERDICT_REDIRECTED: u8 = 5;
 
@@ -67,7 +69,8 @@ pub struct PacketRecord {
     pub protocol: u8,
     /// TCP flag bits of this packet.
     pub tcp_flags: u8,
-    /// One of `STATE_*`.
+    /// One of `STATE_*`; on policy verdicts, new or established: the same was said of the connection
+    /// before.
     pub state: u8,
     /// Hubble's policy match type; only on policy verdicts.
     pub match_type: u8,
@@ -81,7 +84,7 @@ pub struct PacketRecord {
     pub source_port: u16,
     /// Receiver's port, host byte order; 0 where there is none.
     pub destination_port: u16,
-    /// One of `REASON_*`, 0 where nothing was dropped.
+    /// One of `REASON_*`, 0 where nothing was dropped or would have been.
     pub reason: u8,
     /// One of `VERDICT_*`.
     pub verdict: u8,

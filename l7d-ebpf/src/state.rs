@@ -5,8 +5,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SockMap};
 use l7d_ebpf::maps::{
     CLIENTS_MAX, CONNTRACK_MAX, Client, Config, Connection, DATAGRAM_SOCKETS_MAX, ENDPOINTS_MAX,
-    Endpoint, FRAGMENTS_MAX, Fragment, IPCACHE_MAX, Interface, Ipcache, Original, POLICY_MAX,
-    Policy, PolicyKey, TAP_DONE_MAX, Tuple,
+    Endpoint, FRAGMENTS_MAX, Fragment, INTERFACES_MAX, IPCACHE_MAX, Interface, Ipcache, Original,
+    POLICY_MAX, Policy, PolicyKey, TAP_DONE_MAX, Tuple,
 };
 use l7d_ebpf::records::KINDS;
 
@@ -21,9 +21,11 @@ pub(crate) static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static HEARTBEAT: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
-pub(crate) static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(ENDPOINTS_MAX, 0);
+pub(crate) static INTERFACES: HashMap<u32, Interface> =
+    HashMap::with_max_entries(INTERFACES_MAX, 0);
 #[map]
-pub(crate) static ENDPOINTS: HashMap<u32, Endpoint> = HashMap::with_max_entries(ENDPOINTS_MAX, 0);
+pub(crate) static ENDPOINTS: HashMap<u32, Endpoint> =
+    HashMap::with_max_entries(ENDPOINTS_MAX, NO_PREALLOC);
 #[map]
 pub(crate) static IPCACHE: LpmTrie<[u8; 16], Ipcache> =
     LpmTrie::with_max_entries(IPCACHE_MAX, NO_PREALLOC);

@@ -33,7 +33,7 @@ pub(crate) fn datagram(ctx: &SkLookupContext) -> Option<()> {
     if interface == 0 || interface != config.portal || protocol != u32::from(UDP) {
         return None;
     }
-    let passage = Passage::begin(Side::Arriving, interface)?;
+    let passage = Passage::begin(Side::Arriving, interface, 0)?;
     let packet = &mut passage.packet;
     packet.protocol = UDP;
     packet.tcp_flags = 0;

@@ -3,9 +3,9 @@
 use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
 use aya_ebpf::programs::TcContext;
 use l7d_ebpf::maps::{
-    ACTION_ALLOW, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED,
-    CONNECTION_TAPPED, Config, Connection, IPCACHE_SERVICE, Interface, WATCHED_BY_PROXY,
-    WATCHED_BY_TAP,
+    ACTION_ALLOW, ACTION_AUDIT, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED,
+    CONNECTION_PROXIED, CONNECTION_TAPPED, Config, Connection, IPCACHE_SERVICE, Interface,
+    WATCHED_BY_PROXY, WATCHED_BY_TAP,
 };
 use l7d_ebpf::records::{POINT_TO_ENDPOINT, POINT_TO_PROXY, POINT_TO_STACK};
 
@@ -15,7 +15,7 @@ use crate::steps::judge::{self, Reading};
 use crate::steps::passage::{NO_VERDICT, Passage, Side};
 use crate::steps::{conntrack, redirect, report, tap};
 
-const ALLOW: u32 = ACTION_ALLOW as u32;
+const AUDIT: u32 = ACTION_AUDIT as u32;
 const DENY: u32 = ACTION_DENY as u32;
 const REDIRECT: u32 = ACTION_REDIRECT as u32;
 
@@ -48,7 +48,7 @@ fn pass(ctx: &TcContext, side: Side) -> i32 {
     let Some(owner) = (unsafe { INTERFACES.get(&interface) }).copied() else {
         return TC_ACT_PIPE;
     };
-    let Some(passage) = Passage::begin(side, interface) else {
+    let Some(passage) = Passage::begin(side, interface, config.generation) else {
         return TC_ACT_PIPE;
     };
     passage.endpoint = owner.endpoint;
@@ -79,7 +79,7 @@ fn pass(ctx: &TcContext, side: Side) -> i32 {
         return from_proxy(passage, config, owner);
     }
     match conntrack::find(passage) {
-        Some(entry) if is_settled(passage, config) => forward(ctx, passage, entry, config, owner),
+        Some(entry) if is_settled(passage) => forward(ctx, passage, entry, config, owner),
         Some(entry) => judge_again(ctx, passage, entry, config, owner),
         None => begin(ctx, passage, config, owner),
     }
@@ -105,14 +105,14 @@ fn from_proxy(passage: &mut Passage, config: &Config, owner: Interface) -> i32 {
 /// Whether nothing needs to be asked about this packet: a reply, or a connection whose policy on
 /// this side was asked under this generation.
 #[inline(always)]
-fn is_settled(passage: &Passage, config: &Config) -> bool {
+fn is_settled(passage: &Passage) -> bool {
     let [egress, ingress] = passage.verdicts;
     let own = if passage.side == Side::Leaving {
         egress
     } else {
         ingress
     };
-    passage.is_reply || (own.action != 0 && own.generation == config.generation)
+    passage.is_reply || (own.action != 0 && own.generation == passage.generation)
 }
 
 /// Counts, reports, and sends it on: to the portal when the connection is redirected.
@@ -189,11 +189,18 @@ fn judge_again(
     if action == DENY {
         return TC_ACT_SHOT;
     }
-    settle(passage, config);
+    settle(passage);
     entry.verdicts = passage.verdicts;
+    if action != REDIRECT {
+        entry.flags &= !CONNECTION_ENFORCED;
+    }
     if passage.packet.protocol == UDP {
         entry.flags &= !(CONNECTION_PROXIED | CONNECTION_ENFORCED);
-        entry.flags |= watch(passage, config);
+        entry.flags |= if action == AUDIT && passage.packet.is_proxiable() {
+            CONNECTION_PROXIED
+        } else {
+            watch(passage, config)
+        };
     } else if passage.packet.protocol == TCP {
         entry.flags = tap::renew(passage, entry.flags);
     }
@@ -221,7 +228,7 @@ fn begin(ctx: &TcContext, passage: &mut Passage, config: &Config, owner: Interfa
     if is_late && flags & CONNECTION_PROXIED == 0 {
         flags |= tap::join(passage);
     }
-    settle(passage, config);
+    settle(passage);
     match conntrack::insert(passage, flags) {
         Some(entry) => forward(ctx, passage, entry, config, owner),
         // The table is full of connections in use: nothing is remembered, the verdict holds.
@@ -240,6 +247,13 @@ fn open(passage: &mut Passage, config: &Config) -> Result<u32, i32> {
                 return Ok(CONNECTION_PROXIED | CONNECTION_ENFORCED);
             }
             redirect::without_proxy(passage, config).map_or(Ok(0), Err)
+        }
+        // Looking is not touching: without the proxy, which datagrams ask for one by one, it passes.
+        AUDIT
+            if passage.packet.is_proxiable()
+                && (passage.packet.protocol == UDP || redirect::is_possible(config)) =>
+        {
+            Ok(CONNECTION_PROXIED)
         }
         _ => Ok(watch(passage, config)),
     }
@@ -308,15 +322,17 @@ fn join(ctx: &TcContext, passage: &mut Passage, config: &Config) -> Result<u32, 
 /// Marks this side as asked, also where it has no endpoint, so that the next packet is settled
 /// with one look-up.
 #[inline(always)]
-fn settle(passage: &mut Passage, config: &Config) {
+fn settle(passage: &mut Passage) {
+    let generation = passage.generation;
     let [egress, ingress] = &mut passage.verdicts;
     let own = if passage.side == Side::Leaving {
         egress
     } else {
         ingress
     };
-    if own.action == 0 || own.generation != config.generation {
-        own.action = ALLOW;
-        own.generation = config.generation;
+    if own.action == 0 || own.generation != generation {
+        own.action = u16::from(ACTION_ALLOW);
+        own.is_audited = 0;
+        own.generation = generation;
     }
 }

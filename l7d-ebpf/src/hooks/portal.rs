@@ -21,7 +21,7 @@ const PACKET_HOST: u32 = 0;
 pub(crate) fn portal(ctx: &TcContext) -> Option<i32> {
     // SAFETY: a plain helper call on our own context.
     unsafe { bpf_skb_change_type(ctx.skb.skb, PACKET_HOST) };
-    let packet = &mut Passage::begin(Side::Arriving, 0)?.packet;
+    let packet = &mut Passage::begin(Side::Arriving, 0, 0)?.packet;
     headers::read(ctx, packet).ok()?;
     if packet.protocol != TCP {
         return None;

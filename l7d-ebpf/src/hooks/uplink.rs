@@ -2,7 +2,9 @@
 
 use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
 use aya_ebpf::programs::TcContext;
-use l7d_ebpf::maps::{ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED};
+use l7d_ebpf::maps::{
+    ACTION_AUDIT, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED,
+};
 
 use crate::state;
 use crate::steps::headers::{self, UDP};
@@ -19,7 +21,7 @@ pub(crate) fn from_network(ctx: &TcContext) -> i32 {
     };
     // SAFETY: a read of the context the kernel gave us.
     let interface = unsafe { (*ctx.skb.skb).ifindex };
-    let Some(passage) = Passage::begin(Side::Arriving, interface) else {
+    let Some(passage) = Passage::begin(Side::Arriving, interface, config.generation) else {
         return TC_ACT_PIPE;
     };
     if headers::read(ctx, &mut passage.packet).is_err() {
@@ -44,7 +46,7 @@ pub(crate) fn to_network(ctx: &TcContext) -> i32 {
     if mark & config.mark_mask != 0 {
         return TC_ACT_PIPE;
     }
-    let Some(passage) = Passage::begin(Side::Leaving, interface) else {
+    let Some(passage) = Passage::begin(Side::Leaving, interface, config.generation) else {
         return TC_ACT_PIPE;
     };
     if headers::read(ctx, &mut passage.packet).is_err() {
@@ -57,7 +59,7 @@ pub(crate) fn to_network(ctx: &TcContext) -> i32 {
     passage.endpoint = u32::from(passage.source.endpoint);
     if let Some(entry) = conntrack::find(passage) {
         let [egress, _] = passage.verdicts;
-        let is_judged = egress.action != 0 && egress.generation == config.generation;
+        let is_judged = egress.action != 0 && egress.generation == passage.generation;
         if passage.is_reply || is_judged {
             return if passage.is_reply {
                 TC_ACT_PIPE
@@ -73,9 +75,15 @@ pub(crate) fn to_network(ctx: &TcContext) -> i32 {
     if action == u32::from(ACTION_DENY) {
         return TC_ACT_SHOT;
     }
-    let is_enforced = action == u32::from(ACTION_REDIRECT) && passage.packet.is_proxiable();
+    let is_proxiable = passage.packet.is_proxiable();
+    let is_enforced = action == u32::from(ACTION_REDIRECT) && is_proxiable;
+    // What is only looked at passes by a proxy that is not there.
+    let is_audited =
+        action == u32::from(ACTION_AUDIT) && is_proxiable && redirect::is_possible(config);
     let flags = if is_enforced {
         CONNECTION_PROXIED | CONNECTION_ENFORCED
+    } else if is_audited {
+        CONNECTION_PROXIED
     } else {
         0
     };
@@ -84,7 +92,7 @@ pub(crate) fn to_network(ctx: &TcContext) -> i32 {
     }
     // Without an entry the next packet is judged again: slower, not wrong.
     let _ = conntrack::insert(passage, flags);
-    if is_enforced {
+    if is_enforced || is_audited {
         redirect::to_portal(config)
     } else {
         TC_ACT_PIPE

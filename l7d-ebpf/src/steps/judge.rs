@@ -1,8 +1,8 @@
 //! Both ends' policies on a connection, judged once per policy generation.
 
 use l7d_ebpf::maps::{
-    ACTION_ALLOW, ACTION_DENY, ACTION_REDIRECT, Config, IDENTITY_HOST, IPCACHE_SERVICE, Ipcache,
-    Verdict,
+    ACTION_ALLOW, ACTION_AUDIT, ACTION_DENY, ACTION_REDIRECT, CONFIG_IPCACHE_INCOMPLETE, Config,
+    IDENTITY_HOST, IPCACHE_ADDRESS, IPCACHE_SERVICE, Ipcache, Verdict,
 };
 use l7d_ebpf::records::{DIRECTION_EGRESS, DIRECTION_INGRESS};
 
@@ -73,29 +73,32 @@ fn judge_side(
     } else {
         ingress
     };
-    if known.action != 0 && known.generation == config.generation {
-        return known.action;
+    if known.action != 0 && known.generation == passage.generation {
+        return u32::from(known.action);
     }
     let decision = decide(passage, config, reading, direction, own, peer);
+    let verdict = Verdict {
+        generation: passage.generation,
+        rule: decision.rule,
+        action: u16::from(decision.action),
+        is_audited: u16::from(decision.is_audited),
+    };
     if decision.has_policy && reading == Reading::Forward {
-        report::policy(passage, &decision);
+        let is_known = known.action == verdict.action
+            && known.rule == verdict.rule
+            && known.is_audited == verdict.is_audited;
+        report::policy(passage, &decision, is_known);
         if decision.action == ACTION_DENY {
             report::drop(passage, &decision);
         }
     }
-    let action = u32::from(decision.action);
-    let verdict = Verdict {
-        generation: config.generation,
-        rule: decision.rule,
-        action,
-    };
     let [egress, ingress] = &mut passage.verdicts;
     *(if direction == DIRECTION_EGRESS {
         egress
     } else {
         ingress
     }) = verdict;
-    action
+    u32::from(decision.action)
 }
 
 #[inline(always)]
@@ -120,16 +123,12 @@ fn decide(
         protocol: packet.protocol,
         port,
         identity: peer.identity,
-        generation: config.generation,
+        generation: passage.generation,
+        is_exempt: direction == DIRECTION_INGRESS && peer.identity == IDENTITY_HOST,
+        is_unknown: config.flags & CONFIG_IPCACHE_INCOMPLETE != 0
+            && peer.flags & IPCACHE_ADDRESS == 0,
     };
-    let mut decision = policy::decide(&question);
-    // The node's own processes reach its pods whatever the policy: probes depend on it.
-    let is_from_host = direction == DIRECTION_INGRESS && peer.identity == IDENTITY_HOST;
-    if decision.action == ACTION_DENY && is_from_host {
-        decision.action = ACTION_ALLOW;
-        decision.reason = 0;
-    }
-    decision
+    policy::decide(&question)
 }
 
 /// Errors about other packets and neighbour discovery (RFC 4861): without them nothing works, and
@@ -145,4 +144,6 @@ fn passes_always(passage: &Passage) -> bool {
 }
 
 /// Deny is the greatest action, so the greater of two verdicts is the stricter one.
-const _: () = assert!(ACTION_DENY > ACTION_REDIRECT && ACTION_REDIRECT > ACTION_ALLOW);
+const _: () = assert!(
+    ACTION_DENY > ACTION_REDIRECT && ACTION_REDIRECT > ACTION_AUDIT && ACTION_AUDIT > ACTION_ALLOW
+);

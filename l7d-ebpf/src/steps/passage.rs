@@ -4,7 +4,9 @@
 //! are functions of their own (so that each is verified in few states) take at most five words of
 //! arguments.
 
-use l7d_ebpf::maps::{Connection, IDENTITY_WORLD, Interface, Ipcache, Tuple, Verdict};
+use l7d_ebpf::maps::{
+    Connection, IDENTITY_WORLD, IPCACHE_ADDRESS, Interface, Ipcache, Tuple, Verdict,
+};
 
 use super::headers::Packet;
 use super::ipcache;
@@ -32,6 +34,9 @@ pub(crate) struct Passage {
     /// Made by this host's own stack.
     pub(crate) is_local: bool,
     pub(crate) side: Side,
+    /// Generation of the policy when the packet came. It is read before any policy is: a verdict by a
+    /// policy that changes meanwhile belongs to the former generation, and is made again.
+    pub(crate) generation: u32,
     /// Interface of the hook.
     pub(crate) interface: u32,
     /// Endpoint of the hook.
@@ -54,6 +59,7 @@ pub(crate) const NO_VERDICT: Verdict = Verdict {
     generation: 0,
     rule: 0,
     action: 0,
+    is_audited: 0,
 };
 
 const NOBODY: Ipcache = Ipcache {
@@ -63,14 +69,16 @@ const NOBODY: Ipcache = Ipcache {
 };
 
 impl Passage {
-    /// This CPU's passage, for the packet that `side` of `interface` sees.
+    /// This CPU's passage, for the packet that `side` of `interface` sees under `generation` of the
+    /// policy; 0 where nothing is judged.
     #[inline(always)]
-    pub(crate) fn begin(side: Side, interface: u32) -> Option<&'static mut Self> {
+    pub(crate) fn begin(side: Side, interface: u32, generation: u32) -> Option<&'static mut Self> {
         let passage = PASSAGE.get_ptr_mut(0)?;
         // SAFETY: this CPU's own element; a program run asks once, and a tc program is not
         // interrupted by another one on its CPU.
         let passage = unsafe { &mut *passage };
         passage.side = side;
+        passage.generation = generation;
         passage.interface = interface;
         passage.endpoint = 0;
         passage.is_reply = false;
@@ -89,7 +97,7 @@ impl Passage {
         let own = Ipcache {
             identity: owner.identity,
             endpoint: owner.endpoint as u16,
-            flags: 0,
+            flags: IPCACHE_ADDRESS,
         };
         match self.side {
             Side::Leaving => {

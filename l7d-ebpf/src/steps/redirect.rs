@@ -49,9 +49,10 @@ pub(crate) fn without_proxy(passage: &Passage, config: &Config) -> Option<i32> {
             DIRECTION_INGRESS
         },
         has_policy: true,
+        is_audited: false,
         rule: 0,
         endpoint: passage.endpoint,
-        generation: config.generation,
+        generation: passage.generation,
     };
     report::drop(passage, &decision);
     Some(TC_ACT_SHOT)

@@ -6,7 +6,7 @@ use l7d_ebpf::ABI_VERSION;
 use l7d_ebpf::maps::{ACTION_DENY, ACTION_REDIRECT};
 use l7d_ebpf::records::{
     DIRECTION_EGRESS, DIRECTION_INGRESS, KIND_DROP, KIND_POLICY, KIND_TRACE, PacketRecord,
-    STATE_ESTABLISHED, STATE_NEW, STATE_REPLY, VERDICT_DROPPED, VERDICT_FORWARDED,
+    STATE_ESTABLISHED, STATE_NEW, STATE_REPLY, VERDICT_AUDIT, VERDICT_DROPPED, VERDICT_FORWARDED,
     VERDICT_REDIRECTED,
 };
 
@@ -36,9 +36,9 @@ pub(crate) fn trace(passage: &Passage, point: u8, run: &Run) {
     room.submit(0);
 }
 
-/// A connection met a policy.
+/// A connection met a policy; `is_known` says that the same was said of it before.
 #[inline(always)]
-pub(crate) fn policy(passage: &Passage, decision: &Decision) {
+pub(crate) fn policy(passage: &Passage, decision: &Decision, is_known: bool) {
     let Some(mut room) = RING.reserve::<PacketRecord>(0) else {
         return lost(KIND_POLICY);
     };
@@ -48,8 +48,14 @@ pub(crate) fn policy(passage: &Passage, decision: &Decision) {
     record.kind = KIND_POLICY;
     decided(record, decision);
     record.match_type = decision.match_type;
+    record.state = if is_known {
+        STATE_ESTABLISHED
+    } else {
+        STATE_NEW
+    };
     record.verdict = match decision.action {
         ACTION_DENY => VERDICT_DROPPED,
+        _ if decision.is_audited => VERDICT_AUDIT,
         ACTION_REDIRECT => VERDICT_REDIRECTED,
         _ => VERDICT_FORWARDED,
     };

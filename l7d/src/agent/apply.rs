@@ -6,17 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ipnet::IpNet;
 use policy_l7::identity::Numbering;
-use policy_l7::{Action, Compiled, Compiler, Direction, SideMode, lint};
+use policy_l7::{Compiled, Compiler, lint};
 
 use super::learn::LearntNames;
 use super::reload::Stamp;
 use super::{Agent, Error, File};
 use crate::config::Config;
-use crate::datapath::{
-    Identified, PolicyAction, PolicyDirection, PolicyEntry, PolicyForEndpoint, host_network,
-};
+use crate::datapath::host_network;
 use crate::host::Inventory;
 use crate::identity::{EndpointNumbers, Identities, Names};
 use crate::policy::{Live, LoadReport, PolicyStore};
@@ -165,82 +162,9 @@ impl World {
     pub(super) fn names(&self) -> &Arc<Names> {
         &self.learnt.names
     }
-
-    /// Everything the kernel is to know of addresses.
-    pub(super) fn ipcache(&self) -> Vec<Identified> {
-        let table = self.identities.load();
-        let addresses = table.addresses().map(|(ip, endpoint)| Identified {
-            prefix: IpNet::from(ip),
-            identity: endpoint.identity.0,
-            endpoint: endpoint.id.0,
-            is_service: false,
-        });
-        let prefixes = table.prefixes().map(|(prefix, endpoint)| Identified {
-            prefix,
-            identity: endpoint.identity.0,
-            endpoint: 0,
-            is_service: false,
-        });
-        let services = table.service_addresses().map(service);
-        prefixes.chain(services).chain(addresses).collect()
-    }
-
-    fn kernel_policy(&self) -> Vec<PolicyForEndpoint> {
-        let compiled = Arc::clone(&self.live.load().compiled);
-        let endpoints = compiled.endpoints().iter();
-        endpoints
-            .map(|policy| kernel_endpoint(&compiled, policy))
-            .collect()
-    }
-}
-
-/// A virtual address is the world to whoever does not look behind it.
-fn service(ip: IpAddr) -> Identified {
-    let world = policy_l7::identity::WORLD;
-    Identified {
-        prefix: IpNet::from(ip),
-        identity: world,
-        endpoint: 0,
-        is_service: true,
-    }
-}
-
-fn kernel_endpoint(compiled: &Compiled, policy: &policy_l7::EndpointPolicy) -> PolicyForEndpoint {
-    let set = &policy.in_force;
-    let entries = compiled.entries(set).into_iter().map(|entry| PolicyEntry {
-        direction: match entry.key.direction {
-            Direction::Egress => PolicyDirection::Egress,
-            Direction::Ingress => PolicyDirection::Ingress,
-        },
-        identity: entry.key.identity,
-        protocol: entry.key.protocol,
-        port: entry.key.port,
-        port_bits: entry.key.port_bits,
-        action: match entry.action {
-            Action::Allow => PolicyAction::Allow,
-            Action::Deny => PolicyAction::Deny,
-            Action::Redirect => PolicyAction::Redirect,
-        },
-        match_type: entry.match_type,
-        rule: entry.rule.0,
-    });
-    PolicyForEndpoint {
-        endpoint: policy.id,
-        ingress_default_deny: set.mode(Direction::Ingress) == SideMode::DefaultDeny,
-        egress_default_deny: set.mode(Direction::Egress) == SideMode::DefaultDeny,
-        entries: entries.collect(),
-    }
 }
 
 impl Agent {
-    /// Brings the kernel's maps up to date.
-    pub(super) fn apply_world(&mut self) -> Result<(), Error> {
-        self.datapath.set_ipcache(self.world.ipcache())?;
-        self.datapath.apply_policy(&self.world.kernel_policy())?;
-        self.world.learnt.set_applied();
-        Ok(())
-    }
-
     /// Tells the kernel side which ports are looked at.
     pub(super) fn apply_ports(&mut self) -> Result<(), Error> {
         let config = self.world.config();
@@ -363,6 +287,7 @@ impl Agent {
             .chain(&self.world.refused_config)
             .chain(&self.world.refused)
             .cloned()
+            .chain(self.shortages())
             .chain(missing)
             .collect();
         *self.shared_status.lock() = crate::server::AgentStatus {

@@ -205,8 +205,7 @@ impl Agent {
             .all(|named| compiled.identity_of(named).is_some())
         {
             self.world.name_addresses(&compiled);
-            self.datapath.set_ipcache(self.world.ipcache())?;
-            self.world.learnt.set_applied();
+            self.apply_addresses()?;
         } else {
             self.world.compile();
             self.apply_world()?;

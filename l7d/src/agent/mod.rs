@@ -7,6 +7,7 @@
 mod admit;
 mod apply;
 mod events;
+mod kernel;
 mod learn;
 mod reload;
 
@@ -168,6 +169,8 @@ struct Agent {
     features: Features,
     network: host_network::HostNetwork,
     datapath: Datapath,
+    /// Version of the compiled policy that the kernel has.
+    applied_version: Option<u64>,
     namer: Namer,
     /// Transport protocols whose socket hooks are attached.
     socket_hooks: BTreeSet<Transport>,
@@ -214,6 +217,8 @@ async fn serve(file: File, config: Config) -> Result<(), Error> {
         portal: network.portal_index(),
         proxy_port: proxy.port(),
         ring_bytes: config.datapath.ring_bytes,
+        policy_entries: config.datapath.policy_entries,
+        ipcache_entries: config.datapath.ipcache_entries,
         tap: config.tap,
         on_proxy_down: config.datapath.on_proxy_down,
     };
@@ -236,6 +241,7 @@ async fn serve(file: File, config: Config) -> Result<(), Error> {
         features,
         network,
         datapath,
+        applied_version: None,
         namer,
         socket_hooks: BTreeSet::new(),
         ring,
@@ -309,6 +315,7 @@ impl Agent {
         self.apply_world()?;
         self.apply_ports()?;
         self.follow_interfaces();
+        self.datapath.retire_former();
         self.publish_status();
         Ok(())
     }

@@ -96,6 +96,10 @@ pub struct Datapath {
     pub marks: Marks,
     /// Size of the kernel's ring buffer in bytes, a power of two; default 4 MiB.
     pub ring_bytes: u32,
+    /// Most entries of all policies in the kernel; default 1,048,576.
+    pub policy_entries: u32,
+    /// Most addresses and prefixes that have an identity in the kernel; default 512,000.
+    pub ipcache_entries: u32,
     /// What enforced ports do while the proxy is not there.
     pub on_proxy_down: OnProxyDown,
 }
@@ -319,6 +323,8 @@ impl Default for Datapath {
             rule_priority: 99,
             marks: Marks::default(),
             ring_bytes: 4 << 20,
+            policy_entries: l7d_ebpf::maps::POLICY_MAX,
+            ipcache_entries: l7d_ebpf::maps::IPCACHE_MAX,
             on_proxy_down: OnProxyDown::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! Hooks on interfaces and cgroups: attached once, pinned, updated in place by the next start.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
@@ -12,6 +12,7 @@ use aya::programs::{
 };
 
 use super::Error;
+use super::links::{Links, remove};
 
 /// Programs of one kind of interface, with the side they sit on.
 pub(super) type Hooks = [(&'static str, TcAttachType)];
@@ -87,13 +88,13 @@ where
 /// of this one.
 pub(super) fn interface(
     ebpf: &mut Ebpf,
-    links: &Path,
+    links: &Links,
     interface: &str,
     index: u32,
     hooks: &Hooks,
 ) -> Result<(), Error> {
     for (name, side) in hooks {
-        let pin = links.join(format!("{index}-{name}"));
+        let pin = links.pin(format!("{index}-{name}"));
         let program: &mut SchedClassifier = program(ebpf, name)?;
         if adopt(program, &pin) {
             continue;
@@ -108,10 +109,8 @@ pub(super) fn interface(
         // Kernels before 6.6 have no tcx: their clsact filters live on the interface by
         // themselves and need no pin.
         if let Ok(link) = FdLink::try_from(link) {
-            let pinned = link
-                .pin(&pin)
-                .map_err(|cause| Error::Pin { path: pin, cause })?;
-            drop(pinned);
+            pin_at(link, &pin)?;
+            links.replace_former(&pin);
         }
     }
     Ok(())
@@ -131,7 +130,7 @@ fn adopt(program: &mut SchedClassifier, pin: &Path) -> bool {
 }
 
 /// Attaches the socket hooks to a cgroup.
-pub(super) fn cgroup(ebpf: &mut Ebpf, links: &Path, path: &Path) -> Result<(), Error> {
+pub(super) fn cgroup(ebpf: &mut Ebpf, links: &Links, path: &Path) -> Result<(), Error> {
     sock_addrs(ebpf, links, path, &SOCK_ADDRS)?;
     on_cgroup(links, path, SOCK_OPS, |cgroup| {
         let program: &mut SockOps = program(ebpf, SOCK_OPS)?;
@@ -141,7 +140,7 @@ pub(super) fn cgroup(ebpf: &mut Ebpf, links: &Path, path: &Path) -> Result<(), E
 }
 
 /// Attaches those of the socket hooks that only datagrams need. `connect` is theirs as well.
-pub(super) fn cgroup_datagrams(ebpf: &mut Ebpf, links: &Path, path: &Path) -> Result<(), Error> {
+pub(super) fn cgroup_datagrams(ebpf: &mut Ebpf, links: &Links, path: &Path) -> Result<(), Error> {
     cgroup(ebpf, links, path)?;
     sock_addrs(ebpf, links, path, &DATAGRAM_ADDRS)?;
     on_cgroup(links, path, LEAVING, |cgroup| {
@@ -157,7 +156,7 @@ pub(super) fn cgroup_datagrams(ebpf: &mut Ebpf, links: &Path, path: &Path) -> Re
 
 fn sock_addrs(
     ebpf: &mut Ebpf,
-    links: &Path,
+    links: &Links,
     path: &Path,
     names: &[&'static str],
 ) -> Result<(), Error> {
@@ -174,7 +173,7 @@ fn sock_addrs(
 /// Attaches a program to a cgroup and pins its link. Links are always one of several: the mode only
 /// concerns attachments without links, and kernels refuse its flag for links.
 fn on_cgroup(
-    links: &Path,
+    links: &Links,
     path: &Path,
     name: &str,
     attach: impl FnOnce(&File) -> Result<FdLink, Error>,
@@ -183,7 +182,7 @@ fn on_cgroup(
         path: path.to_owned(),
         cause,
     })?;
-    repin(attach(&cgroup)?, links.join(format!("cgroup-{name}")))
+    repin(links, attach(&cgroup)?, &format!("cgroup-{name}"))
 }
 
 fn linked<L>(
@@ -203,7 +202,7 @@ where
 }
 
 /// Attaches the choice of sockets for redirected datagrams to this process's network namespace.
-pub(super) fn network_namespace(ebpf: &mut Ebpf, links: &Path) -> Result<(), Error> {
+pub(super) fn network_namespace(ebpf: &mut Ebpf, links: &Links) -> Result<(), Error> {
     const NAMESPACE: &str = "/proc/self/ns/net";
     let fault = |cause| Error::Attach {
         program: SK_LOOKUP,
@@ -214,32 +213,32 @@ pub(super) fn network_namespace(ebpf: &mut Ebpf, links: &Path) -> Result<(), Err
     let program: &mut SkLookup = program(ebpf, SK_LOOKUP)?;
     let id = program.attach(&namespace).map_err(fault)?;
     let link = program.take_link(id).map_err(fault)?;
-    repin(FdLink::from(link), links.join(SK_LOOKUP))
+    repin(links, FdLink::from(link), SK_LOOKUP)
 }
 
 /// Pins a link in the place of an earlier one, which ends with its pin. For a moment both run:
 /// the second sees a connection that is redirected already, and leaves it.
-fn repin(link: FdLink, pin: PathBuf) -> Result<(), Error> {
+fn repin(links: &Links, link: FdLink, name: &str) -> Result<(), Error> {
+    let pin = links.pin(name);
     remove(&pin);
-    let pinned = link
-        .pin(&pin)
-        .map_err(|cause| Error::Pin { path: pin, cause })?;
+    pin_at(link, &pin)?;
+    links.replace_former(&pin);
+    Ok(())
+}
+
+fn pin_at(link: FdLink, pin: &Path) -> Result<(), Error> {
+    let pinned = link.pin(pin).map_err(|cause| Error::Pin {
+        path: pin.to_owned(),
+        cause,
+    })?;
     drop(pinned);
     Ok(())
 }
 
 /// Removes the pins of an interface that is gone.
-pub(super) fn forget(links: &Path, index: u32) {
+pub(super) fn forget(links: &Links, index: u32) {
     for (name, _) in POD.iter().chain(&UPLINK).chain(&PORTAL) {
-        remove(&links.join(format!("{index}-{name}")));
-    }
-}
-
-fn remove(pin: &Path) {
-    match std::fs::remove_file(pin) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(pin = %pin.display(), %error, "a stale pin stays"),
+        remove(&links.pin(format!("{index}-{name}")));
     }
 }
 

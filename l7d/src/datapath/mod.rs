@@ -9,6 +9,7 @@ pub mod decode;
 mod error;
 pub mod features;
 pub mod host_network;
+mod links;
 mod maps;
 mod ring;
 mod tap_ring;
@@ -16,7 +17,7 @@ mod tap_ring;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use aya::maps::{Array, SockMap};
+use aya::maps::SockMap;
 use aya::{Ebpf, EbpfLoader};
 use l7d_ebpf::ABI_VERSION;
 use l7d_ebpf::maps::{
@@ -26,7 +27,8 @@ use l7d_ebpf::maps::{
 pub use attach::cleanup;
 pub use error::Error;
 pub use maps::{
-    Identified, Originals, PolicyAction, PolicyDirection, PolicyEntry, PolicyForEndpoint,
+    EndpointSets, Entries, Identified, KernelWorld, Originals, PolicyAction, PolicyDirection,
+    PolicyEntry, Pressure, SetMode, Shortage,
 };
 pub use ring::Ring;
 pub use tap_ring::TapRing;
@@ -74,6 +76,10 @@ pub struct Settings {
     pub proxy_port: u16,
     /// Ring buffer size in bytes.
     pub ring_bytes: u32,
+    /// Most policy entries; a pinned map keeps what it was made with.
+    pub policy_entries: u32,
+    /// Most addresses and prefixes; as above.
+    pub ipcache_entries: u32,
     /// What the tap copies.
     pub tap: Tap,
     /// What enforced ports do without the proxy.
@@ -84,9 +90,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Datapath {
     ebpf: Ebpf,
-    links: PathBuf,
-    config: KernelConfig,
-    maps: maps::State,
+    links: links::Links,
+    maps: maps::Tables,
 }
 
 impl Datapath {
@@ -95,18 +100,21 @@ impl Datapath {
         if OBJECT.is_empty() {
             return Err(Error::NoPrograms);
         }
-        let home = settings.pin_dir.join(format!("v{ABI_VERSION}"));
-        let links = home.join("links");
+        let version = format!("v{ABI_VERSION}");
+        let home = settings.pin_dir.join(&version);
+        let links = links::Links::new(&settings.pin_dir, &version);
         let pins = home.join("maps");
-        for folder in [&links, &pins] {
+        for folder in [links.folder(), &pins] {
             std::fs::create_dir_all(folder).map_err(|cause| Error::PinFolder {
-                folder: folder.clone(),
+                folder: folder.to_owned(),
                 cause,
             })?;
         }
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("RING", settings.ring_bytes);
         loader.map_max_entries("TAP_RING", settings.tap.ring_bytes);
+        loader.map_max_entries("POLICY", settings.policy_entries);
+        loader.map_max_entries("IPCACHE", settings.ipcache_entries);
         for map in PINNED_MAPS {
             loader.map_pin_path(map, pins.join(map));
         }
@@ -135,34 +143,13 @@ impl Datapath {
             tap_response_bytes: settings.tap.response_bytes,
             report_ns: REPORT_NS,
         };
-        let maps = maps::State::adopt(&mut ebpf)?;
-        let mut datapath = Self {
-            ebpf,
-            links,
-            config,
-            maps,
-        };
-        datapath.write_config()?;
-        Ok((datapath, ring, tap_ring))
-    }
-
-    fn write_config(&mut self) -> Result<(), Error> {
-        let mut config: Array<_, KernelConfig> = maps::typed(&mut self.ebpf, "CONFIG")?;
-        config.set(0, self.config, 0).map_err(|cause| Error::Map {
-            map: "CONFIG",
-            cause,
-        })
+        let maps = maps::Tables::adopt(&mut ebpf, config)?;
+        Ok((Self { ebpf, links, maps }, ring, tap_ring))
     }
 
     /// Tells the programs that the proxy is there. Call it every [`HEARTBEAT_PERIOD`].
     pub fn beat(&mut self) -> Result<(), Error> {
-        let mut heartbeat: Array<_, u64> = maps::typed(&mut self.ebpf, "HEARTBEAT")?;
-        heartbeat
-            .set(0, Monotonic::now().0, 0)
-            .map_err(|cause| Error::Map {
-                map: "HEARTBEAT",
-                cause,
-            })
+        self.maps.beat()
     }
 
     /// Gives the portal the proxy's listeners.
@@ -210,14 +197,14 @@ impl Datapath {
                 slots.set(slot(true), replies, 0).map_err(fault)?;
             }
         }
-        self.config.datagram_ports = workers
+        let ports = workers
             .first()
-            .map(|families| families.map(|sockets| sockets.map_or(0, |sockets| sockets.port)))
-            .unwrap_or_default();
-        self.config.datagram_workers = u32::try_from(workers.len())
-            .unwrap_or(DATAGRAM_WORKERS_MAX)
-            .min(DATAGRAM_WORKERS_MAX);
-        self.write_config()?;
+            .map(|families| families.map(|sockets| sockets.map_or(0, |sockets| sockets.port)));
+        let workers = u32::try_from(workers.len()).unwrap_or(DATAGRAM_WORKERS_MAX);
+        self.maps.update_config(|config| {
+            config.datagram_ports = ports.unwrap_or_default();
+            config.datagram_workers = workers.min(DATAGRAM_WORKERS_MAX);
+        })?;
         attach::network_namespace(&mut self.ebpf, &self.links)
     }
 
@@ -229,7 +216,7 @@ impl Datapath {
         endpoint: u16,
         identity: u32,
     ) -> Result<(), Error> {
-        maps::set_interface(&mut self.ebpf, index, endpoint, identity)?;
+        self.maps.set_interface(index, endpoint, identity)?;
         attach::interface(&mut self.ebpf, &self.links, name, index, &attach::POD)
     }
 
@@ -253,13 +240,35 @@ impl Datapath {
 
     /// Forgets an interface that is gone; the kernel has taken its hooks along.
     pub fn detach(&mut self, index: u32) {
-        maps::forget_interface(&mut self.ebpf, index);
+        self.maps.forget_interface(index);
         attach::forget(&self.links, index);
     }
 
     /// Replaces the table of addresses; only the difference is written.
-    pub fn set_ipcache(&mut self, entries: Vec<Identified>) -> Result<(), Error> {
-        self.maps.set_ipcache(&mut self.ebpf, entries)
+    pub fn set_ipcache(&mut self, entries: &[Identified]) -> Result<(), Error> {
+        self.maps.set_addresses(entries)
+    }
+
+    /// Brings addresses and policy up to date, so that every packet meets either the former policy or
+    /// the new one, and every connection is judged anew. What finds no room is closed, and told by
+    /// [`Self::shortages`].
+    pub fn apply(&mut self, world: &KernelWorld<'_>) -> Result<(), Error> {
+        self.maps.apply(world)
+    }
+
+    /// What found no room at the last change.
+    pub fn shortages(&self) -> &[Shortage] {
+        self.maps.shortages()
+    }
+
+    /// How full the maps are.
+    pub fn pressure(&self) -> [Pressure; 3] {
+        self.maps.pressure()
+    }
+
+    /// Ends what programs of another version left running, now that those of this one are attached.
+    pub fn retire_former(&self) {
+        self.links.retire_former();
     }
 
     /// Replaces the ports that are looked at on endpoints.
@@ -270,15 +279,6 @@ impl Datapath {
     /// Replaces the ports that this host's own processes are redirected for.
     pub fn set_host_ports(&mut self, ports: &[WatchedPort]) -> Result<(), Error> {
         maps::set_ports(&mut self.ebpf, "HOST_PORTS", ports)
-    }
-
-    /// Replaces the policy: new denials first, then what is newly allowed, then what is no longer,
-    /// so that at no moment more is open than under either version. Then every connection is
-    /// judged anew.
-    pub fn apply_policy(&mut self, endpoints: &[PolicyForEndpoint]) -> Result<(), Error> {
-        self.maps.apply_policy(&mut self.ebpf, endpoints)?;
-        self.config.generation = self.config.generation.wrapping_add(1).max(1);
-        self.write_config()
     }
 
     /// Where processes of this host wanted to connect.

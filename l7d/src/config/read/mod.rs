@@ -200,6 +200,21 @@ fn datapath(reader: &mut Reader, map: &mut Map<'_>, datapath: &mut Datapath) {
         marks(reader, map, &mut datapath.marks);
     });
     power_of_two(reader, map, "ringBytes", &mut datapath.ring_bytes);
+    let entries = 1..=1 << 24;
+    bounded(
+        reader,
+        map,
+        "policyEntries",
+        entries.clone(),
+        &mut datapath.policy_entries,
+    );
+    bounded(
+        reader,
+        map,
+        "ipcacheEntries",
+        entries,
+        &mut datapath.ipcache_entries,
+    );
     let choices = [("closed", OnProxyDown::Closed), ("open", OnProxyDown::Open)];
     if let Some(value) = map
         .get("onProxyDown")
