@@ -114,8 +114,8 @@ fn policies(namespace: u32) -> String {
 }
 
 fn read(text: &str) -> Vec<Arc<Policy>> {
-    let policies = read_policies("scale.yaml", text).expect("policies");
-    policies.into_iter().map(Arc::new).collect()
+    let objects = read_objects("scale.yaml", text).expect("policies");
+    objects.policies.into_iter().map(Arc::new).collect()
 }
 
 fn labels(namespace: u32, app: u32, release: u32) -> Labels {

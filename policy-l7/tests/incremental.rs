@@ -2,6 +2,7 @@
 //! is told of the changes is enough to bring a kernel's map up to date.
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "a test that cannot set itself up has failed"
 )]
 
@@ -9,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use policy_l7::{
-    Action, AuditScope, Compiled, Compiler, Endpoint, EndpointPolicy, Enforcement, Entry, Identity,
-    Inputs, Key, Labels, Policy, PolicySet, SideMode, compile, identity, read_policies,
+    Action, AuditScope, CidrGroup, Compiled, Compiler, Endpoint, EndpointPolicy, Enforcement,
+    Entry, Identity, Inputs, Key, Labels, Policy, PolicySet, Service, SideMode, Surroundings,
+    compile, identity, read_objects,
 };
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
@@ -31,8 +33,8 @@ fn policy(number: usize) -> Arc<Policy> {
     let text = format!(
         "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: p{number}, namespace: n}}\nspec: {{{spec}}}\n"
     );
-    let policies = read_policies("p", &text).expect("a policy");
-    Arc::new(policies.into_iter().next().expect("one"))
+    let objects = read_objects("p", &text).expect("a policy");
+    Arc::new(objects.policies.into_iter().next().expect("one"))
 }
 
 fn labels(app: u8, tier: Option<&str>) -> Labels {
@@ -58,10 +60,14 @@ struct World {
     enforcement: Enforcement,
     audits_namespace: bool,
     names: Vec<&'static str>,
+    /// What the CIDR group has, and whether the service selects pods.
+    group: Vec<&'static str>,
+    has_service: bool,
 }
 
 #[derive(Debug, Clone)]
 enum Change {
+    Surroundings(Vec<&'static str>, bool),
     Policies(Vec<usize>),
     Identity(u32, Option<(u8, bool)>),
     Endpoint(u16, Option<(Index, u16)>),
@@ -76,6 +82,7 @@ fn change() -> impl Strategy<Value = Change> {
         3 => (300..306_u32, proptest::option::of(app())).prop_map(|(n, of)| Change::Identity(n, of)),
         3 => (1..5_u16, proptest::option::of((any::<Index>(), 80..82_u16))).prop_map(|(n, of)| Change::Endpoint(n, of)),
         1 => (0..3_u8, any::<bool>()).prop_map(|(mode, audits)| Change::Enforcement(mode, audits)),
+        1 => (subsequence(vec!["10.1.2.0/24", "10.2.0.0/16"], 0..=2), any::<bool>()).prop_map(|(group, has)| Change::Surroundings(group, has)),
         1 => subsequence(vec!["a.io.", "x.b.io.", "c.io."], 0..=3).prop_map(Change::Names),
     ]
 }
@@ -108,6 +115,10 @@ impl World {
                 self.audits_namespace = audits;
             }
             Change::Names(names) => self.names = names,
+            Change::Surroundings(group, has_service) => {
+                self.group = group;
+                self.has_service = has_service;
+            }
         }
     }
 
@@ -141,6 +152,28 @@ impl World {
             .collect()
     }
 
+    fn surroundings(&self) -> (Vec<CidrGroup>, Vec<Service>) {
+        let prefixes = self
+            .group
+            .iter()
+            .map(|text| text.parse().expect("a prefix"));
+        let group = CidrGroup {
+            name: "group".to_owned(),
+            labels: Labels::default(),
+            prefixes: prefixes.collect(),
+        };
+        let service = Service {
+            namespace: "n".to_owned(),
+            name: "web".to_owned(),
+            selector: [("app".to_owned(), "a1".to_owned())].into(),
+            ..Service::default()
+        };
+        (
+            vec![group],
+            self.has_service.then_some(service).into_iter().collect(),
+        )
+    }
+
     fn audit(&self) -> AuditScope {
         AuditScope {
             node: false,
@@ -155,7 +188,12 @@ impl World {
     fn at_once(&self) -> Compiled {
         let policies: Vec<Policy> = self.policies().iter().map(|p| Policy::clone(p)).collect();
         let (identities, endpoints, audit) = (self.identities(), self.endpoints(), self.audit());
+        let (cidr_groups, services) = self.surroundings();
         let inputs = Inputs {
+            surroundings: Surroundings {
+                cidr_groups: &cidr_groups,
+                services: &services,
+            },
             policies: &policies,
             identities: &identities,
             endpoints: &endpoints,
@@ -173,12 +211,18 @@ impl World {
     fn named(&self, compiled: &Compiled) -> BTreeSet<policy_l7::Named> {
         let address = "10.1.0.9".parse().expect("an address");
         let names = self.names.iter();
-        let named = names.filter_map(|name| compiled.named(address, std::iter::once(name)));
-        named.collect()
+        names
+            .filter_map(|name| compiled.named(address, std::iter::once(name)))
+            .collect()
     }
 
     fn tell(&self, compiler: &mut Compiler) -> Arc<Compiled> {
         compiler.set_policies(self.policies());
+        let (cidr_groups, services) = self.surroundings();
+        compiler.set_surroundings(Surroundings {
+            cidr_groups: &cidr_groups,
+            services: &services,
+        });
         compiler.set_endpoints(&self.endpoints());
         compiler.set_identities(&self.identities());
         compiler.set_enforcement(self.enforcement, self.audit());
@@ -232,19 +276,16 @@ impl Kernel {
         let mut next = BTreeMap::new();
         for set in compiled.sets() {
             let known = self.sets.remove(&set.number());
-            let entries = match (known, &touched) {
-                (Some(mut entries), Some(touched)) => {
-                    for identity in touched {
-                        entries.retain(|key, _| key.identity != *identity);
-                        let now = compiled.entries_of(&set, *identity);
-                        entries.extend(now.into_iter().map(|entry| (entry.key, entry)));
-                    }
-                    entries
+            let entries = if let (Some(mut entries), Some(touched)) = (known, &touched) {
+                for identity in touched {
+                    entries.retain(|key, _| key.identity != *identity);
+                    let now = compiled.entries_of(&set, *identity);
+                    entries.extend(now.into_iter().map(|entry| (entry.key, entry)));
                 }
-                _ => {
-                    let all = compiled.entries(&set).into_iter();
-                    all.map(|entry| (entry.key, entry)).collect()
-                }
+                entries
+            } else {
+                let all = compiled.entries(&set).into_iter();
+                all.map(|entry| (entry.key, entry)).collect()
             };
             next.insert(set.number(), entries);
         }

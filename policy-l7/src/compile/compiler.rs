@@ -7,12 +7,14 @@ use ipnet::IpNet;
 
 use super::compiled::{Compiled, EndpointPolicy, Outside};
 use super::endpoint::{HeldEndpoint, HeldRule, HeldSpec, SetKey};
+use super::http_lists::HttpLists;
 use super::peers::{Change, PeerSets};
 use super::rulebook::Rulebook;
 use super::set::{PolicySet, ScopeL7};
 use super::{AuditScope, Endpoint, Enforcement};
 use crate::fqdn::{NameSelectors, Named};
 use crate::identity::{Identity, Numbering};
+use crate::resolve::{CidrGroup, Service, Surroundings, resolve};
 use crate::rule::{Policy, PolicyKind, Rule};
 use crate::selector::{Peers, cidr_labels};
 
@@ -27,6 +29,7 @@ pub(super) struct SpecId(u64);
 type PolicyKey = (PolicyKind, String, String, usize);
 
 struct HeldPolicy {
+    /// As it was given.
     policy: Arc<Policy>,
     specs: Vec<SpecId>,
 }
@@ -37,6 +40,8 @@ pub struct Compiler {
     numbering: Numbering,
     pub(super) enforcement: Enforcement,
     pub(super) audit: AuditScope,
+    cidr_groups: Vec<CidrGroup>,
+    services: Vec<Service>,
     policies: BTreeMap<PolicyKey, HeldPolicy>,
     pub(super) specs: BTreeMap<SpecId, HeldSpec>,
     last_spec: u64,
@@ -48,6 +53,7 @@ pub struct Compiler {
     /// What the ports of all endpoints are called.
     pub(super) port_names: BTreeMap<String, BTreeSet<u16>>,
     pub(super) sets: BTreeMap<SetKey, Arc<PolicySet>>,
+    pub(super) http_lists: HttpLists,
     outside: Arc<Outside>,
     touched: Vec<(u64, Arc<[u32]>)>,
     revision: u64,
@@ -117,7 +123,16 @@ impl Compiler {
     fn add_policy(&mut self, key: PolicyKey, policy: Arc<Policy>) {
         let provenance = Arc::new(policy.provenance.clone());
         let mut specs = Vec::new();
-        for spec in &policy.specs {
+        let surroundings = Surroundings {
+            cidr_groups: &self.cidr_groups,
+            services: &self.services,
+        };
+        let resolved = if policy.has_references() {
+            Arc::new(resolve(&policy, &surroundings))
+        } else {
+            Arc::clone(&policy)
+        };
+        for spec in &resolved.specs {
             self.last_spec += 1;
             let id = SpecId(self.last_spec);
             let rules = spec.rules.iter().map(|rule| self.hold(&policy, rule));
@@ -153,6 +168,32 @@ impl Compiler {
             l7,
             id,
         }
+    }
+
+    /// Replaces what policies refer to by name; those that do are made anew.
+    pub fn set_surroundings(&mut self, surroundings: Surroundings<'_>) {
+        let is_same = *self.cidr_groups == *surroundings.cidr_groups
+            && *self.services == *surroundings.services;
+        if is_same {
+            return;
+        }
+        self.cidr_groups = surroundings.cidr_groups.to_vec();
+        self.services = surroundings.services.to_vec();
+        let referring = self.policies.iter();
+        let referring = referring.filter(|(_, held)| held.policy.has_references());
+        let referring: Vec<(PolicyKey, Arc<Policy>)> = referring
+            .map(|(key, held)| (key.clone(), Arc::clone(&held.policy)))
+            .collect();
+        if referring.is_empty() {
+            return;
+        }
+        Arc::make_mut(&mut self.rules).turn();
+        for (key, policy) in referring {
+            self.remove_policy(&key);
+            self.add_policy(key, policy);
+        }
+        self.name_outside();
+        self.revision += 1;
     }
 
     /// Gives every prefix that a policy names, exceptions included, an identity of its own.
@@ -333,6 +374,7 @@ impl Compiler {
             })
             .collect();
         self.sets.retain(|_, set| used.contains(&set.number));
+        self.http_lists.retain_used();
         self.version += 1;
         let touched = self.peers.take_touched().into();
         self.touched.push((self.version, touched));

@@ -137,7 +137,7 @@ impl Compiler {
         meanings
     }
 
-    fn side(&self, key: &SetKey, direction: Direction) -> Side {
+    fn side(&mut self, key: &SetKey, direction: Direction) -> Side {
         let mut side = Side {
             mode: if key.denies_always {
                 SideMode::DefaultDeny
@@ -147,7 +147,7 @@ impl Compiler {
             scopes: Vec::new(),
             defaults: Vec::new(),
         };
-        for spec in key.specs.iter().filter_map(|id| self.specs.get(id)) {
+        for spec in self.in_order(&key.specs) {
             let denies = match direction {
                 Direction::Egress => spec.egress_default_deny,
                 Direction::Ingress => spec.ingress_default_deny,
@@ -160,7 +160,18 @@ impl Compiler {
             let rules = rules.filter(|rule| rule.direction == direction);
             side.scopes.extend(rules.map(|rule| rule.scope(key)));
         }
+        side.scopes = self.http_lists.merged(std::mem::take(&mut side.scopes));
         side
+    }
+
+    /// By the names of their policies, whenever these came: who decides is always the same.
+    fn in_order(&self, specs: &BTreeSet<SpecId>) -> Vec<&HeldSpec> {
+        let mut held: Vec<&HeldSpec> = specs.iter().filter_map(|id| self.specs.get(id)).collect();
+        held.sort_by_key(|spec| {
+            let by = &spec.provenance;
+            (by.kind, &by.namespace, &by.name)
+        });
+        held
     }
 }
 

@@ -48,8 +48,8 @@ pub struct Entry {
     pub match_type: u8,
 }
 
-/// The strictest that is said of a block of ports, and the first rule that says it.
-type Said = (Action, Reverse<RuleId>);
+/// The strictest that is said of a block of ports, and the place of the first rule that says it.
+type Said = (Action, Reverse<usize>);
 /// By blocks.
 type Blocks = BTreeMap<Prefix, Said>;
 
@@ -62,14 +62,15 @@ impl Compiled {
         let mut entries = Vec::new();
         for direction in DIRECTIONS {
             let mut by_identity: BTreeMap<u32, Blocks> = BTreeMap::new();
-            for scope in &set.side(direction).scopes {
+            let scopes = &set.side(direction).scopes;
+            for (place, scope) in scopes.iter().enumerate() {
                 let peers = scope.peers.map(|peers| self.members().of(peers));
                 for identity in peers.unwrap_or(&[0]) {
-                    scope.say(by_identity.entry(*identity).or_default());
+                    scope.say(place, by_identity.entry(*identity).or_default());
                 }
             }
             for (identity, blocks) in by_identity {
-                entries.extend(merged(direction, identity, &blocks));
+                entries.extend(merged(scopes, direction, identity, &blocks));
             }
         }
         entries
@@ -81,22 +82,24 @@ impl Compiled {
         let mut entries = Vec::new();
         for direction in DIRECTIONS {
             let mut blocks = Blocks::new();
-            let scopes = set.side(direction).scopes.iter();
-            let about = scopes.filter(|scope| {
-                scope
+            let scopes = &set.side(direction).scopes;
+            for (place, scope) in scopes.iter().enumerate() {
+                if scope
                     .peers
                     .is_some_and(|peers| members.has(peers, identity))
-            });
-            about.for_each(|scope| scope.say(&mut blocks));
-            entries.extend(merged(direction, identity, &blocks));
+                {
+                    scope.say(place, &mut blocks);
+                }
+            }
+            entries.extend(merged(scopes, direction, identity, &blocks));
         }
         entries
     }
 }
 
 impl Scope {
-    fn say(&self, blocks: &mut Blocks) {
-        let said = (self.action(), Reverse(self.rule));
+    fn say(&self, place: usize, blocks: &mut Blocks) {
+        let said = (self.action(), Reverse(place));
         for prefix in self.prefixes.iter() {
             let strictest = blocks.entry(*prefix).or_insert(said);
             *strictest = said.max(*strictest);
@@ -106,11 +109,17 @@ impl Scope {
 
 /// A look-up finds the longest prefix only, so each entry says the strictest of everything that
 /// covers it.
-fn merged(direction: Direction, identity: u32, blocks: &Blocks) -> impl Iterator<Item = Entry> {
+fn merged(
+    scopes: &[Scope],
+    direction: Direction,
+    identity: u32,
+    blocks: &Blocks,
+) -> impl Iterator<Item = Entry> {
     blocks.keys().filter_map(move |prefix| {
         let covering = prefix.covering();
         let said = covering.filter_map(|wider| blocks.get(&wider)).max();
-        let (action, Reverse(rule)) = *said?;
+        let (action, Reverse(place)) = *said?;
+        let rule = scopes.get(place)?.rule;
         Some(Entry {
             key: Key {
                 direction,

@@ -9,6 +9,7 @@ mod compiled;
 mod compiler;
 mod endpoint;
 mod entries;
+mod http_lists;
 mod peers;
 mod prefixes;
 mod rulebook;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use crate::fqdn::Named;
 use crate::identity::Identity;
 use crate::labels::Labels;
+use crate::resolve::Surroundings;
 use crate::rule::Policy;
 
 pub use compiled::{Compiled, EndpointPolicy};
@@ -76,6 +78,8 @@ pub struct Inputs<'a> {
     pub endpoints: &'a [Endpoint],
     /// What is known of addresses by their DNS names.
     pub named: &'a BTreeSet<Named>,
+    /// What policies refer to by name.
+    pub surroundings: Surroundings<'a>,
     /// For which endpoints policy is enforced.
     pub enforcement: Enforcement,
     /// Whose policies only tell.
@@ -96,6 +100,7 @@ impl Default for Inputs<'_> {
             identities: &[],
             endpoints: &[],
             named: &NO_NAMES,
+            surroundings: Surroundings::default(),
             enforcement: Enforcement::default(),
             audit: &NOBODY,
             revision: 0,
@@ -110,6 +115,7 @@ pub fn compile(inputs: &Inputs<'_>) -> Compiled {
     compiler.set_identities(inputs.identities);
     compiler.set_endpoints(inputs.endpoints);
     compiler.set_enforcement(inputs.enforcement, inputs.audit.clone());
+    compiler.set_surroundings(inputs.surroundings);
     compiler.set_policies(inputs.policies.iter().cloned().map(Arc::new));
     compiler.set_named(inputs.named.clone());
     compiler.commit().with_revision(inputs.revision)

@@ -3,7 +3,6 @@
 mod dns;
 mod http;
 
-use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
@@ -181,21 +180,26 @@ impl Compiled {
             let has_protocol = scope
                 .covering(asked)
                 .is_some_and(|block| block.protocol != 0);
-            let said = (scope.action(), Reverse(scope.rule));
-            let strictest = of.get_or_insert(Strictest { said, has_protocol });
-            strictest.said = strictest.said.max(said);
+            let strictest = of.get_or_insert(Strictest {
+                action: scope.action(),
+                rule: scope.rule,
+                has_protocol,
+            });
             strictest.has_protocol |= has_protocol;
+            if scope.action() > strictest.action {
+                strictest.action = scope.action();
+                strictest.rule = scope.rule;
+            }
         }
         let is_own = match (&own, &any) {
-            (Some(own), Some(any)) => any.said.0 <= own.said.0,
+            (Some(own), Some(any)) => any.action <= own.action,
             (own, _) => own.is_some(),
         };
-        let Strictest { said, has_protocol } = if is_own { own? } else { any? };
-        let (action, Reverse(rule)) = said;
+        let strictest = if is_own { own? } else { any? };
         Some(Deciding {
-            action,
-            rule,
-            match_type: match_type(is_own, has_protocol),
+            action: strictest.action,
+            rule: strictest.rule,
+            match_type: match_type(is_own, strictest.has_protocol),
         })
     }
 
@@ -243,9 +247,10 @@ impl Compiled {
     }
 }
 
-/// The strictest of some rules.
+/// The strictest of some rules: the first that says so.
 struct Strictest {
-    said: (Action, Reverse<RuleId>),
+    action: Action,
+    rule: RuleId,
     /// Whether any of them names a protocol.
     has_protocol: bool,
 }
