@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use policy_l7::{Compiled, Compiler, Endpoint, Identity, Labels, Policy, identity, read_policies};
+use policy_l7::{Compiled, Compiler, Endpoint, Identity, Labels, Policy, identity, read_objects};
 use serde_json::json;
 
 const NAMESPACES: u32 = 50;
@@ -34,12 +34,12 @@ fn main() {
     compiler.set_identities(&identities);
     compiler.set_endpoints(&endpoints);
     compiler.set_policies(policies.iter().cloned());
-    let compiled = compiler.commit();
+    let outcome = compiler.commit();
     let compile_ms = millis(started.elapsed());
-    let entries: usize = compiled
+    let entries: usize = outcome
         .sets()
         .iter()
-        .map(|set| compiled.entries(set).len())
+        .map(|set| outcome.entries(set).len())
         .sum();
     let entries_ms = millis(started.elapsed()) - compile_ms;
     let resident_mib = (resident_kib() - before) / 1024;
@@ -51,7 +51,7 @@ fn main() {
         "policies": policies.len(),
         "identities": identities.len(),
         "endpoints": endpoints.len(),
-        "sets": compiled.sets().len(),
+        "sets": outcome.sets().len(),
         "entries": entries,
         "read_ms": read_ms,
         "compile_ms": compile_ms,
@@ -192,14 +192,14 @@ fn pod_with_labels_of_its_own(compiler: &mut Compiler) -> (f64, usize) {
         };
         let started = Instant::now();
         compiler.insert_identity(fresh);
-        let compiled = compiler.commit();
-        let touched = compiled.touched_since(version).expect("known");
-        version = compiled.version();
+        let outcome = compiler.commit();
+        let touched = outcome.touched_since(version).expect("known");
+        version = outcome.version();
         let mut entries = 0;
-        for set in compiled.sets() {
+        for set in outcome.sets() {
             entries += touched
                 .iter()
-                .map(|number| compiled.entries_of(&set, *number).len())
+                .map(|number| outcome.entries_of(&set, *number).len())
                 .sum::<usize>();
         }
         (started.elapsed(), entries)
@@ -211,10 +211,10 @@ fn endpoint_comes(compiler: &mut Compiler) -> f64 {
     let (time, _) = usual(|round| {
         let started = Instant::now();
         compiler.insert_endpoint(endpoint(40_000 + round, round, 20));
-        let compiled = compiler.commit();
-        let policy = compiled.endpoint(u16::try_from(40_000 + round).expect("few"));
+        let outcome = compiler.commit();
+        let policy = outcome.endpoint(u16::try_from(40_000 + round).expect("few"));
         let set = &policy.expect("a policy").in_force;
-        let entries = compiled.entries(set).len();
+        let entries = outcome.entries(set).len();
         (started.elapsed(), entries)
     });
     time
@@ -228,17 +228,17 @@ fn policy_for_everybody(compiler: &mut Compiler, policies: &[Arc<Policy>]) -> (f
         ));
         let started = Instant::now();
         compiler.set_policies(policies.iter().cloned().chain(everybody));
-        let compiled = compiler.commit();
-        let entries = all_entries(&compiled);
+        let outcome = compiler.commit();
+        let entries = all_entries(&outcome);
         (started.elapsed(), entries)
     })
 }
 
-fn all_entries(compiled: &Compiled) -> usize {
-    compiled
+fn all_entries(outcome: &Compiled) -> usize {
+    outcome
         .sets()
         .iter()
-        .map(|set| compiled.entries(set).len())
+        .map(|set| outcome.entries(set).len())
         .sum()
 }
 
