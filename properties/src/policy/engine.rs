@@ -118,6 +118,7 @@ impl Engine {
                 enforcement: setting.enforcement,
                 audit: &setting.audit,
                 revision: 1,
+                ..Inputs::default()
             })
         };
         // As the agent does it: what names are asked about is known from a first compilation.
