@@ -3,7 +3,7 @@
 //! The result has two forms that are made together so that they cannot disagree: the identity
 //! [`Table`](crate::identity::Table) that names addresses in flows, and the [`policy_l7::Inputs`] of the policy compiler.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ struct Known {
     addresses: Vec<IpAddr>,
     interface: Option<String>,
     named_ports: Vec<(String, u16)>,
+    ports: BTreeSet<(u8, u16)>,
 }
 
 /// Why an inventory could not be made.
@@ -109,6 +110,24 @@ impl Inventory {
         identities.into_values().collect()
     }
 
+    /// Endpoints and what they serve, as the checks of policies want them.
+    pub fn servers(&self) -> Vec<policy_l7::lint::Server> {
+        let endpoints = self.endpoints.iter();
+        endpoints
+            .map(|known| policy_l7::lint::Server {
+                name: format!("{}/{}", known.endpoint.namespace, known.endpoint.name),
+                labels: known.labels.clone(),
+                addresses: known.addresses.clone(),
+                named_ports: known
+                    .named_ports
+                    .iter()
+                    .map(|(name, _)| name.clone())
+                    .collect(),
+                ports: known.ports.clone(),
+            })
+            .collect()
+    }
+
     /// Whether an endpoint of this node has that number.
     pub fn has(&self, id: EndpointId) -> bool {
         self.endpoints.iter().any(|known| known.endpoint.id == id)
@@ -164,6 +183,7 @@ impl Known {
             addresses: endpoint.ips.clone(),
             interface: endpoint.interface.clone(),
             named_ports: endpoint.named_ports.clone().into_iter().collect(),
+            ports: endpoint.ports.clone(),
         })
     }
 }

@@ -63,6 +63,7 @@ fn explains_itself() {
             vec!["policy", "explain", "--help"],
             "help-policy-explain.txt",
         ),
+        (vec!["policy", "check", "--help"], "help-policy-check.txt"),
         (vec!["agent", "--help"], "help-agent.txt"),
     ] {
         let output = run(&arguments);
@@ -452,5 +453,80 @@ fn an_end_that_nobody_knows_is_answered_with_what_was_meant() {
         err(&output).contains("did you mean `frontend`?"),
         "{}",
         err(&output)
+    );
+}
+
+/// `l7d policy check` in the folder of test data, with who is in that cluster.
+fn check(arguments: &[&str]) -> Output {
+    l7d()
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata"))
+        .args(["policy", "check", "--endpoints", "cluster/pods.yaml"])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn shows_what_is_probably_wrong_in_policies() {
+    let table = check(&["policies/mistakes.yaml"]);
+    assert_eq!(table.status.code(), Some(1), "{}", err(&table));
+    assert_golden("check.txt", &out(&table));
+    let colored = check(&["--color", "always", "policies/mistakes.yaml"]);
+    assert_eq!(strip_colors(&out(&colored)), out(&table));
+    assert_ne!(out(&colored), out(&table));
+    for (form, golden) in [("json", "check.json"), ("sarif", "check.sarif")] {
+        let output = check(&["-o", form, "policies/mistakes.yaml"]);
+        assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+        assert_golden(golden, &out(&output));
+    }
+}
+
+/// Without the sequences that switch colours on and off.
+fn strip_colors(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |plain, part| plain + part.split_once('m').unwrap().1)
+}
+
+#[test]
+fn the_exit_code_of_a_check_follows_what_was_found() {
+    let well = "policies/api-access-l7.yaml";
+    for (arguments, code) in [
+        (vec![well], 0),
+        (vec!["--fail-on", "info", well], 1),
+        (vec!["--fail-on", "error", "policies/mistakes.yaml"], 0),
+        (vec!["policies"], 1),
+        (vec!["/nonexistent"], 1),
+        (vec!["--fail-on", "nothing", well], 2),
+    ] {
+        let output = check(&arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {}",
+            err(&output)
+        );
+    }
+}
+
+#[test]
+fn checks_what_comes_from_standard_input_among_other_objects() {
+    let mut child = l7d()
+        .args(["policy", "check", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let objects = "apiVersion: v1\nkind: List\nitems:\n- { apiVersion: v1, kind: ConfigMap, metadata: { name: a } }\n- { apiVersion: cilium.io/v2, kind: CiliumNetworkPolcy, metadata: { name: a } }\n";
+    stdin.write_all(objects.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let shown = out(&output);
+    assert!(shown.contains("--> -:5:37"), "{shown}");
+    assert!(
+        shown.contains("did you mean `CiliumNetworkPolicy`?"),
+        "{shown}"
     );
 }

@@ -108,6 +108,11 @@ impl Labels {
         })
     }
 
+    /// The keys of all labels, whatever their sources.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(|(_, key)| key.as_str())
+    }
+
     /// The values of a key, from one source or from any.
     pub(crate) fn values<'l>(
         &'l self,

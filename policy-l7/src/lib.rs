@@ -46,7 +46,7 @@ pub mod identity;
 mod judge;
 mod knp;
 pub mod labels;
-mod lint;
+pub mod lint;
 mod names;
 mod objects;
 mod paths;
@@ -68,8 +68,8 @@ pub use judge::{
     ConnectionVerdict, Deciding, Denial, Headers, HttpRequest, JudgedProtocol, Permit, Subject,
 };
 pub use labels::{Label, LabelError, Labels};
-pub use lint::{Finding, lint};
-pub use objects::{Objects, read_objects};
+pub use lint::Finding;
+pub use objects::{Objects, read_objects, read_objects_among_others};
 pub use places::{Place, Places};
 pub use resolve::{CidrGroup, Service, Surroundings, resolve};
 pub use rule::{Direction, Policy, PolicyKind, Provenance};

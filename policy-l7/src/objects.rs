@@ -2,7 +2,9 @@
 //!
 //! What is not honoured is refused by name at its line, never ignored.
 
-use crate::error::Error;
+use std::collections::BTreeMap;
+
+use crate::error::{Error, nearest};
 use crate::labels::Labels;
 use crate::resolve::{CidrGroup, object_labels};
 use crate::rule::{Policy, PolicyKind, Provenance};
@@ -16,6 +18,8 @@ pub struct Objects {
     pub policies: Vec<Policy>,
     /// Groups of prefixes that policies refer to.
     pub cidr_groups: Vec<CidrGroup>,
+    /// Objects of other kinds, by kind; only where these may stand there.
+    pub others: BTreeMap<String, usize>,
 }
 
 /// Reads all objects of a file.
@@ -23,11 +27,31 @@ pub struct Objects {
 /// # Errors
 /// Everything that is wrong in it, in the order of the file.
 pub fn read_objects(file: &str, text: &str) -> Result<Objects, Vec<Error>> {
+    read(file, text, Others::Refused)
+}
+
+/// Reads the policies and groups of a file in which anything else may stand as well; a kind that is
+/// nearly one of these is a fault all the same.
+///
+/// # Errors
+/// Everything that is wrong in it, in the order of the file.
+pub fn read_objects_among_others(file: &str, text: &str) -> Result<Objects, Vec<Error>> {
+    read(file, text, Others::Counted)
+}
+
+/// What becomes of objects of other kinds.
+#[derive(Clone, Copy, PartialEq)]
+enum Others {
+    Counted,
+    Refused,
+}
+
+fn read(file: &str, text: &str, others: Others) -> Result<Objects, Vec<Error>> {
     let nodes = yaml::parse(file, text).map_err(|error| vec![error])?;
     let mut reader = Reader::new(file);
     let mut objects = Objects::default();
     for node in &nodes {
-        read_object(&mut reader, &node.root(), &mut objects);
+        read_object(&mut reader, &node.root(), &mut objects, others);
     }
     if reader.has_errors() {
         Err(reader.into_errors())
@@ -76,7 +100,7 @@ impl Kind {
     }
 }
 
-fn read_object(reader: &mut Reader, at: &Cursor<'_>, into: &mut Objects) {
+fn read_object(reader: &mut Reader, at: &Cursor<'_>, into: &mut Objects, others: Others) {
     let Some(mut object) = reader.map(at) else {
         return;
     };
@@ -84,13 +108,19 @@ fn read_object(reader: &mut Reader, at: &Cursor<'_>, into: &mut Objects) {
     let Some(kind) = object.need(reader, "kind") else {
         return;
     };
+    if let (Others::Counted, Some(name)) = (others, reader.text(&kind))
+        && is_other(name)
+    {
+        *into.others.entry(name.to_owned()).or_default() += 1;
+        return;
+    }
     if is_list(&mut object, reader.text(&kind).unwrap_or_default()) {
         for item in object
             .get("items")
             .map(|at| reader.list(&at))
             .unwrap_or_default()
         {
-            read_object(reader, &item.as_root(), into);
+            read_object(reader, &item.as_root(), into, others);
         }
         return;
     }
@@ -116,6 +146,12 @@ fn read_object(reader: &mut Reader, at: &Cursor<'_>, into: &mut Objects) {
     }
     object.get("status");
     object.end(reader);
+}
+
+/// Whether a kind is none of ours, and not a misspelt one either.
+fn is_other(kind: &str) -> bool {
+    let of = kind.strip_suffix("List").unwrap_or(kind);
+    !of.is_empty() && nearest(of, KINDS.iter().map(|(name, _)| *name)).is_none()
 }
 
 /// As `kubectl get -o yaml` prints several objects, or all of a kind.

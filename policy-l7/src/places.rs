@@ -44,14 +44,59 @@ impl Places {
     /// Where a field of the object that begins at `object` stands; as much of the path as is written
     /// counts. A value stands for itself, a list or mapping for its key.
     pub fn find(&self, object: At, path: &str) -> Place {
-        let found = self.documents.iter().find_map(|node| begun(node, object));
-        found.map_or(
-            Place {
+        self.find_word(object, path, None).0
+    }
+
+    /// The same for a text below a field, with its whole path.
+    pub fn find_word(&self, object: At, path: &str, word: Option<&str>) -> (Place, String) {
+        let Some(node) = self.object(object) else {
+            let place = Place {
                 at: object,
                 width: 1,
-            },
-            |node| follow(node, path),
-        )
+            };
+            return (place, path.to_owned());
+        };
+        let (node, place) = follow(node, path);
+        match word.and_then(|word| search(node, word, path.to_owned())) {
+            Some(found) => found,
+            None => (place, path.to_owned()),
+        }
+    }
+
+    /// A field of an object; nothing if it is not written.
+    pub(crate) fn field(&self, object: At, path: &str) -> Option<&Node> {
+        let mut node = self.object(object)?;
+        for name in path.split('.') {
+            let Value::Map(entries) = &node.value else {
+                return None;
+            };
+            let (_, value) = entries.iter().find(|(key, _)| key.text() == Some(name))?;
+            node = value;
+        }
+        Some(node)
+    }
+
+    fn object(&self, object: At) -> Option<&Node> {
+        self.documents.iter().find_map(|node| begun(node, object))
+    }
+}
+
+/// The first key or value that is this text.
+fn search(node: &Node, word: &str, path: String) -> Option<(Place, String)> {
+    match &node.value {
+        Value::Scalar { text, .. } => (text == word).then(|| (Place::of(node), path)),
+        Value::List(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| search(item, word, format!("{path}[{index}]"))),
+        Value::Map(entries) => entries.iter().find_map(|(key, value)| {
+            let name = key.text().unwrap_or_default();
+            let inner = format!("{path}.{name}");
+            if name == word {
+                return Some((Place::of(key), inner));
+            }
+            search(value, word, inner)
+        }),
     }
 }
 
@@ -65,7 +110,7 @@ fn begun(node: &Node, at: At) -> Option<&Node> {
     }
 }
 
-fn follow(object: &Node, path: &str) -> Place {
+fn follow<'n>(object: &'n Node, path: &str) -> (&'n Node, Place) {
     let (mut node, mut place, mut rest) = (object, Place::of(object), path);
     loop {
         rest = rest.strip_prefix('.').unwrap_or(rest);
@@ -83,7 +128,7 @@ fn follow(object: &Node, path: &str) -> Place {
             Value::Scalar { .. } => None,
         };
         let Some((inner, shown, behind)) = next else {
-            return place;
+            return (node, place);
         };
         (node, place, rest) = (inner, Place::of(shown), behind);
     }
@@ -123,5 +168,7 @@ mod tests {
             "as far as it is written"
         );
         assert_eq!(found("nothing"), (3, 3, 1));
+        let (place, path) = places.find_word(object, "spec.list", Some("2"));
+        assert_eq!((place.at.line, path.as_str()), (7, "spec.list[1].y"));
     }
 }

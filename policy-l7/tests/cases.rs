@@ -142,16 +142,14 @@ fn the_typo_closes_the_way_out_and_the_lint_says_why() {
         ),
         "deny"
     );
-    let findings = lint(
+    let findings = lint::unmatched(
         &read_objects("p", TYPO).expect("a policy").policies,
         &identities(),
     );
     assert_eq!(findings.len(), 1);
-    assert_eq!(
-        findings[0].message,
-        "nothing has `app: user-servce` (did you mean `user-service`?)"
-    );
-    assert_eq!(findings[0].field, "spec.egress[0].toPorts[0]");
+    assert_eq!(findings[0].message, "nothing has `app: user-servce`");
+    assert_eq!(findings[0].suggestion.as_deref(), Some("user-service"));
+    assert_eq!(findings[0].field, "spec.egress[0].toEndpoints[0]");
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn verdicts(text: &str, identities: &[Identity]) -> Option<Vec<String>> {
             return None;
         }
     };
-    let findings = lint(&policies, identities).len();
+    let findings = lint::unmatched(&policies, identities).len();
     let compiled = compile(&Inputs {
         policies: &policies,
         identities,

@@ -140,9 +140,9 @@ impl World {
         let named = self.learnt.named(&self.compiler.commit());
         self.compiler.set_named(named);
         let compiled = self.compiler.commit();
-        self.warnings = lint(&policies, &identities)
-            .into_iter()
-            .map(|finding| format!("{}: {}: {}", finding.policy, finding.field, finding.message))
+        self.warnings = lint::unmatched(&policies, &identities)
+            .iter()
+            .map(ToString::to_string)
             .collect();
         for warning in &self.warnings {
             tracing::warn!("{warning}");

@@ -69,15 +69,16 @@ impl Candidate {
         })
     }
 
+    /// Who is there, as the checks of policies want it.
+    pub(super) fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
     /// Says on standard error which selectors match nothing.
     pub(super) fn warn(&self) -> io::Result<()> {
         let mut err = io::stderr().lock();
-        for finding in lint(&self.policies, &self.inventory.identities()) {
-            writeln!(
-                err,
-                "l7d: {}: {}: {}",
-                finding.policy, finding.field, finding.message
-            )?;
+        for finding in lint::unmatched(&self.policies, &self.inventory.identities()) {
+            writeln!(err, "l7d: {finding}")?;
         }
         Ok(())
     }

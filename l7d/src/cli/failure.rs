@@ -26,6 +26,9 @@ pub enum Failure {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// The answer was given on standard output, and it is no: exit code 1.
+    #[error("the answer is no")]
+    No,
     /// Output could not be written.
     #[error("cannot write output: {0}")]
     Output(#[from] io::Error),
@@ -54,7 +57,7 @@ impl Failure {
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
         match &mut self {
             Self::Usage { hint, .. } | Self::Failed { hint, .. } => *hint = Some(advice.into()),
-            Self::Output(_) => {}
+            Self::No | Self::Output(_) => {}
         }
         self
     }
@@ -64,13 +67,17 @@ impl Failure {
         match self {
             Self::Usage { .. } => ExitCode::from(2),
             Self::Output(_) if self.is_silent() => ExitCode::SUCCESS,
-            Self::Failed { .. } | Self::Output(_) => ExitCode::FAILURE,
+            Self::Failed { .. } | Self::No | Self::Output(_) => ExitCode::FAILURE,
         }
     }
 
     /// Whether there is nothing to tell.
     pub fn is_silent(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        match self {
+            Self::No => true,
+            Self::Output(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            Self::Usage { .. } | Self::Failed { .. } => false,
+        }
     }
 
     /// What standard error shows.

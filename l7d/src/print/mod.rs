@@ -18,6 +18,7 @@ pub mod compact;
 pub mod dict;
 mod drops;
 pub mod events;
+pub mod findings;
 pub mod json;
 pub mod list;
 mod messages;

@@ -218,6 +218,17 @@ pub enum Color {
     Never,
 }
 
+impl Color {
+    /// Whether there are colours, on a terminal or not; `env` gives an environment variable's value.
+    pub fn is_on(self, terminal: bool, env: impl Fn(&str) -> Option<String>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => terminal && env("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+}
+
 /// Forms of output, by their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Output {
@@ -280,13 +291,8 @@ impl Formatting {
 impl FlowsArgs {
     /// How to print, to a terminal or not; `env` gives an environment variable's value.
     pub fn style(&self, terminal: bool, env: impl Fn(&str) -> Option<String>) -> Style {
-        let plain = env("NO_COLOR").is_some_and(|value| !value.is_empty());
         Style {
-            color: match self.color {
-                Color::Always => true,
-                Color::Never => false,
-                Color::Auto => terminal && !plain,
-            },
+            color: self.color.is_on(terminal, &env),
             numeric: self.numeric || !self.ip_translation,
             bare_flows: self.formatting.output == Output::Json
                 && env("HUBBLE_COMPAT").is_some_and(|v| v.contains("legacy-json-output")),
