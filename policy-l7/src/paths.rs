@@ -30,6 +30,8 @@ pub(crate) struct HttpRules {
     rules: Vec<HttpRule>,
     /// Sorted by text; the empty one is always there.
     beginnings: Vec<Beginning>,
+    /// Any of them may change a request, or tell of a header.
+    acts: bool,
 }
 
 /// What some rules' paths begin with. The lists hold positions of rules, ascending.
@@ -84,7 +86,41 @@ impl HttpRules {
             beginning.gather(&rules);
             beginnings.push(beginning);
         }
-        Self { rules, beginnings }
+        let acts = rules.iter().any(HttpRule::acts);
+        Self {
+            rules,
+            beginnings,
+            acts,
+        }
+    }
+
+    /// Whether any rule does more than say yes or no.
+    pub(crate) fn act(&self) -> bool {
+        self.acts
+    }
+
+    /// Positions of all rules whose path matches, in their order.
+    pub(crate) fn all(&self, path: &[u8]) -> Vec<usize> {
+        let mut all = Vec::new();
+        let mut next = longest_start(&self.beginnings, path);
+        while let Some(beginning) = next.and_then(|position| self.beginnings.get(position)) {
+            if beginning.text.len() == path.len() {
+                all.extend_from_slice(&beginning.whole);
+            }
+            let is_match = |position: &&usize| {
+                let rule = self.rules.get(**position);
+                rule.is_some_and(|rule| rule.fits_path(path))
+            };
+            all.extend(beginning.longer.iter().filter(is_match));
+            if let Some(crowd) = &beginning.crowd {
+                crowd.each(path, |matching| all.extend_from_slice(matching));
+            }
+            next = beginning.shorter;
+        }
+        all.sort_unstable();
+        // An expression may begin in several ways.
+        all.dedup();
+        all
     }
 
     /// All rules, in their order.

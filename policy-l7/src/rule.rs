@@ -61,6 +61,13 @@ pub struct Provenance {
     pub rule: String,
 }
 
+impl Provenance {
+    /// Whether both are of one object.
+    pub(crate) fn is_of_same_object(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.namespace == other.namespace && self.name == other.name
+    }
+}
+
 /// Kinds of policy objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PolicyKind {
@@ -117,6 +124,7 @@ impl Spec {
                     path: None,
                     host: None,
                     headers: Vec::new(),
+                    header_matches: Vec::new(),
                 }),
                 L7::Dns(rules) => rules.push(DnsRule::everything(path_in_object)),
             }
@@ -208,7 +216,18 @@ pub(crate) struct HttpRule {
     pub(crate) method: Option<Pattern>,
     pub(crate) path: Option<Pattern>,
     pub(crate) host: Option<Pattern>,
+    /// `headers`: without any of these the rule is not about the request.
     pub(crate) headers: Vec<HeaderRule>,
+    /// `headerMatches`: what is done where a header differs.
+    pub(crate) header_matches: Vec<HeaderRule>,
+}
+
+impl HttpRule {
+    /// Whether it does more than say yes or no.
+    pub(crate) fn acts(&self) -> bool {
+        let mut matches = self.header_matches.iter();
+        matches.any(|rule| rule.mismatch != Mismatch::Fail)
+    }
 }
 
 /// A header that must be there, with this value if one is given.

@@ -15,6 +15,10 @@ pub(crate) fn holds(data: &[u8]) {
         let name = hello.server_name().map_or(0, <[u8]>::len);
         let protocols: usize = hello.protocols().map(|protocol| protocol.len() + 1).sum();
         assert!(name + protocols <= data.len());
+        // Who decides by the name never takes another one.
+        if let Ok(sole) = hello.sole_server_name() {
+            assert_eq!(sole, hello.server_name());
+        }
     }
     for cut in cuts::ways(data).into_iter().flatten() {
         let part = read_client_hello(data.get(..cut).unwrap_or_default(), &limits);

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use policy_l7::{Compiled, ConnectionVerdict, HttpRequest, JudgedProtocol, Subject};
+use policy_l7::{Compiled, ConnectionVerdict, Edited, Edits, HttpRequest, JudgedProtocol, Subject};
 
 use super::live::{Live, State};
-use crate::record::{Direction, EndpointId, IdentityNumber, Party, PolicyRef};
+use crate::record::{
+    self, Direction, EndpointId, IdentityNumber, Outcome, Party, PolicyRef, Verdict,
+};
+use crate::session::RequestVerdict;
 
 /// The way a proxied connection takes.
 #[derive(Debug)]
@@ -14,6 +17,19 @@ pub enum Door {
     Watch,
     /// Every request is judged before its bytes go on.
     Enforce(Judge),
+}
+
+/// What is expected to be spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Policy is about names that are looked up.
+    Dns,
+    /// It is about requests, or about nothing that is read: then requests are the most likely.
+    Http,
+    /// It is about both: the first bytes tell which.
+    HttpOrTls,
+    /// It is about the names of servers.
+    Tls,
 }
 
 /// Judges the requests of one connection by the policy of the moment of each request.
@@ -43,9 +59,14 @@ struct Side {
 #[must_use = "a permit is what lets a request's bytes go on"]
 pub struct Permit {
     policies: Arc<[PolicyRef]>,
-    // Kept alive so that the policy that allowed the request is the one its record names.
-    _egress: Option<policy_l7::Permit>,
-    _ingress: Option<policy_l7::Permit>,
+    /// Whose policies they are, if there are any.
+    direction: Option<Direction>,
+    edits: Edits,
+    /// What would have denied it if nothing were only audited.
+    audited: Option<Box<Denial>>,
+    /// Kept alive so that the policy that allowed the request is the one its record names: the
+    /// sender's, and the receiver's.
+    by: [Option<policy_l7::Permit>; 2],
 }
 
 /// A request that policy denied.
@@ -55,6 +76,8 @@ pub struct Denial {
     pub policies: Arc<[PolicyRef]>,
     /// Which side denied.
     pub direction: Direction,
+    /// Whether policy denied it, or what else is wrong with it.
+    pub outcome: Outcome,
     /// The rule that came nearest and what differed, for the reader; may be empty.
     pub detail: String,
 }
@@ -63,6 +86,53 @@ impl Permit {
     /// The policies that allowed it.
     pub fn policies(&self) -> &Arc<[PolicyRef]> {
         &self.policies
+    }
+
+    /// What is to be changed of the request.
+    pub fn edits(&self) -> &Edits {
+        &self.edits
+    }
+
+    /// What would have denied it if nothing were only audited.
+    pub fn audited(&self) -> Option<&Denial> {
+        self.audited.as_deref()
+    }
+
+    /// Whose policies allowed it: the receiver's where it has any; none where nobody's had to.
+    pub fn direction(&self) -> Option<Direction> {
+        self.direction
+    }
+}
+
+impl From<&Permit> for RequestVerdict {
+    fn from(permit: &Permit) -> Self {
+        if let Some(denial) = &permit.audited {
+            return Self {
+                verdict: Verdict::Audit,
+                direction: Some(denial.direction),
+                detail: denial.detail.clone(),
+                policies: Arc::clone(&denial.policies),
+                ..Self::unjudged()
+            };
+        }
+        Self {
+            direction: permit.direction,
+            detail: permit.edits.to_string(),
+            policies: Arc::clone(&permit.policies),
+            ..Self::unjudged()
+        }
+    }
+}
+
+impl From<Denial> for RequestVerdict {
+    fn from(denial: Denial) -> Self {
+        Self {
+            verdict: Verdict::Dropped,
+            outcome: denial.outcome,
+            direction: Some(denial.direction),
+            detail: denial.detail,
+            policies: denial.policies,
+        }
     }
 }
 
@@ -117,15 +187,23 @@ impl Judge {
         }
     }
 
-    /// The protocol that policy expects requests in.
-    pub fn protocol(&self) -> JudgedProtocol {
-        let expected = |state: &State| {
-            let sides = self.sides().map(|side| self.subject(side));
-            sides
-                .filter_map(|subject| state.compiled.judged_protocol(&subject))
-                .max()
+    /// What policy expects to be spoken.
+    pub fn expected(&self) -> Expected {
+        let is_expected = |protocol| {
+            self.live.with(|state| {
+                self.sides().any(|side| {
+                    let subject = self.subject(side);
+                    state.compiled.judges_in(&subject, protocol)
+                })
+            })
         };
-        self.live.with(expected).unwrap_or(JudgedProtocol::Http)
+        let is_http = is_expected(JudgedProtocol::Http);
+        match (is_http, is_expected(JudgedProtocol::Tls)) {
+            (true, true) => Expected::HttpOrTls,
+            (false, true) => Expected::Tls,
+            (false, false) if is_expected(JudgedProtocol::Dns) => Expected::Dns,
+            (_, false) => Expected::Http,
+        }
     }
 
     /// The side whose rules are shown on records: the receiver's where it has any.
@@ -152,7 +230,21 @@ impl Judge {
     /// # Errors
     /// The [`Denial`], when either end's policy does not allow the request.
     pub fn judge(&self, request: &HttpRequest<'_>) -> Result<Permit, Denial> {
-        self.judge_by(|compiled, subject| compiled.judge_http(subject, request))
+        // The receiver's policy sees what the sender's makes of the request.
+        self.ask(
+            |compiled, subject, edits| {
+                let headers = Edited {
+                    fields: request.headers,
+                    edits,
+                };
+                let request = HttpRequest {
+                    headers: &headers,
+                    ..*request
+                };
+                compiled.judge_http(subject, &request)
+            },
+            |compiled, subject| compiled.audit_http(subject, request),
+        )
     }
 
     /// Judges one DNS query by the policy of this moment: by its name, in lower case and with its last
@@ -161,38 +253,59 @@ impl Judge {
     /// # Errors
     /// The [`Denial`], when either end's policy does not allow the name.
     pub fn judge_name(&self, name: &[u8]) -> Result<Permit, Denial> {
-        self.judge_by(|compiled, subject| compiled.judge_dns(subject, name))
+        self.ask(
+            |compiled, subject, _| compiled.judge_dns(subject, name),
+            |compiled, subject| compiled.audit_dns(subject, name),
+        )
     }
 
-    fn judge_by(
+    /// Asks both ends' policies: `in_force` of what they allow, and then `audited` of what they would
+    /// deny if nothing were only audited.
+    pub(super) fn ask(
         &self,
-        ask: impl Fn(&Arc<Compiled>, &Subject) -> Result<policy_l7::Permit, Box<policy_l7::Denial>>,
+        in_force: impl Fn(
+            &Arc<Compiled>,
+            &Subject,
+            &Edits,
+        ) -> Result<policy_l7::Permit, Box<policy_l7::Denial>>,
+        audited: impl Fn(&Compiled, &Subject) -> Option<Box<policy_l7::Denial>>,
     ) -> Result<Permit, Denial> {
         self.live.with(|state| {
-            let of_side = |side: Option<Side>| {
-                let Some(side) = side else { return Ok(None) };
-                match ask(&state.compiled, &self.subject(side)) {
-                    Ok(permit) => Ok(Some(permit)),
-                    Err(denial) => Err(Denial {
-                        policies: state.refs_of(denial.policies()),
-                        direction: side.record_direction(),
-                        detail: denial.to_string(),
-                    }),
-                }
+            let mut permit = Permit {
+                policies: record::no_policies(),
+                direction: None,
+                edits: Edits::default(),
+                audited: None,
+                by: [None, None],
             };
-            let egress = of_side(self.egress)?;
-            let ingress = of_side(self.ingress)?;
-            let rule = ingress
-                .as_ref()
-                .or(egress.as_ref())
-                .and_then(policy_l7::Permit::rule);
-            let policies = rule.map_or_else(crate::record::no_policies, |rule| state.refs(rule));
-            Ok(Permit {
-                policies,
-                _egress: egress,
-                _ingress: ingress,
-            })
+            for (side, by) in [self.egress, self.ingress].into_iter().zip(0..) {
+                let Some(side) = side else { continue };
+                let subject = self.subject(side);
+                let of_side = in_force(&state.compiled, &subject, &permit.edits)
+                    .map_err(|denial| side.denial(state, &denial))?;
+                permit.take(state, side, by, of_side);
+            }
+            permit.audited = self.sides().find_map(|side| {
+                let denial = audited(&state.compiled, &self.subject(side))?;
+                Some(Box::new(side.denial(state, &denial)))
+            });
+            Ok(permit)
         })
+    }
+}
+
+impl Permit {
+    /// One side has allowed it. The receiver's rule is shown, unless it has none and everything goes
+    /// there.
+    fn take(&mut self, state: &State, side: Side, at: usize, mut of_side: policy_l7::Permit) {
+        self.edits.append(of_side.take_edits());
+        if let Some(rule) = of_side.rule() {
+            self.policies = state.refs(rule);
+            self.direction = Some(side.record_direction());
+        }
+        if let Some(by) = self.by.get_mut(at) {
+            *by = Some(of_side);
+        }
     }
 }
 
@@ -204,6 +317,19 @@ impl Side {
             direction,
             remote: other.identity,
         })
+    }
+
+    fn denial(self, state: &State, denial: &policy_l7::Denial) -> Denial {
+        Denial {
+            policies: state.refs_of(denial.policies()),
+            direction: self.record_direction(),
+            outcome: if denial.is_ambiguous() {
+                Outcome::AmbiguousPath
+            } else {
+                Outcome::PolicyDenied
+            },
+            detail: denial.to_string(),
+        }
     }
 
     fn record_direction(self) -> Direction {

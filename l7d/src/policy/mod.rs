@@ -8,6 +8,7 @@
 //! the only thing the enforcing relay accepts as a reason to move a request's bytes.
 
 mod connection;
+mod hello;
 mod judge;
 mod live;
 mod query;
@@ -15,7 +16,7 @@ mod readings;
 mod store;
 
 pub use connection::ConnectionJudged;
-pub use judge::{Denial, Door, Judge, Permit};
+pub use judge::{Denial, Door, Expected, Judge, Permit};
 pub use live::{Live, State};
 pub use readings::Request;
 pub use store::{LoadReport, PolicyStore};

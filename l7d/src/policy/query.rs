@@ -1,12 +1,9 @@
 //! A DNS query is judged by the one name that it asks for.
 
-use std::sync::Arc;
-
 use parsers::dns::{Message, Name, check_query};
 
 use super::judge::{Denial, Judge, Permit};
-use crate::record::{self, Verdict};
-use crate::session::QueryVerdict;
+use crate::record::{self, Outcome};
 
 impl Judge {
     /// Asks the policy of this moment about a query. One that could mean more than its name says is
@@ -28,27 +25,8 @@ impl Judge {
         Denial {
             policies: record::no_policies(),
             direction: self.direction(),
+            outcome: Outcome::ParseError,
             detail,
-        }
-    }
-}
-
-impl From<&Permit> for QueryVerdict {
-    fn from(permit: &Permit) -> Self {
-        Self {
-            policies: Arc::clone(permit.policies()),
-            ..Self::unjudged()
-        }
-    }
-}
-
-impl From<Denial> for QueryVerdict {
-    fn from(denial: Denial) -> Self {
-        Self {
-            verdict: Verdict::Dropped,
-            direction: Some(denial.direction),
-            detail: denial.detail,
-            policies: denial.policies,
         }
     }
 }

@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parsers::http1::Reading;
-use policy_l7::JudgedProtocol;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch as signal};
 
@@ -16,7 +15,7 @@ use super::{
     Admission, Directory, Settings, Stats, Upstream, crowd, dns, enforce, forward, upstream, watch,
 };
 use crate::config::Transport;
-use crate::policy::Door;
+use crate::policy::{Door, Expected, Judge};
 use crate::record::{Outcome, Sink};
 use crate::session::{Ends, Recorder, Session};
 
@@ -196,19 +195,48 @@ impl Worker {
                 };
                 Box::pin(watch).await;
             }
-            Door::Enforce(judge) if judge.protocol() == JudgedProtocol::Dns => {
-                let relay = enforce::DnsRelay::new(self, judge, ends);
-                let enforce = async move { relay.run(client, &mut server).await };
-                Box::pin(enforce).await;
-            }
             Door::Enforce(judge) => {
-                let session = self.session(ends, reading);
-                let relay = enforce::Relay::new(self, judge, session);
-                let enforce = async move { relay.run(client, &mut server).await };
-                Box::pin(enforce).await;
+                Box::pin(self.enforce(judge, ends, client, &mut server)).await;
             }
         }
         drop(place);
+    }
+
+    /// Relays what is judged in the protocol that policy speaks of.
+    async fn enforce(
+        &self,
+        judge: Judge,
+        ends: Ends,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+    ) {
+        let is_tls = match judge.expected() {
+            Expected::Dns => {
+                let relay = enforce::DnsRelay::new(self, judge, ends);
+                return Box::pin(async move { relay.run(client, server).await }).await;
+            }
+            Expected::Http => false,
+            Expected::HttpOrTls => enforce::begins_with_tls(client, server).await,
+            Expected::Tls => true,
+        };
+        if is_tls {
+            let session = self.session(ends, Reading::Lenient);
+            let relay = enforce::TlsRelay::new(self, judge, session);
+            Box::pin(relay.run(client, server)).await;
+        } else {
+            let session = self.session(ends, Reading::Strict);
+            let relay = enforce::Relay::new(self, judge, session);
+            Box::pin(async move { relay.run(client, server).await }).await;
+        }
+    }
+
+    /// Returns when connections are to end, maybe never. One that begins while others end is not
+    /// sent away, since it would only come back.
+    pub(super) async fn told_to_end(&self) {
+        let mut stopped = self.stopped.clone();
+        if stopped.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn session(&self, ends: Ends, reading: Reading) -> Session {

@@ -1,6 +1,6 @@
 //! The DNS part of a record.
 
-use super::Span;
+use super::{Outcome, Span};
 
 /// A query or its answer. Lists are lines, each ended by a line feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +25,6 @@ pub struct Dns {
     pub latency_ns: u64,
     /// What else is to be said: asked again, not answered; empty mostly.
     pub detail: Span,
-    /// The query that this tells of was never answered.
-    pub is_unanswered: bool,
+    /// How it went, where it did not simply succeed: denied, not readable, never answered.
+    pub outcome: Outcome,
 }

@@ -70,6 +70,8 @@ pub enum Outcome {
     Passed,
     /// A policy refused the request (403).
     PolicyDenied,
+    /// Servers may read the path in several ways, of which policy refused some (403).
+    AmbiguousPath,
     /// The request could be read in two ways, or in none (400).
     ParseError,
     /// A limit was passed: head size, header count, head timeout, connections (431, 408, 503).
@@ -92,6 +94,7 @@ impl Outcome {
         match self {
             Self::Passed => "passed",
             Self::PolicyDenied => "policy_denied",
+            Self::AmbiguousPath => "ambiguous_path",
             Self::ParseError => "parse_error",
             Self::Limit => "limit",
             Self::NotImplemented => "not_implemented",

@@ -11,6 +11,7 @@ mod drop_reason;
 mod endpoint;
 mod http;
 mod ledger;
+mod opaque;
 mod provenance;
 mod text;
 
@@ -22,6 +23,7 @@ pub use drop_reason::DropReason;
 pub use endpoint::{DnsNames, Endpoint, EndpointId, IdentityNumber, Party, Service, Workload};
 pub use http::{Grpc, Http, HttpKind, Outcome, Volume};
 pub use ledger::{Ledger, LedgerSnapshot, Place};
+pub use opaque::Opaque;
 pub use parsers::packet::{Encapsulation, Tunnel, TunnelKind};
 pub use provenance::{PolicyKind, PolicyRef, none as no_policies};
 pub use text::{Span, Text};
@@ -172,16 +174,7 @@ pub enum Event {
     Http(Http),
     /// A connection whose bytes are not (or no longer) messages ended: upgraded,
     /// CONNECT tunnel, or a protocol that is not read.
-    Opaque {
-        /// Why it was not followed; short and stable ("websocket", "connect api:443", "not http").
-        note: Span,
-        /// Bytes from the client to the server.
-        sent: u64,
-        /// Bytes from the server to the client.
-        received: u64,
-        /// How long it lasted, in nanoseconds.
-        duration_ns: u64,
-    },
+    Opaque(Opaque),
 }
 
 /// Where the kernel saw a packet; numbers are Hubble's trace sub-types.
@@ -253,7 +246,7 @@ impl Record {
             | Event::Dns(_)
             | Event::Drop { .. }
             | Event::PolicyVerdict { .. }
-            | Event::Opaque { .. } => None,
+            | Event::Opaque(_) => None,
         }
     }
 
@@ -265,7 +258,7 @@ impl Record {
             | Event::Drop { .. }
             | Event::Http(_)
             | Event::PolicyVerdict { .. }
-            | Event::Opaque { .. } => None,
+            | Event::Opaque(_) => None,
         }
     }
 

@@ -117,7 +117,7 @@ impl Session {
                 State::Http2
             }
             Protocol::Tls if self.is_late() => State::Opaque("tls"),
-            Protocol::Tls => State::Tls,
+            Protocol::Tls => State::Tls { is_told: false },
             Protocol::Unknown => self.state,
         };
     }
@@ -187,20 +187,39 @@ impl Session {
                     self.state = State::Opaque("tls");
                 }
             }
-        } else if self.detail.is_none()
+        } else if self.state == (State::Tls { is_told: false })
             && let Ok(Some(hello)) = tls::read_client_hello(bytes, self.http.limits())
         {
-            self.detail = hello.server_name().map(|name| {
-                let name = String::from_utf8_lossy(name);
-                name.into_owned().into_boxed_str()
-            });
+            self.state = State::Tls { is_told: true };
+            self.name_server(hello.server_name());
+            let verdicts = self.recorder.verdicts.as_ref();
+            if let Some(judged) =
+                verdicts.and_then(|verdicts| verdicts.of_hello(&self.ends, &hello))
+            {
+                self.note_verdict(judged);
+            }
         }
+    }
+
+    /// Notes whom a client asks for.
+    fn name_server(&mut self, name: Option<&[u8]>) {
+        self.whole.get_or_insert_default().server =
+            name.map(|name| name.escape_ascii().to_string().into_boxed_str());
+    }
+
+    /// A connection of TLS whose bytes do not go on.
+    pub fn begin_denied_tls(&mut self, name: Option<&[u8]>) {
+        self.state = State::Tls { is_told: true };
+        self.name_server(name);
     }
 
     /// Whether nothing more is to be learnt from the client's bytes.
     pub(super) fn is_enough_of_tls(&self, way: Way, bytes: &[u8]) -> bool {
         let most = self.http.limits().client_hello_bytes;
-        way == Way::ToServer && (self.detail.is_some() || bytes.len() > most)
+        match self.state {
+            State::Tls { is_told } => way == Way::ToServer && (is_told || bytes.len() > most),
+            _ => false,
+        }
     }
 
     /// Little was seen of a connection that began earlier: whatever whole messages there are in it

@@ -12,9 +12,9 @@ use parsers::dns::{
 
 use super::messages::Message as Shown;
 use super::recorder::Recorder;
-use super::{Ends, QueryVerdict, Session};
+use super::{Ends, RequestVerdict, Session};
 use crate::clock::Monotonic;
-use crate::record::{self, Dns, L4, Record, Span, Text, Verdict};
+use crate::record::{self, Dns, L4, Outcome, Record, Span, Text, Verdict};
 
 /// Queries that wait for their answers: of one stream, or of all datagrams.
 pub struct Lookups<K> {
@@ -93,12 +93,12 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
     }
 
     /// What a policy would have said of a query.
-    fn verdict(&self, recorder: &Recorder, ends: &Ends, message: &Message<'_>) -> QueryVerdict {
+    fn verdict(&self, recorder: &Recorder, ends: &Ends, message: &Message<'_>) -> RequestVerdict {
         let judged = recorder
             .verdicts
             .as_ref()
             .and_then(|verdicts| verdicts.of_query(ends, self.l4, message));
-        judged.unwrap_or_else(QueryVerdict::unjudged)
+        judged.unwrap_or_else(RequestVerdict::unjudged)
     }
 
     /// Tells of a query, and waits for its answer if it was let through.
@@ -108,7 +108,7 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
         key: K,
         ends: &Ends,
         message: &Message<'_>,
-        verdict: &QueryVerdict,
+        verdict: &RequestVerdict,
     ) {
         self.show(recorder, ends, Way::ToServer, message);
         let repeats = if verdict.verdict == Verdict::Dropped {
@@ -117,11 +117,8 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
             self.wait(recorder, key, ends, message)
         };
         let l4 = self.l4;
-        recorder.tell_asked(ends, verdict.verdict, &verdict.policies, |record| {
+        recorder.tell_judged(ends, verdict, |record| {
             record.l4 = l4;
-            if let Some(direction) = verdict.direction {
-                record.direction = direction;
-            }
             let (query, query_types) = write_question(&mut record.text, message);
             let mark = record.text.mark();
             if repeats > 0 {
@@ -135,6 +132,7 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
                 query_types,
                 detail,
                 ttl: u32::MAX,
+                outcome: verdict.outcome,
                 ..Dns::default()
             });
         });
@@ -201,16 +199,17 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
     }
 
     /// Tells of what was sent as a query and cannot be read.
-    pub fn tell_garbage(&self, recorder: &Recorder, ends: &Ends, verdict: &QueryVerdict) {
+    pub fn tell_garbage(&self, recorder: &Recorder, ends: &Ends, verdict: &RequestVerdict) {
         if verdict.verdict == Verdict::Forwarded {
             // The kernel's records tell of it, as of all datagrams.
             return;
         }
-        recorder.tell_asked(ends, verdict.verdict, &verdict.policies, |record| {
+        recorder.tell_judged(ends, verdict, |record| {
             record.l4 = self.l4;
             let detail = record.text.push(verdict.detail.as_bytes());
             record.event = record::Event::Dns(Dns {
                 detail,
+                outcome: verdict.outcome,
                 ttl: u32::MAX,
                 ..Dns::default()
             });
@@ -271,7 +270,7 @@ fn tell_unanswered<K>(
             ttl: u32::MAX,
             latency_ns: now.0.saturating_sub(unanswered.first_ns),
             detail,
-            is_unanswered: true,
+            outcome: Outcome::NoResponse,
             ..Dns::default()
         });
     });

@@ -3,7 +3,7 @@
 use parsers::Direction as Way;
 use parsers::http1::{Connection, Reading};
 
-use super::{Roles, Seen, Session, State, index};
+use super::{RequestVerdict, Roles, Seen, Session, State, Whole, index};
 use crate::record::{self, Outcome, Verdict};
 
 impl Session {
@@ -31,7 +31,7 @@ impl Session {
         let note = match (self.state, outcome) {
             (State::Opaque(note), _) => note,
             (State::Socks(_), _) => "socks",
-            (State::Tls, _) => "tls",
+            (State::Tls { .. }, _) => "tls",
             (State::Http1 | State::Http2 | State::Dns, Outcome::Passed)
                 if let Some(note) = self.unread =>
             {
@@ -73,32 +73,40 @@ impl Session {
         kept > 0 && self.bytes.get(client) == Some(&kept)
     }
 
-    fn tell_opaque(&self, note: &str, outcome: Outcome) {
-        let verdict = match outcome {
-            Outcome::UpstreamRefused | Outcome::UpstreamReset => Verdict::Error,
-            Outcome::NotImplemented => Verdict::Dropped,
-            _ => Verdict::Forwarded,
-        };
+    fn tell_opaque(&mut self, note: &str, outcome: Outcome) {
+        let Whole { server, judged } = self
+            .whole
+            .take()
+            .map_or_else(Whole::default, |whole| *whole);
+        let mut judged = judged.unwrap_or_else(RequestVerdict::unjudged);
+        if judged.verdict != Verdict::Dropped {
+            (judged.verdict, judged.outcome) = match outcome {
+                Outcome::UpstreamRefused | Outcome::UpstreamReset => (Verdict::Error, outcome),
+                Outcome::NotImplemented | Outcome::Limit => (Verdict::Dropped, outcome),
+                _ => (judged.verdict, judged.outcome),
+            };
+        }
         let [mut sent, mut received] = self.bytes;
         if self.roles == Roles::Turned {
             std::mem::swap(&mut sent, &mut received);
         }
         let duration_ns = self.recorder.clock.monotonic().nanos_since(self.opened);
-        let policies = record::no_policies();
-        self.recorder
-            .tell_asked(&self.ends, verdict, &policies, |record| {
-                let mark = record.text.mark();
-                record.text.push(note.as_bytes());
-                if let Some(detail) = &self.detail {
-                    record.text.push(b" to ");
-                    record.text.push(detail.as_bytes());
-                }
-                record.event = record::Event::Opaque {
-                    note: record.text.since(mark),
-                    sent,
-                    received,
-                    duration_ns,
-                };
+        self.recorder.tell_judged(&self.ends, &judged, |record| {
+            let mark = record.text.mark();
+            record.text.push(note.as_bytes());
+            if let Some(server) = &server {
+                record.text.push(b" to ");
+                record.text.push(server.as_bytes());
+            }
+            let note = record.text.since(mark);
+            record.event = record::Event::Opaque(record::Opaque {
+                note,
+                sent,
+                received,
+                duration_ns,
+                outcome: judged.outcome,
+                detail: record.text.push(judged.detail.as_bytes()),
             });
+        });
     }
 }

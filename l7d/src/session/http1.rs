@@ -1,15 +1,13 @@
 //! HTTP/1 messages → exchanges.
 
-use std::sync::Arc;
-
 use parsers::Direction as Way;
 use parsers::http1::{Event, RequestHead, ResponseHead, Step};
 
 use super::http2::Http2;
 use super::messages::Message;
-use super::{Session, State, Upgrade};
+use super::{RequestVerdict, Session, State, Upgrade};
 use crate::exchange::{Answered, Asked, Exchange};
-use crate::record::{HttpKind, Outcome, PolicyRef, Verdict};
+use crate::record::{HttpKind, Outcome, Verdict};
 
 /// Only where the request offered no settings, which HTTP/2 would begin with.
 const HTTP_UPGRADE: &str = "upgrade to http/2";
@@ -122,12 +120,7 @@ impl Session {
                 let judged = self
                     .recorder
                     .verdict(&self.ends, &asked(head), &Fields(head));
-                self.tell_request(
-                    judged.verdict,
-                    judged.outcome,
-                    &judged.detail,
-                    &judged.policies,
-                );
+                self.tell_request(&judged);
             }
             Event::Response(head) => {
                 self.show(Way::ToClient, &Message::Http1Response(head));
@@ -178,18 +171,11 @@ impl Session {
     }
 
     /// Records the request that was opened last.
-    pub fn tell_request(
-        &mut self,
-        verdict: Verdict,
-        outcome: Outcome,
-        detail: &str,
-        policies: &Arc<[PolicyRef]>,
-    ) {
+    pub fn tell_request(&mut self, judged: &RequestVerdict) {
         if let Some(exchange) = self.exchanges.back_mut() {
-            self.recorder
-                .tell_asked(&self.ends, verdict, policies, |record| {
-                    exchange.write_request(record, outcome, detail);
-                });
+            self.recorder.tell_judged(&self.ends, judged, |record| {
+                exchange.write_request(record, judged.outcome, &judged.detail);
+            });
         }
     }
 
@@ -272,6 +258,7 @@ pub(super) fn verdict_of(outcome: Outcome) -> Verdict {
     match outcome {
         Outcome::Passed
         | Outcome::PolicyDenied
+        | Outcome::AmbiguousPath
         | Outcome::ParseError
         | Outcome::Limit
         | Outcome::NotImplemented

@@ -38,7 +38,7 @@ pub use ends::Ends;
 pub use messages::{Http2Kind, Message, Messages};
 pub use recorder::Recorder;
 pub use redaction::Redaction;
-pub use verdicts::{QueryVerdict, RequestVerdict, Verdicts};
+pub use verdicts::{RequestVerdict, Verdicts};
 
 use crate::clock::Monotonic;
 use crate::exchange::Exchange;
@@ -68,9 +68,18 @@ pub struct Session {
     exchanges: VecDeque<Exchange>,
     opened: Monotonic,
     bytes: [u64; 2],
-    /// More about what is not followed.
-    detail: Option<Box<str>>,
+    /// Of what is not followed.
+    whole: Option<Box<Whole>>,
     is_finished: bool,
+}
+
+/// What is known of a connection as a whole.
+#[derive(Default)]
+struct Whole {
+    /// Whom the client asks for.
+    server: Option<Box<str>>,
+    /// What policy said of it.
+    judged: Option<RequestVerdict>,
 }
 
 /// What HTTP/2 would begin with after an upgrade (RFC 7540 §3.2).
@@ -110,8 +119,10 @@ enum State {
     Dns,
     /// A handshake, then a tunnel.
     Socks(Handshake),
-    /// The client's first message tells whom it asks for.
-    Tls,
+    /// The client's first message tells whom it asks for; it may have been read.
+    Tls {
+        is_told: bool,
+    },
     /// Bytes are counted, for the reason given.
     Opaque(&'static str),
 }
@@ -156,7 +167,7 @@ impl Session {
             exchanges: VecDeque::new(),
             opened,
             bytes: [0, 0],
-            detail: None,
+            whole: None,
             is_finished: false,
         }
     }
@@ -278,7 +289,7 @@ impl Session {
                 }
             }
             State::Socks(_) => self.detect_again("socks"),
-            State::Tls => self.state = State::Opaque("tls"),
+            State::Tls { .. } => self.state = State::Opaque("tls"),
             State::Unbegun | State::Detecting(_) | State::Opaque(_) => {}
         }
     }
@@ -322,7 +333,7 @@ impl Session {
             | State::Http2
             | State::Dns
             | State::Socks(_)
-            | State::Tls => false,
+            | State::Tls { .. } => false,
         };
         if !is_of_body {
             self.observe_gap(way, bytes);
@@ -374,9 +385,9 @@ impl Session {
                 State::Http2 => self.read_http2(way, bytes),
                 State::Dns => self.read_dns(way, bytes),
                 State::Socks(handshake) => self.read_socks(handshake, way, bytes),
-                State::Tls => {
+                State::Tls { .. } => {
                     self.read_hello(way, bytes);
-                    if self.state == state && self.is_enough_of_tls(way, bytes) {
+                    if self.is_enough_of_tls(way, bytes) {
                         return &[];
                     }
                     bytes
@@ -393,6 +404,12 @@ impl Session {
         if let Some(messages) = &self.recorder.messages {
             messages.message(&self.ends, way, message);
         }
+    }
+
+    /// The connection as a whole was judged, by whom it asks for. What becomes of it is told at its
+    /// end.
+    pub fn note_verdict(&mut self, judged: RequestVerdict) {
+        self.whole.get_or_insert_default().judged = Some(judged);
     }
 
     /// Stops following: what has no answer yet is told so.

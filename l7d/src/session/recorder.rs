@@ -14,7 +14,7 @@ use super::{Ends, Redaction};
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::exchange::{Asked, Exchange};
 use crate::identity::Names;
-use crate::record::{self, L4, Observer, Outcome, Party, PolicyRef, Record, Sink, Verdict};
+use crate::record::{self, L4, Observer, Party, PolicyRef, Record, Sink, Verdict};
 
 /// What the sessions of one worker share.
 pub struct Recorder {
@@ -110,12 +110,7 @@ impl Recorder {
             .verdicts
             .as_ref()
             .and_then(|verdicts| verdicts.of_request(ends, asked, headers));
-        judged.unwrap_or_else(|| RequestVerdict {
-            verdict: Verdict::Forwarded,
-            outcome: Outcome::Passed,
-            detail: String::new(),
-            policies: record::no_policies(),
-        })
+        judged.unwrap_or_else(RequestVerdict::unjudged)
     }
 
     /// What DNS has said, where anybody wants to know.
@@ -158,6 +153,19 @@ impl Recorder {
         if is_worth_keeping(rpc.memory(), spare.len()) {
             spare.push(rpc);
         }
+    }
+
+    /// Records what `write` writes about what the client asked, and what became of it.
+    pub(super) fn tell_judged(
+        &self,
+        ends: &Ends,
+        judged: &RequestVerdict,
+        write: impl FnOnce(&mut Record),
+    ) {
+        self.tell_asked(ends, judged.verdict, &judged.policies, |record| {
+            record.direction = judged.direction.unwrap_or(record.direction);
+            write(record);
+        });
     }
 
     /// Records what `write` writes about what the client asked.

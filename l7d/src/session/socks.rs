@@ -100,7 +100,8 @@ impl Session {
         match event {
             Event::Negotiated | Event::Listening => {}
             Event::Request(_, target) => {
-                self.detail = Some(target.to_string().into_boxed_str());
+                let target = target.to_string().into_boxed_str();
+                self.whole.get_or_insert_default().server = Some(target);
             }
             Event::Granted(command) if command.is_tunnel() => self.begin_anew("socks"),
             Event::Granted(_) => self.give_up("socks without a tunnel"),

@@ -29,13 +29,9 @@ impl Sink for Lines {
                     grpc.unwrap_or_default()
                 )
             }
-            record::Event::Opaque {
-                note,
-                sent,
-                received,
-                ..
-            } => {
-                format!("opaque {} {sent} {received}", text(*note))
+            record::Event::Opaque(opaque) => {
+                let (sent, received) = (opaque.sent, opaque.received);
+                format!("opaque {} {sent} {received}", text(opaque.note))
             }
             _ => "?".to_owned(),
         };

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use parsers::dns::Message;
+use parsers::tls::ClientHello;
 
 use super::Ends;
 use crate::exchange::Asked;
@@ -19,44 +20,48 @@ pub trait Verdicts {
         headers: &dyn policy_l7::Headers,
     ) -> Option<RequestVerdict>;
 
+    /// The verdict on a TLS connection, by the name in its `ClientHello`; none where no policy is
+    /// about it.
+    fn of_hello(&self, ends: &Ends, hello: &ClientHello) -> Option<RequestVerdict>;
+
     /// The verdict on a DNS query; none where no policy is about it.
-    fn of_query(&self, ends: &Ends, l4: L4, query: &Message<'_>) -> Option<QueryVerdict>;
+    fn of_query(&self, ends: &Ends, l4: L4, query: &Message<'_>) -> Option<RequestVerdict>;
 }
 
-/// A verdict on a request.
+/// A verdict on a request, a query, or a connection by the name that it asks for.
 #[derive(Debug, Clone)]
 pub struct RequestVerdict {
     /// Forwarded or dropped.
     pub verdict: Verdict,
-    /// Passed or denied by policy.
+    /// Passed, or why not.
     pub outcome: Outcome,
-    /// The rule that came nearest, of a denial.
-    pub detail: String,
-    /// The policies that decided.
-    pub policies: Arc<[PolicyRef]>,
-}
-
-/// A verdict on a DNS query.
-#[derive(Debug, Clone)]
-pub struct QueryVerdict {
-    /// Forwarded or dropped.
-    pub verdict: Verdict,
-    /// From whose view it was denied, where that is another than the connection's.
+    /// From whose view it was judged, where that is another than the connection's.
     pub direction: Option<Direction>,
-    /// Why it was dropped: the rule that came nearest, or the rule of DNS that it breaks.
+    /// The rule that came nearest, of a denial; what was changed, of what passed.
     pub detail: String,
     /// The policies that decided.
     pub policies: Arc<[PolicyRef]>,
 }
 
-impl QueryVerdict {
+impl RequestVerdict {
     /// Nobody was asked.
     pub fn unjudged() -> Self {
         Self {
             verdict: Verdict::Forwarded,
+            outcome: Outcome::Passed,
             direction: None,
             detail: String::new(),
             policies: record::no_policies(),
+        }
+    }
+
+    /// It does not go on, for a reason that is not policy's.
+    pub fn refused(outcome: Outcome, detail: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Dropped,
+            outcome,
+            detail: detail.into(),
+            ..Self::unjudged()
         }
     }
 }

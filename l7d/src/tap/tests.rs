@@ -21,14 +21,9 @@ impl Sink for Told {
                 format!("> {}", url.trim_start_matches("http://h"))
             }
             Event::Http(http) => format!("< {} {:?}", http.code, http.outcome),
-            Event::Opaque {
-                note,
-                sent,
-                received,
-                ..
-            } => {
-                let note = String::from_utf8_lossy(record.text(*note)).into_owned();
-                format!("{note} {sent} {received}")
+            Event::Opaque(opaque) => {
+                let note = String::from_utf8_lossy(record.text(opaque.note));
+                format!("{note} {} {}", opaque.sent, opaque.received)
             }
             other => format!("{other:?}"),
         };

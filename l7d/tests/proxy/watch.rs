@@ -345,7 +345,11 @@ fn a_reset_in_the_middle_of_a_body_is_seen_and_told() {
         name: "a reset inside a response",
         client: vec![send(GET), take(part), send("x"), Act::Rest],
         server: vec![take(GET), send(part), take("x"), Act::Reset],
-        records: owned(&[ASKED, ANSWERED, "opaque upstream reset 35 45 Error"]),
+        records: owned(&[
+            ASKED,
+            ANSWERED,
+            "opaque upstream reset 35 45 Error upstream_reset",
+        ]),
     }]);
 }
 
@@ -392,7 +396,10 @@ fn a_server_that_refuses_is_a_reset_and_a_record() {
     let world = World::watching(nobody);
     let mut client = world.connect();
     assert_eq!(client.rest(), (Vec::new(), End::Reset));
-    assert_eq!(world.records(1), ["opaque upstream refused 0 0 Error"]);
+    assert_eq!(
+        world.records(1),
+        ["opaque upstream refused 0 0 Error upstream_refused"]
+    );
 }
 
 #[test]

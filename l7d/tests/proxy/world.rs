@@ -12,7 +12,7 @@ use l7d::config::Transport;
 use l7d::identity::Names;
 use l7d::policy::{Door, Live};
 use l7d::proxy::{self, Admission, Directory, Learnt, Proxy, Settings, Upstream};
-use l7d::record::{self, Direction, HttpKind, IdentityNumber, Party, Record, Sink};
+use l7d::record::{self, Direction, HttpKind, IdentityNumber, Outcome, Party, Record, Sink};
 use l7d::session::{Ends, Redaction};
 
 /// Longer than anything here takes; what waits longer hangs, and the test says so.
@@ -229,13 +229,14 @@ fn line(record: &Record) -> String {
             };
             format!("{what} {} {verdict:?} {detail}", http.outcome.as_str())
         }
-        record::Event::Opaque {
-            note,
-            sent,
-            received,
-            ..
-        } => {
-            format!("opaque {} {sent} {received} {verdict:?}", text(*note))
+        record::Event::Opaque(opaque) => {
+            let (note, detail) = (text(opaque.note), text(opaque.detail));
+            let (sent, received) = (opaque.sent, opaque.received);
+            let what = format!("opaque {note} {sent} {received} {verdict:?}");
+            match opaque.outcome {
+                Outcome::Passed => format!("{what} {detail}"),
+                outcome => format!("{what} {} {detail}", outcome.as_str()),
+            }
         }
         record::Event::Dns(dns) => {
             let (query, detail) = (text(dns.query), text(dns.detail));

@@ -20,6 +20,7 @@ fn rule(reader: &mut Reader, at: &Cursor<'_>) -> Option<HttpRule> {
         path: pattern(reader, &mut map, "path"),
         host: pattern(reader, &mut map, "host"),
         headers: headers(reader, &mut map),
+        header_matches: header_matches(reader, &mut map),
     };
     map.end(reader);
     Some(rule)
@@ -48,7 +49,7 @@ fn pattern(reader: &mut Reader, map: &mut Map<'_>, name: &'static str) -> Option
     }
 }
 
-/// `headers: ["Name value"]` and `headerMatches: [{name, value}]`.
+/// `headers: ["Name value"]`.
 fn headers(reader: &mut Reader, map: &mut Map<'_>) -> Vec<HeaderRule> {
     let mut rules = Vec::new();
     for item in map
@@ -70,14 +71,15 @@ fn headers(reader: &mut Reader, map: &mut Map<'_>) -> Vec<HeaderRule> {
             mismatch: Mismatch::Fail,
         });
     }
-    for item in map
-        .get("headerMatches")
-        .map(|at| reader.list(&at))
-        .unwrap_or_default()
-    {
-        rules.extend(header_match(reader, &item));
-    }
     rules
+}
+
+/// `headerMatches: [{name, value}]`.
+fn header_matches(reader: &mut Reader, map: &mut Map<'_>) -> Vec<HeaderRule> {
+    let listed = map.get("headerMatches").map(|at| reader.list(&at));
+    let listed = listed.unwrap_or_default();
+    let rules = listed.iter().filter_map(|at| header_match(reader, at));
+    rules.collect()
 }
 
 fn header_match(reader: &mut Reader, at: &Cursor<'_>) -> Option<HeaderRule> {
@@ -93,9 +95,17 @@ fn header_match(reader: &mut Reader, at: &Cursor<'_>) -> Option<HeaderRule> {
         }
     }
     map.end(reader);
-    Some(HeaderRule {
+    let rule = HeaderRule {
         name: name?.to_owned(),
         value: value.map(str::to_owned),
         mismatch: Mismatch::Fail,
-    })
+    };
+    if !rule.can_act() {
+        reader.fault(
+            at,
+            "such a change would be more than one of a header: its name must be a token, and none \
+             that frames the message or names its host, its value without control characters",
+        );
+    }
+    Some(rule)
 }

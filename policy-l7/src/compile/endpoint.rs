@@ -220,14 +220,20 @@ impl ScopeL7 {
                     rules: Arc::new(HttpRules::new(rules.clone())),
                 }
             }
-            // Not read from any policy yet.
-            L7::Nothing | L7::Tls(_) => Self::Nothing,
+            L7::Nothing => Self::Nothing,
+            L7::Tls(names) => {
+                let paths = names.iter().map(|name| name.path_in_object.as_str());
+                Self::Tls {
+                    ids: paths.map(number).collect(),
+                    names: names.clone().into(),
+                }
+            }
         }
     }
 
     pub(super) fn ids(&self) -> &[RuleId] {
         match self {
-            Self::Dns { ids, .. } | Self::Http { ids, .. } => ids,
+            Self::Dns { ids, .. } | Self::Http { ids, .. } | Self::Tls { ids, .. } => ids,
             Self::Nothing => &[],
         }
     }

@@ -8,7 +8,7 @@ use super::peers::{Members, PeersId};
 use super::prefixes::Prefix;
 use crate::names::DnsRules;
 use crate::paths::HttpRules;
-use crate::rule::{Direction, Provenance};
+use crate::rule::{Direction, Provenance, ServerName};
 
 /// What happens to what no rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,11 @@ pub(crate) enum ScopeL7 {
     },
     /// Every request is allowed.
     Nothing,
+    /// Connections are judged by the names of their servers.
+    Tls {
+        names: Arc<[ServerName]>,
+        ids: Arc<[RuleId]>,
+    },
 }
 
 impl PolicySet {
@@ -108,7 +113,9 @@ impl Scope {
     pub(crate) fn action(&self) -> Action {
         match (self.is_deny, &self.l7) {
             (true, _) => Action::Deny,
-            (false, ScopeL7::Dns { .. } | ScopeL7::Http { .. }) => Action::Redirect,
+            (false, ScopeL7::Dns { .. } | ScopeL7::Http { .. } | ScopeL7::Tls { .. }) => {
+                Action::Redirect
+            }
             (false, ScopeL7::Nothing) => Action::Allow,
         }
     }

@@ -38,30 +38,29 @@ impl Scope {
         match &self.l7 {
             ScopeL7::Nothing => Some(self.rule),
             ScopeL7::Dns { rules, ids } => ids.get(rules.allowing(name)?).copied(),
-            ScopeL7::Http { .. } => None,
+            ScopeL7::Http { .. } | ScopeL7::Tls { .. } => None,
         }
     }
 
     /// The rule whose name shares the longest end: names are compared from their right.
     fn nearest_dns(&self, name: &[u8]) -> Option<Candidate> {
         let ScopeL7::Dns { rules, ids } = &self.l7 else {
-            return None;
+            return self.nearest_of_other_protocol();
         };
         let listed = rules.rules().iter().zip(ids.iter()).take(NEAREST_OF_MAX);
-        let each = listed.flat_map(|(rule, id)| rule.names.iter().map(move |of| (rule, of, id)));
+        let each = listed.flat_map(|(rule, id)| rule.names.iter().map(move |of| (of, id)));
         let own = name.strip_suffix(b".").unwrap_or(name);
-        let nearest = each.min_by_key(|(_, of, _)| distance(own, of.source.as_bytes()));
-        nearest.map(|(rule, of, id)| Candidate {
+        let nearest = each.min_by_key(|(of, _)| distance(own, of.source.as_bytes()));
+        nearest.map(|(of, id)| Candidate {
             distance: distance(own, of.source.as_bytes()),
             id: *id,
-            path: rule.path_in_object.clone(),
             difference: format!("name {} is not {}", own.escape_ascii(), of.source),
         })
     }
 }
 
 /// How many bytes of a name do not agree with a pattern, from the right.
-fn distance(name: &[u8], pattern: &[u8]) -> usize {
+pub(super) fn distance(name: &[u8], pattern: &[u8]) -> usize {
     let pairs = name.iter().rev().zip(pattern.iter().rev());
     let same = pairs.take_while(|(have, want)| have == want).count();
     name.len().saturating_sub(same)

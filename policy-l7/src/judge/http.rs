@@ -2,22 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Candidate, Denial, NEAREST_OF_MAX, Permit, Subject};
-use crate::compile::{Compiled, RuleId, Scope, ScopeL7};
+use super::edits::{Edited, Edits};
+use super::{Candidate, Denial, Headers, NEAREST_OF_MAX, Permit, Subject};
+use crate::compile::{Compiled, PolicySet, RuleId, Scope, ScopeL7};
 use crate::pattern::Pattern;
-use crate::rule::HttpRule;
-
-/// The header fields of a request, wherever it came from.
-pub trait Headers {
-    /// Calls `visit` with name and value of each field, in order.
-    fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8]));
-
-    /// Whether rules about the field of this name are to be taken as met, where its value is not
-    /// known: recorded flows lack headers or hide their values. `None` where `each` tells all of it.
-    fn assumed(&self, _name: &[u8]) -> Option<bool> {
-        None
-    }
-}
+use crate::rule::{HeaderRule, HttpRule};
 
 /// A request to be judged.
 #[derive(Clone, Copy)]
@@ -44,34 +33,89 @@ impl Compiled {
         subject: &Subject,
         request: &HttpRequest<'_>,
     ) -> Result<Permit, Box<Denial>> {
-        let of_path = |path| {
-            self.judge(
-                subject,
-                |scope| scope.allows_request(request, path),
-                |scope| scope.nearest_http(request, path),
-            )
+        let (rule, edits) = match self.endpoint(subject.endpoint) {
+            Some(policy) => self.allowing_request(&policy.in_force, subject, request)?,
+            None => (None, Edits::default()),
         };
-        let mut permit = None;
-        for path in request.paths {
-            let by = of_path(path)?;
-            permit.get_or_insert(by);
-        }
-        // Nothing to judge is not the same as nothing to object to.
-        match permit {
-            Some(permit) => Ok(permit),
-            None => self.judge(subject, |_| None, |_| None),
-        }
+        Ok(self.permit(rule, edits))
     }
 
     /// What would deny the request if nothing were only audited.
     pub fn audit_http(&self, subject: &Subject, request: &HttpRequest<'_>) -> Option<Box<Denial>> {
-        request.paths.iter().find_map(|path| {
-            self.audit(
-                subject,
-                |scope| scope.allows_request(request, path),
-                |scope| scope.nearest_http(request, path),
-            )
-        })
+        let audited = self.endpoint(subject.endpoint)?.audited.as_ref()?;
+        self.allowing_request(audited, subject, request).err()
+    }
+
+    /// The rule of a set that allows a request in all its readings, none where nothing is closed, and
+    /// what the rules change of it.
+    fn allowing_request(
+        &self,
+        set: &PolicySet,
+        subject: &Subject,
+        request: &HttpRequest<'_>,
+    ) -> Result<(Option<RuleId>, Edits), Box<Denial>> {
+        let of = |path: &[u8]| self.allowing_path(set, subject, request, path);
+        let Some((first, others)) = request.paths.split_first() else {
+            // Nothing to judge is not the same as nothing to object to.
+            return Ok((
+                self.allowing(set, subject, |_| None, |_| None)?,
+                Edits::default(),
+            ));
+        };
+        let mut said = of(first);
+        for path in others {
+            said = match (said, of(path)) {
+                (Ok(said), Ok(other)) if said.1 == other.1 => Ok(said),
+                (Err(denial), Err(_)) => Err(denial),
+                (Ok(_), Ok(_)) => {
+                    let mut denial = self.denial(set, subject, None);
+                    let path = path.escape_ascii();
+                    denial.ambiguity = Some(format!(
+                        "the path can be read as {path}, of which rules change other headers"
+                    ));
+                    return Err(Box::new(denial));
+                }
+                (Ok(_), Err(mut denial)) => {
+                    let path = path.escape_ascii();
+                    denial.ambiguity = Some(format!(
+                        "the path can be read as {path}, which is not allowed"
+                    ));
+                    return Err(denial);
+                }
+                (Err(mut denial), Ok(_)) => {
+                    let path = path.escape_ascii();
+                    denial.ambiguity = Some(format!(
+                        "the path is allowed only where it is read as {path}"
+                    ));
+                    return Err(denial);
+                }
+            };
+        }
+        said
+    }
+
+    /// The same for one reading of the path.
+    fn allowing_path(
+        &self,
+        set: &PolicySet,
+        subject: &Subject,
+        request: &HttpRequest<'_>,
+        path: &[u8],
+    ) -> Result<(Option<RuleId>, Edits), Box<Denial>> {
+        let nearest = |scope: &Scope| scope.nearest_http(request, path);
+        if !self.about(set, subject).any(Scope::acts) {
+            let allows = |scope: &Scope| scope.allows_request(request, path);
+            let rule = self.allowing(set, subject, allows, nearest)?;
+            return Ok((rule, Edits::default()));
+        }
+        // Every rule is asked, also behind one that has allowed the request.
+        let mut edits = Edits::default();
+        let mut by = None;
+        for scope in self.about(set, subject) {
+            by = scope.act(request, path, &mut edits).or(by);
+        }
+        let rule = self.allowing(set, subject, |_| by, nearest)?;
+        Ok((rule, edits))
     }
 }
 
@@ -83,14 +127,38 @@ impl Scope {
                 let first = rules.first(path, |rule| rule.fits_besides_path(request))?;
                 ids.get(first).copied()
             }
-            ScopeL7::Dns { .. } => None,
+            ScopeL7::Dns { .. } | ScopeL7::Tls { .. } => None,
         }
+    }
+
+    /// Whether its rules may do more than say yes or no.
+    fn acts(&self) -> bool {
+        match &self.l7 {
+            ScopeL7::Http { rules, .. } => rules.act(),
+            ScopeL7::Dns { .. } | ScopeL7::Tls { .. } | ScopeL7::Nothing => false,
+        }
+    }
+
+    /// Asks all its rules in their order. Each sees what those before it have changed, and what one
+    /// has changed stays where another one allows the request.
+    fn act(&self, request: &HttpRequest<'_>, path: &[u8], edits: &mut Edits) -> Option<RuleId> {
+        let ScopeL7::Http { rules, ids } = &self.l7 else {
+            return self.allows_request(request, path);
+        };
+        let mut by = None;
+        for position in rules.all(path) {
+            let rule = rules.rules().get(position)?;
+            if rule.acts_on(request, edits) {
+                by = by.or(ids.get(position).copied());
+            }
+        }
+        by
     }
 
     /// The rule that differs least: one whose path fits if there is any, else one of the first.
     fn nearest_http(&self, request: &HttpRequest<'_>, path: &[u8]) -> Option<Candidate> {
         let ScopeL7::Http { rules, ids } = &self.l7 else {
-            return None;
+            return self.nearest_of_other_protocol();
         };
         let with_path = rules.first(path, |_| true);
         let candidates = with_path.into_iter().chain(0..NEAREST_OF_MAX);
@@ -104,7 +172,6 @@ impl Scope {
         nearest.map(|(distance, rule, id)| Candidate {
             distance,
             id,
-            path: rule.path_in_object.clone(),
             difference: rule.misses(request, path).join(", "),
         })
     }
@@ -117,22 +184,52 @@ impl HttpRule {
     }
 
     fn fits_besides_path(&self, request: &HttpRequest<'_>) -> bool {
+        self.fits_before_matches(request)
+            && self
+                .header_matches
+                .iter()
+                .all(|rule| rule.is_met(request.headers))
+    }
+
+    fn fits_before_matches(&self, request: &HttpRequest<'_>) -> bool {
         fits(self.method.as_ref(), request.method)
             && fits(self.host.as_ref(), request.host)
-            && self
-                .headers
-                .iter()
-                .all(|rule| has_header(request, &rule.name, rule.value.as_deref()))
+            && self.headers.iter().all(|rule| rule.is_met(request.headers))
+    }
+
+    /// Whether it allows a request whose path fits, after what was changed of it; all its
+    /// `headerMatches` do what they do, also behind one that does not let it pass.
+    fn acts_on(&self, request: &HttpRequest<'_>, edits: &mut Edits) -> bool {
+        let is_meant = {
+            let headers = &Edited {
+                fields: request.headers,
+                edits,
+            };
+            self.fits_before_matches(&HttpRequest {
+                headers,
+                ..*request
+            })
+        };
+        let mut lets_pass = is_meant;
+        for rule in self.header_matches.iter().filter(|_| is_meant) {
+            lets_pass &= rule.acts_on(request.headers, edits);
+        }
+        lets_pass
+    }
+
+    /// What is said of headers, in the order of the evaluation.
+    fn header_rules(&self) -> impl Iterator<Item = &HeaderRule> {
+        self.headers.iter().chain(&self.header_matches)
     }
 
     /// How much differs.
     fn distance(&self, request: &HttpRequest<'_>, path: &[u8]) -> usize {
-        let headers = self.headers.iter();
+        let headers = self.header_rules();
         usize::from(!fits(self.method.as_ref(), request.method))
             + usize::from(!self.fits_path(path))
             + usize::from(!fits(self.host.as_ref(), request.host))
             + headers
-                .filter(|rule| !has_header(request, &rule.name, rule.value.as_deref()))
+                .filter(|rule| !rule.lets_pass(request.headers))
                 .count()
     }
 
@@ -151,8 +248,8 @@ impl HttpRule {
         compare("method", &self.method, request.method);
         compare("path", &self.path, path);
         compare("host", &self.host, request.host);
-        for rule in &self.headers {
-            if !has_header(request, &rule.name, rule.value.as_deref()) {
+        for rule in self.header_rules() {
+            if !rule.lets_pass(request.headers) {
                 misses.push(format!("header {} is missing or differs", rule.name));
             }
         }
@@ -162,24 +259,4 @@ impl HttpRule {
 
 fn fits(pattern: Option<&Pattern>, text: &[u8]) -> bool {
     pattern.is_none_or(|pattern| pattern.matches(text))
-}
-
-/// Several fields of one name count as one, joined by commas, as Envoy compares them: they never
-/// equal a single value.
-fn has_header(request: &HttpRequest<'_>, name: &str, value: Option<&str>) -> bool {
-    if let Some(is_met) = request.headers.assumed(name.as_bytes()) {
-        return is_met;
-    }
-    let mut count = 0_usize;
-    let mut is_equal = false;
-    request.headers.each(&mut |have, text| {
-        if have.eq_ignore_ascii_case(name.as_bytes()) {
-            count += 1;
-            is_equal = value.is_some_and(|value| value.as_bytes() == text);
-        }
-    });
-    match value {
-        None => count > 0,
-        Some(_) => count == 1 && is_equal,
-    }
 }

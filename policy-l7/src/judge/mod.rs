@@ -1,12 +1,17 @@
 //! Subject × compiled policy → verdict.
 
 mod dns;
+mod edits;
+mod headers;
 mod http;
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use http::{Headers, HttpRequest};
+pub use edits::{Edited, Edits};
+pub use headers::Headers;
+pub use http::HttpRequest;
 
 use crate::compile::{
     Action, Compiled, PolicySet, Prefix, RuleId, Scope, ScopeL7, SideMode, match_type,
@@ -43,6 +48,13 @@ pub enum JudgedProtocol {
     Dns,
     /// HTTP requests, gRPC calls among them.
     Http,
+    /// TLS connections, by the names of their servers.
+    Tls,
+}
+
+impl JudgedProtocol {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Dns, Self::Http, Self::Tls];
 }
 
 /// Whose policy is asked, about what.
@@ -60,16 +72,27 @@ pub struct Subject {
     pub port: u16,
 }
 
-/// A request that is allowed. Only [`Compiled::judge_http`] and [`Compiled::judge_dns`] make one; it
-/// cannot be copied, and it keeps the policy that allowed it.
+/// A request that is allowed. Only [`Compiled::judge_http`], [`Compiled::judge_dns`] and their
+/// likes make one; it cannot be copied, and it keeps the policy that allowed it.
 #[derive(Debug)]
 #[must_use = "a permit is what lets a request pass"]
 pub struct Permit {
     policy: Arc<Compiled>,
     rule: Option<RuleId>,
+    edits: Edits,
 }
 
 impl Permit {
+    /// What is to be changed of the request.
+    pub fn edits(&self) -> &Edits {
+        &self.edits
+    }
+
+    /// The same, for who gathers the changes of several judges.
+    pub fn take_edits(&mut self) -> Edits {
+        std::mem::take(&mut self.edits)
+    }
+
     /// The rule that allowed it; `None` where nothing is denied by default.
     pub fn rule(&self) -> Option<RuleId> {
         self.rule
@@ -86,6 +109,8 @@ impl Permit {
 pub struct Denial {
     policies: Vec<Provenance>,
     nearest: Option<Nearest>,
+    /// What it is about is not the same for every reader.
+    ambiguity: Option<String>,
 }
 
 /// The rule that came nearest, and what differed.
@@ -100,10 +125,19 @@ impl Denial {
     pub fn policies(&self) -> &[Provenance] {
         &self.policies
     }
+
+    /// Whether it is denied because servers may read its path in several ways, and policy does not
+    /// say the same of all of them.
+    pub fn is_ambiguous(&self) -> bool {
+        self.ambiguity.is_some()
+    }
 }
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(ambiguity) = &self.ambiguity {
+            write!(f, "{ambiguity}: ")?;
+        }
         match &self.nearest {
             Some(nearest) => write!(f, "nearest rule {}: {}", nearest.rule, nearest.difference),
             None => f.write_str("no rule is about this peer and port"),
@@ -203,26 +237,26 @@ impl Compiled {
         })
     }
 
-    /// In which protocol the requests of a connection are judged. Where rules of both are about it,
-    /// HTTP: what is said in the other is refused.
-    pub fn judged_protocol(&self, subject: &Subject) -> Option<JudgedProtocol> {
-        let policy = self.endpoint(subject.endpoint)?;
-        self.protocol(&policy.in_force, subject)
+    /// Whether what is said on a connection in a protocol is judged.
+    pub fn judges_in(&self, subject: &Subject, protocol: JudgedProtocol) -> bool {
+        let policy = self.endpoint(subject.endpoint);
+        policy.is_some_and(|policy| self.speaks_of(&policy.in_force, subject, protocol))
     }
 
-    /// The same if nothing were only audited; none where nothing is.
-    pub fn audited_protocol(&self, subject: &Subject) -> Option<JudgedProtocol> {
-        let audited = self.endpoint(subject.endpoint)?.audited.as_ref()?;
-        self.protocol(audited, subject)
+    /// The same if nothing were only audited.
+    pub fn audits_in(&self, subject: &Subject, protocol: JudgedProtocol) -> bool {
+        let policy = self.endpoint(subject.endpoint);
+        let audited = policy.and_then(|policy| policy.audited.as_ref());
+        audited.is_some_and(|audited| self.speaks_of(audited, subject, protocol))
     }
 
-    fn protocol(&self, set: &PolicySet, subject: &Subject) -> Option<JudgedProtocol> {
-        let protocols = self.about(set, subject).filter_map(|scope| match scope.l7 {
-            ScopeL7::Dns { .. } => Some(JudgedProtocol::Dns),
-            ScopeL7::Http { .. } => Some(JudgedProtocol::Http),
-            ScopeL7::Nothing => None,
-        });
-        protocols.max()
+    fn speaks_of(&self, set: &PolicySet, subject: &Subject, protocol: JudgedProtocol) -> bool {
+        self.about(set, subject).any(|scope| match scope.l7 {
+            ScopeL7::Dns { .. } => protocol == JudgedProtocol::Dns,
+            ScopeL7::Http { .. } => protocol == JudgedProtocol::Http,
+            ScopeL7::Tls { .. } => protocol == JudgedProtocol::Tls,
+            ScopeL7::Nothing => false,
+        })
     }
 
     /// The policies whose selection of `endpoint` denies by default.
@@ -270,9 +304,24 @@ struct Candidate {
     /// How much differs.
     distance: usize,
     id: RuleId,
-    /// Path in the object.
-    path: String,
     difference: String,
+}
+
+impl Scope {
+    /// The rule is about something else than what is spoken.
+    fn nearest_of_other_protocol(&self) -> Option<Candidate> {
+        let wanted = match &self.l7 {
+            ScopeL7::Dns { .. } => "DNS",
+            ScopeL7::Http { .. } => "HTTP",
+            ScopeL7::Tls { .. } => "TLS",
+            ScopeL7::Nothing => return None,
+        };
+        Some(Candidate {
+            distance: usize::MAX,
+            id: self.rule,
+            difference: format!("it allows {wanted} only"),
+        })
+    }
 }
 
 impl Compiled {
@@ -287,10 +336,15 @@ impl Compiled {
             Some(policy) => self.allowing(&policy.in_force, subject, allowing, nearest)?,
             None => None,
         };
-        Ok(Permit {
+        Ok(self.permit(rule, Edits::default()))
+    }
+
+    fn permit(self: &Arc<Self>, rule: Option<RuleId>, edits: Edits) -> Permit {
+        Permit {
             policy: Arc::clone(self),
             rule,
-        })
+            edits,
+        }
     }
 
     /// What would deny it if nothing were only audited.
@@ -319,6 +373,7 @@ impl Compiled {
             return Err(Box::new(Denial {
                 policies,
                 nearest: None,
+                ambiguity: None,
             }));
         }
         if let Some(rule) = scopes().find_map(allowing) {
@@ -334,18 +389,26 @@ impl Compiled {
     }
 
     fn denial(&self, set: &PolicySet, subject: &Subject, nearest: Option<Candidate>) -> Denial {
-        let provenance = nearest.as_ref().and_then(|nearest| self.rule(nearest.id));
-        let policies = match provenance {
-            Some(provenance) => vec![provenance.clone()],
-            None => set.defaults(subject.direction),
-        };
-        let nearest = nearest.map(|nearest| Nearest {
-            rule: match provenance {
-                Some(provenance) => format!("{} {}", provenance.name, nearest.path),
-                None => nearest.path,
-            },
+        let nearest = nearest.and_then(|nearest| Some((self.rule(nearest.id)?, nearest)));
+        // The policy that came nearest, then all others that would have had to allow it.
+        let mut policies: Vec<Provenance> = Vec::new();
+        policies.extend(nearest.iter().map(|(provenance, _)| (*provenance).clone()));
+        for other in set.defaults(subject.direction) {
+            if !policies
+                .iter()
+                .any(|policy| policy.is_of_same_object(&other))
+            {
+                policies.push(other);
+            }
+        }
+        let nearest = nearest.map(|(provenance, nearest)| Nearest {
+            rule: format!("{} {}", provenance.name, provenance.rule),
             difference: nearest.difference,
         });
-        Denial { policies, nearest }
+        Denial {
+            policies,
+            nearest,
+            ambiguity: None,
+        }
     }
 }

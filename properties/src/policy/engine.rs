@@ -6,7 +6,8 @@ use std::sync::Arc;
 use policy_l7::identity::{HOST, WORLD};
 use policy_l7::{
     Action, Compiled, ConnectionVerdict, Endpoint, Entry, Headers, HttpRequest, Identity, Inputs,
-    Labels, Named, Policy, Provenance, RuleId, SideMode, Subject, compile, identity, read_objects,
+    JudgedProtocol, Labels, Named, Policy, Provenance, RuleId, SideMode, Subject, compile,
+    identity, read_objects,
 };
 
 use super::reference::{HttpWords, Place, Question, Request, Setting};
@@ -278,7 +279,8 @@ impl Engine {
     /// Whether requests of a connection are judged at all.
     pub fn judges(&self, question: &Question<'_>) -> bool {
         let subject = self.subject(question);
-        self.compiled.judged_protocol(&subject).is_some()
+        let mut protocols = JudgedProtocol::ALL.into_iter();
+        protocols.any(|protocol| self.compiled.judges_in(&subject, protocol))
     }
 }
 

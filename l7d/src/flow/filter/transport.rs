@@ -117,7 +117,7 @@ fn drop_reason(record: &Record) -> i32 {
         | Event::Trace { .. }
         | Event::Dns(_)
         | Event::Http(_)
-        | Event::Opaque { .. } => 0,
+        | Event::Opaque(_) => 0,
     }
 }
 

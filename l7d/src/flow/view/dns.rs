@@ -2,7 +2,7 @@
 
 use proto::flow::{self as pb, L7FlowType, Layer7, layer7};
 
-use crate::record::{Dns, Observer, Record, Span};
+use crate::record::{Dns, Observer, Outcome, Record, Span};
 
 /// Who saw it, in the words of Hubble's `observation_source`; for captures it has none.
 fn source(observer: Observer) -> &'static str {
@@ -50,7 +50,7 @@ pub(super) fn summary(record: &Record, dns: &Dns) -> String {
         return format!("DNS Query {query} {types}");
     }
     let word = word(record.observer);
-    if dns.is_unanswered {
+    if dns.outcome == Outcome::NoResponse {
         let millis = dns.latency_ns / 1_000_000;
         return format!("DNS no answer after {millis}ms ({word} {query} {types})");
     }

@@ -16,8 +16,8 @@ use proto::flow::{
 
 use crate::clock::Timestamp;
 use crate::record::{
-    Direction, DnsNames, Event, Http, HttpKind, L4, Observer, Outcome, Party, PolicyRef, Record,
-    Service, TracePoint, Verdict,
+    Direction, DnsNames, DropReason, Event, Http, HttpKind, L4, Observer, Opaque, Outcome, Party,
+    PolicyRef, Record, Service, Span, TracePoint, Verdict,
 };
 
 /// What all flows of a node share.
@@ -127,14 +127,22 @@ pub(crate) fn event_type(record: &Record) -> CiliumEventType {
         Event::Drop { reason } => (EVENT_DROP, i32::from(reason.0)),
         Event::PolicyVerdict { .. } => (EVENT_POLICY_VERDICT, 0),
         // A connection that is not followed is a trace of where it was seen: the stock CLI then
-        // prints the point and the summary.
-        Event::Opaque { .. } => (EVENT_TRACE, opaque_point(record.observer) as i32),
+        // prints the point and the summary. One that policy refused is a drop.
+        Event::Opaque(opaque) => match opaque_reason(opaque) {
+            Some(reason) => (EVENT_DROP, i32::from(reason.0)),
+            None => (EVENT_TRACE, opaque_point(record.observer) as i32),
+        },
         Event::Dns(_) | Event::Http(_) => (EVENT_L7, 0),
     };
     CiliumEventType {
         r#type: kind,
         sub_type,
     }
+}
+
+/// A connection that policy refused as a whole was dropped, like one that the kernel drops.
+pub(crate) fn opaque_reason(opaque: &Opaque) -> Option<DropReason> {
+    (opaque.outcome == Outcome::PolicyDenied).then_some(DropReason::POLICY_DENIED)
 }
 
 /// Where a connection that is not followed was seen. In a capture no proxy was there.
@@ -261,9 +269,10 @@ fn fill_event(flow: &mut Flow, record: &Record) {
                 fill_reason(flow, reason.0);
             }
         }
-        Event::Opaque { .. } => {
-            flow.trace_observation_point = opaque_point(record.observer) as i32;
-        }
+        Event::Opaque(opaque) => match opaque_reason(opaque) {
+            Some(reason) => fill_reason(flow, reason.0),
+            None => flow.trace_observation_point = opaque_point(record.observer) as i32,
+        },
         Event::Http(http) => {
             flow.r#type = FlowType::L7.into();
             flow.l7 = Some(layer7(record, http));
@@ -370,17 +379,13 @@ fn extensions(record: &Record) -> Option<Any> {
     let mut fields: Vec<(&str, String)> = Vec::new();
     match &record.event {
         Event::Http(http) => of_http(record, http, &mut fields),
-        Event::Dns(dns) => {
-            let detail = record.text(dns.detail);
-            if !detail.is_empty() {
-                fields.push(("detail", String::from_utf8_lossy(detail).into_owned()));
-            }
-        }
+        Event::Dns(dns) => of_outcome(record, dns.outcome, dns.detail, &mut fields),
         Event::Trace { packets, bytes, .. } => {
             fields.push(("packets", packets.to_string()));
             fields.push(("bytes", bytes.to_string()));
         }
-        Event::Drop { .. } | Event::PolicyVerdict { .. } | Event::Opaque { .. } => {}
+        Event::Opaque(opaque) => of_outcome(record, opaque.outcome, opaque.detail, &mut fields),
+        Event::Drop { .. } | Event::PolicyVerdict { .. } => {}
     }
     tunnel::extend(record, &mut fields);
     if let Some(policy) = record
@@ -396,15 +401,19 @@ fn extensions(record: &Record) -> Option<Any> {
     Some(Any::of_texts(fields))
 }
 
+fn of_outcome(record: &Record, outcome: Outcome, detail: Span, fields: &mut Vec<(&str, String)>) {
+    if outcome != Outcome::Passed {
+        fields.push(("outcome", outcome.as_str().to_owned()));
+    }
+    let detail = String::from_utf8_lossy(record.text(detail));
+    if !detail.is_empty() {
+        fields.push(("detail", detail.into_owned()));
+    }
+}
+
 fn of_http(record: &Record, http: &Http, fields: &mut Vec<(&str, String)>) {
     let text = |span| String::from_utf8_lossy(record.text(span)).into_owned();
-    if http.outcome != Outcome::Passed {
-        fields.push(("outcome", http.outcome.as_str().to_owned()));
-    }
-    let detail = text(http.detail);
-    if !detail.is_empty() {
-        fields.push(("detail", detail));
-    }
+    of_outcome(record, http.outcome, http.detail, fields);
     let Some(grpc) = &http.grpc else { return };
     if let Some(status) = grpc.status {
         fields.push(("grpc_status", status.to_string()));

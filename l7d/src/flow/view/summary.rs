@@ -1,23 +1,14 @@
 //! One line that says what a flow was; clients print it as it is.
 
 use super::protocol;
-use crate::record::{Event, Http, HttpKind, L4, Outcome, Record};
+use crate::record::{Event, Http, HttpKind, L4, Opaque, Outcome, Record, Verdict};
 
 /// The summary of a record.
 pub(super) fn of(record: &Record) -> String {
     match &record.event {
         Event::Http(http) => of_http(record, http),
         Event::Dns(dns) => super::dns::summary(record, dns),
-        Event::Opaque {
-            note,
-            sent,
-            received,
-            duration_ns,
-        } => format!(
-            "{} {sent} bytes sent, {received} received in {}ms",
-            String::from_utf8_lossy(record.text(*note)),
-            duration_ns / 1_000_000
-        ),
+        Event::Opaque(opaque) => of_opaque(record, opaque),
         Event::Trace { .. } | Event::Drop { .. } | Event::PolicyVerdict { .. } => of_packet(record),
     }
 }
@@ -43,6 +34,19 @@ fn of_http(record: &Record, http: &Http) -> String {
             format!("{protocol} {} {millis}ms ({method} {url})", http.code)
         }
     }
+}
+
+fn of_opaque(record: &Record, opaque: &Opaque) -> String {
+    let text = |span| String::from_utf8_lossy(record.text(span)).into_owned();
+    let note = text(opaque.note);
+    if record.verdict == Verdict::Dropped && opaque.sent == 0 {
+        let why = text(opaque.detail);
+        let before = if why.is_empty() { "" } else { ": " };
+        return format!("{note} refused{before}{why}");
+    }
+    let Opaque { sent, received, .. } = opaque;
+    let millis = opaque.duration_ns / 1_000_000;
+    format!("{note} {sent} bytes sent, {received} received in {millis}ms")
 }
 
 fn of_packet(record: &Record) -> String {

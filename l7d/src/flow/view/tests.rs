@@ -178,12 +178,14 @@ fn what_a_capture_holds_went_through_no_proxy() {
     let note = text.push(b"tls");
     let mut record = Record::new(Timestamp(1), pod("a", 1), pod("b", 2), Event::Dns(dns));
     record.text = text;
-    let opaque = Event::Opaque {
+    let opaque = Event::Opaque(Opaque {
         note,
         sent: 1,
         received: 2,
         duration_ns: 0,
-    };
+        outcome: Outcome::Passed,
+        detail: Span::default(),
+    });
     for (observer, source, word, point) in [
         (
             Observer::Capture,

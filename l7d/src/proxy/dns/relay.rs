@@ -17,7 +17,7 @@ use crate::policy::{Door, Permit};
 use crate::proxy::worker::Worker;
 use crate::proxy::{Admission, Stats, Upstream, forward};
 use crate::record::{L4, canonical};
-use crate::session::{Answered, Ends, Lookups, QueryVerdict};
+use crate::session::{Answered, Ends, Lookups, RequestVerdict};
 
 /// Queries of a worker and family that wait for their answers.
 const QUERIES: usize = 65_536;
@@ -57,7 +57,7 @@ enum Fate {
     Permitted(Upstream, Permit),
     /// Answered here.
     Refused {
-        verdict: QueryVerdict,
+        verdict: RequestVerdict,
         answer: Option<Box<[u8]>>,
     },
 }
@@ -128,7 +128,7 @@ impl Relay {
         })
     }
 
-    fn refuse(&self, query: &[u8], verdict: QueryVerdict) -> Fate {
+    fn refuse(&self, query: &[u8], verdict: RequestVerdict) -> Fate {
         let answer = refuse_query(&self.worker, query);
         Fate::Refused { verdict, answer }
     }
@@ -162,7 +162,7 @@ impl Relay {
 
     fn tell_query(&self, decided: &Decided<'_>) {
         let verdict = match &decided.fate {
-            Fate::Watched(_) => QueryVerdict::unjudged(),
+            Fate::Watched(_) => RequestVerdict::unjudged(),
             Fate::Permitted(_, permit) => permit.into(),
             Fate::Refused { verdict, .. } => verdict.clone(),
         };

@@ -26,7 +26,7 @@ use crate::proxy::dns::{learn_from, refuse_query, wait_until_learnt};
 use crate::proxy::forward::{self, Broken, Received, receive, send};
 use crate::proxy::worker::Worker;
 use crate::record::L4;
-use crate::session::{Ends, Lookups, QueryVerdict};
+use crate::session::{Ends, Lookups, RequestVerdict};
 
 /// Queries of one connection without an answer.
 const QUERIES: usize = 256;
@@ -193,7 +193,7 @@ impl<'w> DnsRelay<'w> {
         let verdict = match self.judge.judge_query(query) {
             Ok(permit) => {
                 cleared.extend(&permit, bytes);
-                QueryVerdict::from(&permit)
+                RequestVerdict::from(&permit)
             }
             Err(denial) => {
                 self.refuse(query);

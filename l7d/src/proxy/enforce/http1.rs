@@ -8,14 +8,15 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use super::inbox::{Inbox, More, Place};
+use super::rewrite::Rewritten;
 use super::{Next, Relay, ToClient, close};
 use crate::policy::{Denial, Permit, Request};
 use crate::proxy::forward::{Broken, Received, receive, send};
 use crate::proxy::refuse::Refusal;
 use crate::proxy::splice::WORTHWHILE_BYTES;
-use crate::record::{Outcome, Verdict, no_policies};
-use crate::session::Session;
+use crate::record::Outcome;
 use crate::session::http1::{Fields, asked};
+use crate::session::{RequestVerdict, Session};
 
 /// The client asked whether its body is wanted, and was answered for good instead. A server may take
 /// what comes now for a request, which nobody has judged.
@@ -28,14 +29,16 @@ const UNWANTED_BODY: ParseError = ParseError {
 /// What happens next with a request.
 enum Judged {
     Go(Permit),
-    Refuse(Refusal),
+    Refuse(Refusal, Outcome),
 }
 
 /// What one event came to.
 enum Taken {
     Bytes,
     Nothing,
-    Refused(Refusal),
+    Refused(Refusal, Outcome),
+    /// A head that policy changes goes on in another form.
+    Changed(Rewritten),
     Unjudged,
 }
 
@@ -166,12 +169,16 @@ impl Relay<'_> {
             match self.take_one(inbox) {
                 Ok(Taken::Nothing) => break,
                 Ok(Taken::Bytes) => {}
+                Ok(Taken::Changed(head)) => {
+                    inbox.flush(to).await?;
+                    Box::pin(head.send(to)).await?;
+                }
                 Ok(Taken::Unjudged) => return Err(Broken::Unjudged),
-                Ok(Taken::Refused(refusal)) => {
+                Ok(Taken::Refused(refusal, outcome)) => {
                     inbox.flush(to).await?;
                     // Boxed, here and below: refusals are rare, and every connection would have
                     // room for one all its life.
-                    Box::pin(self.refuse(refusal, to_client)).await?;
+                    Box::pin(self.refuse(refusal, outcome, to_client)).await?;
                 }
                 Err(error) => {
                     inbox.flush(to).await?;
@@ -207,10 +214,16 @@ impl Relay<'_> {
                 inbox.is_in_body = head.body() != BodyKind::None;
                 inbox.has_asked_to_continue = inbox.is_in_body && head.expects_continue();
                 match self.judge_request(&mut session, &head) {
-                    Judged::Go(permit) => inbox.permit = Some(permit),
-                    Judged::Refuse(refusal) => {
+                    Judged::Go(permit) => {
+                        if !permit.edits().change_nothing() {
+                            let head = bytes.get(..consumed).unwrap_or_default();
+                            taken = Taken::Changed(Rewritten::new(&permit, head));
+                        }
+                        inbox.permit = Some(permit);
+                    }
+                    Judged::Refuse(refusal, outcome) => {
                         inbox.permit = None;
-                        taken = Taken::Refused(refusal);
+                        taken = Taken::Refused(refusal, outcome);
                     }
                 }
             }
@@ -228,7 +241,7 @@ impl Relay<'_> {
         let range = start..start + consumed;
         inbox.filled.start = range.end;
         inbox.deadline = None;
-        if let Some(permit) = &inbox.permit {
+        if let (Some(permit), Taken::Bytes) = (&inbox.permit, &taken) {
             inbox.cleared.extend(permit, range);
         }
         Ok(taken)
@@ -238,21 +251,19 @@ impl Relay<'_> {
         session.begin(head);
         match self.ask(head) {
             Ok(permit) => {
-                let policies = permit.policies();
-                session.tell_request(Verdict::Forwarded, Outcome::Passed, "", policies);
+                session.tell_request(&RequestVerdict::from(&permit));
                 Judged::Go(permit)
             }
             Err(denial) => {
                 session.http().refuse_request();
-                let Denial {
-                    policies, detail, ..
-                } = &denial;
-                session.tell_request(Verdict::Dropped, Outcome::PolicyDenied, detail, policies);
-                Judged::Refuse(Refusal {
+                let outcome = denial.outcome;
+                session.tell_request(&denial.into());
+                let refusal = Refusal {
                     status: 403,
                     closes: closes_after(head),
                     is_head: head.method() == b"HEAD",
-                })
+                };
+                Judged::Refuse(refusal, outcome)
             }
         }
     }
@@ -289,12 +300,7 @@ impl Relay<'_> {
     }
 
     /// Answers in the place of the server, and records it.
-    async fn answer(&self, to_client: &ToClient<'_>, refusal: Refusal) -> Result<(), Broken> {
-        self.answer_as(Outcome::PolicyDenied, to_client, refusal)
-            .await
-    }
-
-    async fn answer_as(
+    async fn answer(
         &self,
         outcome: Outcome,
         to_client: &ToClient<'_>,
@@ -317,9 +323,14 @@ impl Relay<'_> {
     }
 
     /// Answers a request that policy denied, when it is its turn.
-    async fn refuse(&self, refusal: Refusal, to_client: &ToClient<'_>) -> Result<(), Broken> {
+    async fn refuse(
+        &self,
+        refusal: Refusal,
+        outcome: Outcome,
+        to_client: &ToClient<'_>,
+    ) -> Result<(), Broken> {
         self.wait_until(is_refused_next).await?;
-        self.answer(to_client, refusal).await?;
+        self.answer(outcome, to_client, refusal).await?;
         self.session.borrow_mut().http().answered_refused();
         if refusal.closes {
             Err(Broken::Refused)
@@ -353,7 +364,7 @@ impl Relay<'_> {
             Place::DeniedBody => Err(Broken::Refused),
             // The server waits for the rest: the answer to this request is ours, if it is its turn.
             Place::PermittedBody if is_only_one_unanswered(self.session.borrow_mut().http()) => {
-                self.answer_as(outcome, to_client, refusal).await
+                self.answer(outcome, to_client, refusal).await
             }
             Place::PermittedBody => {
                 self.tell_unreadable(outcome, &error.to_string());
@@ -372,13 +383,13 @@ impl Relay<'_> {
     ) -> Result<(), Broken> {
         self.tell_unreadable(outcome, detail);
         self.wait_until(is_all_answered).await?;
-        self.answer_as(outcome, to_client, refusal).await
+        self.answer(outcome, to_client, refusal).await
     }
 
     fn tell_unreadable(&self, outcome: Outcome, detail: &str) {
         let mut session = self.session.borrow_mut();
         session.begin_unreadable();
-        session.tell_request(Verdict::Dropped, outcome, detail, &no_policies());
+        session.tell_request(&RequestVerdict::refused(outcome, detail));
     }
 }
 /// Whether the oldest request without an answer is one that was refused.

@@ -10,6 +10,7 @@
 //!     └──▶ pass_responses
 //!
 //!   dns      where policy is about names: whole messages both ways
+//!   tls      where it is about names of servers: the first message of a client
 //! ```
 
 mod dns;
@@ -17,6 +18,8 @@ mod http1;
 mod http2;
 mod inbox;
 mod middlebox;
+mod rewrite;
+mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
@@ -28,6 +31,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 
 pub(super) use dns::DnsRelay;
+pub(super) use tls::{TlsRelay, begins_with_tls};
 
 use super::forward::{self, Broken, Received, receive, send};
 use super::splice::WORTHWHILE_BYTES;
@@ -109,10 +113,10 @@ impl<'w> Relay<'w> {
 
     /// Returns when the connection is to end, maybe never.
     async fn told_to_end(&self) {
-        let mut stopped = self.worker.stopped.clone();
-        if self.is_late || stopped.wait_for(|stop| *stop).await.is_err() {
+        if self.is_late {
             std::future::pending::<()>().await;
         }
+        self.worker.told_to_end().await;
     }
 
     async fn pass_requests(

@@ -133,7 +133,7 @@ impl Calls {
             &recorder.redaction,
             now,
         );
-        recorder.tell_asked(out.ends, judged.verdict, &judged.policies, |record| {
+        recorder.tell_judged(out.ends, judged, |record| {
             exchange.write_request(record, judged.outcome, &judged.detail);
         });
         let kind = head.header(b"content-type").and_then(grpc::kind);

@@ -7,10 +7,10 @@ use parsers::{Direction as Way, Limits};
 
 use super::messages::Message;
 use super::recorder::Recorder;
-use super::{Ends, Session, State};
+use super::{Ends, RequestVerdict, Session, State};
 use crate::clock::Clock;
 use crate::exchange::Exchange;
-use crate::record::{Outcome, Verdict, no_policies};
+use crate::record::Outcome;
 pub(super) use calls::fields;
 pub(crate) use calls::{Calls, Fields, asked};
 
@@ -119,11 +119,10 @@ impl Session {
         let now = self.recorder.clock.monotonic();
         let mut exchange = self.recorder.exchange();
         exchange.open_without_head("?", 20, &self.ends.server, now);
-        let policies = no_policies();
-        self.recorder
-            .tell_asked(&self.ends, Verdict::Dropped, &policies, |record| {
-                exchange.write_request(record, outcome, detail);
-            });
+        let refused = RequestVerdict::refused(outcome, detail);
+        self.recorder.tell_judged(&self.ends, &refused, |record| {
+            exchange.write_request(record, outcome, detail);
+        });
         self.recorder.recycle(exchange);
     }
 

@@ -1,19 +1,18 @@
 //! Requests and trailers: judged, written anew, or answered here.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use parsers::Fault;
 use parsers::grpc;
 use parsers::hpack::Field;
 use parsers::http2::{ErrorCode, Head, Priority, check_request};
+use policy_l7::Edits;
 
 use super::reply::{Answer, Reply};
 use super::streams::{HELD_BYTES, Known};
 use super::{After, Court, Middlebox};
-use crate::policy::{Denial, Judge, Permit, Request};
-use crate::record::{Outcome, PolicyRef, Verdict, no_policies};
+use crate::policy::{Judge, Permit, Request};
+use crate::record::Outcome;
 use crate::session::RequestVerdict;
 use crate::session::http2::{Fields, asked};
 
@@ -30,9 +29,7 @@ pub(super) struct Opening<'h, 'c> {
 
 /// Why a request does not go on, and what its client is told.
 struct Refused {
-    outcome: Outcome,
-    detail: String,
-    policies: Arc<[PolicyRef]>,
+    judged: RequestVerdict,
     how: How,
 }
 
@@ -47,12 +44,7 @@ impl Middlebox {
         let Opening { stream, head, .. } = *opening;
         match may_go_on(court.judge, opening) {
             Ok(permit) => {
-                let judged = RequestVerdict {
-                    verdict: Verdict::Forwarded,
-                    outcome: Outcome::Passed,
-                    detail: String::new(),
-                    policies: Arc::clone(permit.policies()),
-                };
+                let judged = RequestVerdict::from(&permit);
                 court.calls.begin_judged(court.out, stream, head, &judged);
                 self.write_head(stream, &permit, head, opening.priority);
                 self.streams.open(stream, Some(permit), head.is_last());
@@ -68,18 +60,8 @@ impl Middlebox {
 
     fn refuse(&mut self, court: &mut Court<'_>, opening: &Opening<'_, '_>, refused: Refused) {
         let Opening { stream, head, .. } = *opening;
-        let Refused {
-            outcome,
-            detail,
-            policies,
-            how,
-        } = refused;
-        let judged = RequestVerdict {
-            verdict: Verdict::Dropped,
-            outcome,
-            detail,
-            policies,
-        };
+        let Refused { judged, how } = refused;
+        let outcome = judged.outcome;
         let Court { calls, out, .. } = court;
         calls.begin_judged(*out, stream, head, &judged);
         self.refused += 1;
@@ -120,7 +102,7 @@ impl Middlebox {
                 return After::Break(stream, ErrorCode::STREAM_CLOSED);
             }
         }
-        self.encode(head);
+        self.encode(head, &Edits::default());
         if let Known::Permitted(permit) = self.streams.state(stream) {
             self.outgoing
                 .write_block(permit, stream, true, None, &self.block);
@@ -136,13 +118,14 @@ impl Middlebox {
         head: &Head<'_>,
         priority: Option<Priority>,
     ) {
-        self.encode(head);
+        self.encode(head, permit.edits());
         self.outgoing
             .write_block(permit, stream, head.is_last(), priority, &self.block);
     }
 
-    /// Writes a header block anew. Raw bytes become the text that every reader of gRPC knows too.
-    fn encode(&mut self, head: &Head<'_>) {
+    /// Writes a header block anew, with what policy changes. Raw bytes become the text that every
+    /// reader of gRPC knows too.
+    fn encode(&mut self, head: &Head<'_>, edits: &Edits) {
         let raw: Vec<String> = head
             .list()
             .iter()
@@ -157,8 +140,11 @@ impl Middlebox {
             },
             ..field
         });
+        let kept = fields.filter(|field| edits.keep(field.name));
+        let added = edits.additions();
+        let added = added.map(|(name, value)| Field::new(name.as_bytes(), value.as_bytes()));
         self.block.clear();
-        self.encoder.encode(fields, &mut self.block);
+        self.encoder.encode(kept.chain(added), &mut self.block);
     }
 }
 
@@ -172,9 +158,7 @@ fn may_go_on(judge: &Judge, opening: &Opening<'_, '_>) -> Result<Permit, Refused
     };
     if let Some(limit) = limit {
         return Err(Refused {
-            outcome: Outcome::Limit,
-            detail: limit.to_owned(),
-            policies: no_policies(),
+            judged: RequestVerdict::refused(Outcome::Limit, limit),
             how: How::Reset(ErrorCode::REFUSED_STREAM),
         });
     }
@@ -191,9 +175,7 @@ fn may_go_on(judge: &Judge, opening: &Opening<'_, '_>) -> Result<Permit, Refused
             }
         };
         return Err(Refused {
-            outcome,
-            detail: error.to_string(),
-            policies: no_policies(),
+            judged: RequestVerdict::refused(outcome, error.to_string()),
             how,
         });
     }
@@ -204,16 +186,9 @@ fn may_go_on(judge: &Judge, opening: &Opening<'_, '_>) -> Result<Permit, Refused
         host: asked.authority.unwrap_or_default(),
         headers: &Fields(head),
     };
-    judge.judge_readings(&request).map_err(|denial| {
-        let Denial {
-            policies, detail, ..
-        } = denial;
-        Refused {
-            outcome: Outcome::PolicyDenied,
-            detail,
-            policies,
-            how: How::Answer(denied(head)),
-        }
+    judge.judge_readings(&request).map_err(|denial| Refused {
+        judged: denial.into(),
+        how: How::Answer(denied(head)),
     })
 }
 

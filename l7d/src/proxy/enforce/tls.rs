@@ -1,0 +1,342 @@
+//! TLS on an enforced port: the connection is judged by the name in its `ClientHello` (RFC 6066 §3).
+//!
+//! ```text
+//!   client ─▶ whole hello ─▶ judge ─▶ server ─▶ its hello ──▶ the watching relay
+//!                  ▲                               │
+//!                  └──── it wants another one ◀────┘
+//! ```
+//!
+//! A server may ask for a second hello (RFC 8446 §4.1.4), which could name another server: what the
+//! client sends behind its first one waits until the server has answered. From then on nothing can
+//! be judged any more. Of an encrypted hello (ECH) the outer name is judged: it is what there is.
+
+use std::future::pending;
+use std::sync::atomic::Ordering;
+
+use parsers::tls::{ClientHello, Handshake, Progress, ServerHello, Speaker};
+use parsers::{Direction as Way, Error as ParseError, Fault};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::Instant;
+
+use crate::policy::{Judge, Permit};
+use crate::proxy::forward::{self, Broken, Received, receive, send};
+use crate::proxy::watch;
+use crate::proxy::worker::Worker;
+use crate::record::Outcome;
+use crate::session::{RequestVerdict, Session};
+
+const HELLO: &str = "RFC 8446 §4.1.2";
+const NOT_ALONE: ParseError = ParseError {
+    fault: Fault::Ambiguous,
+    rule: "client-hello-not-alone",
+    section: "RFC 8446 §5.1",
+};
+const TOO_LONG: ParseError = ParseError {
+    fault: Fault::TooLarge,
+    rule: "client-hello-too-long",
+    section: HELLO,
+};
+const TOO_SLOW: ParseError = ParseError {
+    fault: Fault::TooLarge,
+    rule: "client-hello-timeout",
+    section: HELLO,
+};
+const INCOMPLETE: ParseError = ParseError {
+    fault: Fault::Truncated,
+    rule: "client-hello-incomplete",
+    section: HELLO,
+};
+const SERVER_FIRST: ParseError = ParseError {
+    fault: Fault::NotThisProtocol,
+    rule: "server-spoke-before-hello",
+    section: HELLO,
+};
+
+/// Whether a connection whose first bytes decide speaks TLS. A server that speaks first does not.
+pub(in crate::proxy) async fn begins_with_tls(client: &TcpStream, server: &TcpStream) -> bool {
+    const HANDSHAKE: u8 = 22;
+    let mut first = [0];
+    tokio::select! {
+        biased;
+        peeked = client.peek(&mut first) => matches!(peeked, Ok(1)) && first == [HANDSHAKE],
+        _ready = server.readable() => false,
+    }
+}
+
+/// One enforced connection of TLS.
+pub(in crate::proxy) struct TlsRelay<'w> {
+    worker: &'w Worker,
+    judge: Judge,
+    session: Session,
+    /// It began while others ended: it is not sent away, since it would only come back.
+    is_late: bool,
+}
+
+/// The client's bytes that have come and not gone on.
+#[derive(Default)]
+struct Held {
+    buffer: Box<[u8]>,
+    filled: usize,
+}
+
+impl Held {
+    fn bytes(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Sends the first `count` bytes. There is no other way out of it.
+    async fn send(
+        &mut self,
+        _by: &Permit,
+        count: usize,
+        to: &WriteHalf<'_>,
+        session: &mut Session,
+    ) -> Result<(), Broken> {
+        let bytes = self.bytes().get(..count).unwrap_or_default();
+        send(to, bytes)
+            .await
+            .map_err(|error| Broken::Write(Way::ToServer, error))?;
+        session.observe(Way::ToServer, bytes);
+        self.buffer.copy_within(count..self.filled, 0);
+        self.filled = self.filled.saturating_sub(count);
+        Ok(())
+    }
+}
+
+impl<'w> TlsRelay<'w> {
+    pub(in crate::proxy) fn new(worker: &'w Worker, judge: Judge, session: Session) -> Self {
+        Self {
+            worker,
+            judge,
+            session,
+            is_late: *worker.stopped.borrow(),
+        }
+    }
+
+    /// Relays both directions until both have ended, if the client's hello is allowed.
+    pub(in crate::proxy) async fn run(mut self, client: &mut TcpStream, server: &mut TcpStream) {
+        let admitted = Box::pin(self.admit(client, server)).await;
+        let end = match admitted {
+            Ok(()) => watch::relay(client, server, &mut self.session, &self.worker.pool).await,
+            Err(broken) => Err(broken),
+        };
+        forward::finish(end, client, server, &mut self.session);
+    }
+
+    /// Passes hellos on as far as policy allows; what comes behind them needs no verdict.
+    async fn admit(
+        &mut self,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+    ) -> Result<(), Broken> {
+        // Where all is allowed, what is no TLS is as well, and nobody has to wait for a hello.
+        if let Ok(permit) = self.judge.judge_unread() {
+            self.session.note_verdict((&permit).into());
+            return Ok(());
+        }
+        let (mut from_client, to_client) = client.split();
+        let (mut from_server, to_server) = server.split();
+        let mut held = Held::default();
+        self.wait_for_client(&mut held, &mut from_client, &mut from_server)
+            .await?;
+        let mut speaker = Speaker::Client;
+        loop {
+            let (end, hello) = self
+                .read_hello(speaker, &mut held, &mut from_client)
+                .await?;
+            let permit = self.judge_hello(&hello)?;
+            let session = &mut self.session;
+            held.send(&permit, end, &to_server, session).await?;
+            let sides = (&mut from_client, &mut from_server);
+            if !self.is_asked_again(sides, &to_client, &held).await? {
+                let rest = held.filled;
+                let session = &mut self.session;
+                held.send(&permit, rest, &to_server, session).await?;
+                self.worker.pool.give(held.buffer);
+                return Ok(());
+            }
+            speaker = Speaker::ClientAgain;
+        }
+    }
+
+    fn judge_hello(&mut self, hello: &ClientHello) -> Result<Permit, Broken> {
+        match self.judge.judge_hello(hello) {
+            Ok(permit) => {
+                self.session.note_verdict((&permit).into());
+                Ok(permit)
+            }
+            Err(denial) => {
+                self.session.begin_denied_tls(hello.server_name());
+                Err(self.refuse(denial.into()))
+            }
+        }
+    }
+
+    /// Waits for the client's first bytes. Neither TLS client nor server waits for the other to begin.
+    async fn wait_for_client(
+        &mut self,
+        held: &mut Held,
+        from_client: &mut ReadHalf<'_>,
+        from_server: &mut ReadHalf<'_>,
+    ) -> Result<(), Broken> {
+        let pool = &self.worker.pool;
+        let mut first = [0];
+        tokio::select! {
+            biased;
+            read = receive(from_client, || pool.take(), pool) => {
+                let (received, buffer) = read.map_err(|error| Broken::Read(Way::ToServer, error))?;
+                held.buffer = buffer;
+                match received {
+                    Received::Bytes(count) => held.filled = count,
+                    Received::End => return Err(Broken::Refused),
+                }
+                Ok(())
+            }
+            peeked = from_server.peek(&mut first) => match peeked {
+                Ok(0) => Err(Broken::Refused),
+                Ok(_) => Err(self.refuse_unreadable(SERVER_FIRST)),
+                Err(error) => Err(Broken::Read(Way::ToClient, error)),
+            },
+            () = self.worker.told_to_end(), if !self.is_late => Err(Broken::Refused),
+        }
+    }
+
+    /// Waits for a whole hello, and gives back where it ends in what is held.
+    async fn read_hello(
+        &mut self,
+        speaker: Speaker,
+        held: &mut Held,
+        from: &mut ReadHalf<'_>,
+    ) -> Result<(usize, ClientHello), Broken> {
+        let deadline = Instant::now() + self.worker.settings.head_timeout;
+        let limits = self.worker.settings.limits;
+        let mut handshake = Handshake::new(speaker);
+        let mut end = 0;
+        loop {
+            let new = held.bytes().get(end..).unwrap_or_default();
+            match handshake.take(new, &limits) {
+                Ok(Progress::NeedMore { consumed }) => end += consumed,
+                Ok(Progress::Whole {
+                    is_alone: false, ..
+                }) => {
+                    return Err(self.refuse_unreadable(NOT_ALONE));
+                }
+                Ok(Progress::Whole { consumed, .. }) => {
+                    let hello = ClientHello::read(handshake.message());
+                    return match hello {
+                        Ok(hello) => Ok((end + consumed, hello)),
+                        Err(error) => Err(self.refuse_unreadable(error)),
+                    };
+                }
+                Err(error) => return Err(self.refuse_unreadable(error)),
+            }
+            self.read_more(held, from, deadline).await?;
+        }
+    }
+
+    async fn read_more(
+        &mut self,
+        held: &mut Held,
+        from: &mut ReadHalf<'_>,
+        deadline: Instant,
+    ) -> Result<(), Broken> {
+        let room = held.buffer.get_mut(held.filled..).unwrap_or_default();
+        if room.is_empty() {
+            return Err(self.refuse_unreadable(TOO_LONG));
+        }
+        match tokio::time::timeout_at(deadline, from.read(room)).await {
+            Err(_elapsed) => Err(self.refuse_unreadable(TOO_SLOW)),
+            Ok(Ok(0)) => Err(self.refuse_unreadable(INCOMPLETE)),
+            Ok(Ok(count)) => {
+                held.filled += count;
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Broken::Read(Way::ToServer, error)),
+        }
+    }
+
+    /// Passes the server's first message on, and tells whether it wants another hello.
+    async fn is_asked_again(
+        &mut self,
+        (from_client, from_server): (&mut ReadHalf<'_>, &mut ReadHalf<'_>),
+        to_client: &WriteHalf<'_>,
+        held: &Held,
+    ) -> Result<bool, Broken> {
+        let pool = &self.worker.pool;
+        let limits = self.worker.settings.limits;
+        let mut handshake = Handshake::new(Speaker::Server);
+        let mut waiting = Vec::new();
+        loop {
+            let read = tokio::select! {
+                read = receive(from_server, || pool.take(), pool) => read,
+                gone = hang_up(from_client) => match gone {
+                    // Nothing more comes that could be judged.
+                    Ok(()) if held.filled == 0 => return Ok(false),
+                    Ok(()) => return Err(Broken::Unjudged),
+                    Err(error) => return Err(Broken::Read(Way::ToServer, error)),
+                },
+            };
+            let (received, buffer) = read.map_err(|error| Broken::Read(Way::ToClient, error))?;
+            let Received::Bytes(count) = received else {
+                pool.give(buffer);
+                // It hears no second hello any more.
+                return Err(Broken::Refused);
+            };
+            let bytes = buffer.get(..count).unwrap_or_default();
+            send(to_client, bytes)
+                .await
+                .map_err(|error| Broken::Write(Way::ToClient, error))?;
+            self.session.observe(Way::ToClient, bytes);
+            waiting.extend_from_slice(bytes);
+            pool.give(buffer);
+            match handshake.take(&waiting, &limits) {
+                Ok(Progress::NeedMore { consumed }) => drop(waiting.drain(..consumed)),
+                Ok(Progress::Whole { .. }) => {
+                    let hello = ServerHello::read(handshake.message());
+                    return Ok(hello.is_ok_and(|hello| hello.is_retry));
+                }
+                // An alert, or no TLS at all: it is not asked for anything.
+                Err(_) => return Ok(false),
+            }
+        }
+    }
+
+    fn refuse_unreadable(&mut self, error: ParseError) -> Broken {
+        let outcome = match error.fault {
+            Fault::TooLarge => Outcome::Limit,
+            Fault::Ambiguous
+            | Fault::Malformed
+            | Fault::NotThisProtocol
+            | Fault::Truncated
+            | Fault::Unsupported => Outcome::ParseError,
+        };
+        let note = match error.fault {
+            Fault::NotThisProtocol => "not tls",
+            _ => "tls",
+        };
+        self.session.give_up(note);
+        let detail = format!("only TLS may pass here: {error}");
+        self.refuse(RequestVerdict {
+            direction: Some(self.judge.direction()),
+            ..RequestVerdict::refused(outcome, detail)
+        })
+    }
+
+    fn refuse(&mut self, verdict: RequestVerdict) -> Broken {
+        let stats = &self.worker.stats;
+        stats.refused.fetch_add(1, Ordering::Relaxed);
+        self.session.note_verdict(verdict);
+        Broken::Unjudged
+    }
+}
+
+/// Waits until the client has no more to say; one that does say something is not gone.
+async fn hang_up(from: &mut ReadHalf<'_>) -> std::io::Result<()> {
+    let mut first = [0];
+    match from.peek(&mut first).await? {
+        0 => Ok(()),
+        _ => pending().await,
+    }
+}
