@@ -8,7 +8,7 @@
 //! | 4 | [`cli`], [`agent`] |
 //! | 3 | [`server`], [`mod@print`] |
 //! | 2 | [`flow`] |
-//! | 1 | [`datapath`], [`proxy`], [`replay`], [`tap`], [`session`], [`exchange`], [`identity`], [`policy`], [`host`] |
+//! | 1 | [`datapath`], [`proxy`], [`replay`], [`tap`], [`session`], [`exchange`], [`identity`], [`policy`], [`host`], [`whatif`] |
 //! | 0 | [`record`], [`clock`], [`config`] |
 
 pub mod agent;
@@ -28,3 +28,4 @@ pub mod replay;
 pub mod server;
 pub mod session;
 pub mod tap;
+pub mod whatif;

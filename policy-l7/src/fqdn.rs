@@ -62,6 +62,11 @@ impl NameSelectors {
         self.0.values().any(|selector| selector.matches(name))
     }
 
+    /// All selectors, as policies write them.
+    pub(crate) fn all(&self) -> BTreeSet<String> {
+        self.0.keys().cloned().collect()
+    }
+
     /// The selectors that mean any of the names.
     pub(crate) fn matching(
         &self,

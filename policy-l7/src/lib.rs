@@ -55,6 +55,7 @@ mod places;
 mod resolve;
 mod rule;
 mod selector;
+mod whatif;
 pub mod yaml;
 
 pub use compile::{
@@ -74,3 +75,4 @@ pub use objects::{Objects, read_objects, read_objects_among_others};
 pub use places::{Place, Places};
 pub use resolve::{CidrGroup, Service, Surroundings, resolve};
 pub use rule::{Direction, Policy, PolicyKind, Provenance};
+pub use whatif::Needs;

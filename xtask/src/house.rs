@@ -7,7 +7,7 @@ use anyhow::bail;
 use crate::run::workspace;
 
 /// Modules of `l7d` by layer; imports point sideways or down.
-const LAYERS: [(&str, usize); 17] = [
+const LAYERS: [(&str, usize); 18] = [
     ("cli", 4),
     ("agent", 4),
     ("server", 3),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, usize); 17] = [
     ("identity", 1),
     ("policy", 1),
     ("host", 1),
+    ("whatif", 1),
     ("record", 0),
     ("clock", 0),
     ("config", 0),

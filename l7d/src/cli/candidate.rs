@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use policy_l7::identity::Numbering;
-use policy_l7::{Compiled, Inputs, Named, Policy, compile, lint};
+use policy_l7::{Compiled, Inputs, Labels, Named, Policy, compile, lint};
 
 use crate::cli::failure::Failure;
 use crate::config::{self, Config};
@@ -95,6 +95,14 @@ impl Candidate {
         })
     }
 
+    /// Named ports of endpoints by their labels.
+    pub(super) fn named_ports(&self) -> Vec<(Labels, Vec<(String, u16)>)> {
+        let endpoints = self.inventory.local_endpoints().into_iter();
+        endpoints
+            .map(|endpoint| (endpoint.labels, endpoint.named_ports))
+            .collect()
+    }
+
     /// Names of addresses.
     pub(super) fn table(&self, compiled: &Compiled) -> TableBuilder {
         self.inventory.table(compiled.prefixes())
@@ -129,7 +137,8 @@ fn be_everywhere(config: &mut Config) {
     }
 }
 
-fn read_policies(paths: &[PathBuf]) -> Result<Vec<Policy>, Failure> {
+/// Policies of files, and of folders of them.
+pub(super) fn read_policies(paths: &[PathBuf]) -> Result<Vec<Policy>, Failure> {
     let mut policies = Vec::new();
     for path in paths {
         let (files, folder) = if path.is_dir() {

@@ -34,6 +34,7 @@ use proto::observer::get_flows_response::ResponseTypes;
 use proto::observer::{GetAgentEventsResponse, GetDebugEventsResponse, GetFlowsResponse};
 
 pub use messages::MessageLines;
+pub(crate) use style::Safe;
 pub use style::{Form, Style, TimeFormat};
 
 /// Writes responses to one place in one form; node statuses of the text forms go to a second one.

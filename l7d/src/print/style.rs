@@ -143,7 +143,7 @@ impl TimeFormat {
 /// carriage return as `\r`, other control characters in caret notation or as `\x9b`. Line feeds
 /// and tabs stay, as in the layouts that are followed here.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Safe<'a>(pub(super) &'a str);
+pub(crate) struct Safe<'a>(pub(crate) &'a str);
 
 impl Display for Safe<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! Which policy decided.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 /// A policy that allowed or denied something.
@@ -18,6 +19,23 @@ pub struct PolicyRef {
     /// Rule inside the policy, as a path a user can follow: `egress[0].toPorts[0].rules.http[1]`;
     /// empty where the whole policy decided (default deny).
     pub rule: String,
+}
+
+impl fmt::Display for PolicyRef {
+    /// Kind, namespace, name and rule.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.as_str())?;
+        f.write_str(" ")?;
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)?;
+        if self.rule.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " {}", self.rule)
+        }
+    }
 }
 
 /// Kind of a policy object.

@@ -11,6 +11,7 @@
 mod connections;
 mod datagrams;
 mod encapsulations;
+pub mod flowlog;
 pub(crate) mod orientation;
 mod summary;
 mod trace;

@@ -128,13 +128,26 @@ impl Compiled {
         names: impl Iterator<Item = impl AsRef<[u8]>>,
     ) -> Option<Named> {
         let selectors = self.outside.selectors.matching(names);
-        let within = self.outside.prefixes.iter().map(|(prefix, _)| *prefix);
         (!selectors.is_empty()).then(|| Named {
             selectors,
-            within: within
-                .filter(|prefix| prefix.contains(&address))
-                .max_by_key(IpNet::prefix_len),
+            within: self.within(address),
         })
+    }
+
+    /// What would be known of an address that had every name that policies speak of.
+    pub fn named_by_all(&self, address: IpAddr) -> Named {
+        Named {
+            selectors: self.outside.selectors.all(),
+            within: self.within(address),
+        }
+    }
+
+    /// The longest prefix of a policy that an address is in.
+    fn within(&self, address: IpAddr) -> Option<IpNet> {
+        let prefixes = self.outside.prefixes.iter().map(|(prefix, _)| *prefix);
+        prefixes
+            .filter(|prefix| prefix.contains(&address))
+            .max_by_key(IpNet::prefix_len)
     }
 
     /// Which object and rule a number stands for.

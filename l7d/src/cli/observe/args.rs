@@ -146,7 +146,7 @@ pub struct EventsArgs {
 }
 
 /// Which part of what a server or a file holds.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Selectors")]
 pub struct Selectors {
     /// Everything that is held

@@ -15,6 +15,8 @@ use crate::print::Printer;
 
 /// The longest line that is read. A flow has about a thousand bytes; headers can make it more.
 const LINE_BYTES: u64 = 4 << 20;
+/// How much is read at once.
+const READ_BYTES: usize = 1 << 18;
 /// The most flows that `--last` keeps in memory.
 const MAX_LAST: u64 = 1_000_000;
 
@@ -43,12 +45,9 @@ pub(super) fn print<W: Write, E: Write>(
     } else {
         Box::new(File::open(file).map_err(|e| Failure::failed(format!("cannot open {file}"), e))?)
     };
-    let mut lines = Lines {
-        input: BufReader::new(input),
-        number: 0,
-    };
+    let mut lines = Lines::new(input);
     let mut selection = Selection::new(request, &matcher);
-    while let Some(line) = lines.next(file)? {
+    while let Some((number, line)) = lines.next(file)? {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
@@ -60,7 +59,6 @@ pub(super) fn print<W: Write, E: Write>(
                 }
             }
             Err(error) if !silent => {
-                let number = lines.number;
                 let mut err = io::stderr().lock();
                 writeln!(err, "l7d: {file}:{number}: not a flow, skipped: {error}")?;
             }
@@ -70,29 +68,40 @@ pub(super) fn print<W: Write, E: Write>(
     selection.finish(printer)
 }
 
-struct Lines<R> {
+/// Lines of a file, of bounded length.
+pub(in crate::cli) struct Lines<R> {
     input: BufReader<R>,
     number: u64,
+    line: Vec<u8>,
 }
 
 impl<R: Read> Lines<R> {
-    fn next(&mut self, file: &str) -> Result<Option<Vec<u8>>, Failure> {
-        let mut line = Vec::new();
+    pub(in crate::cli) fn new(input: R) -> Self {
+        Self {
+            input: BufReader::with_capacity(READ_BYTES, input),
+            number: 0,
+            line: Vec::new(),
+        }
+    }
+
+    /// The next line and its number.
+    pub(in crate::cli) fn next(&mut self, file: &str) -> Result<Option<(u64, &[u8])>, Failure> {
+        self.line.clear();
         let failed = |error| Failure::failed(format!("cannot read {file}"), error);
         let mut bounded = (&mut self.input).take(LINE_BYTES);
-        let read = bounded.read_until(b'\n', &mut line).map_err(failed)?;
+        let read = bounded.read_until(b'\n', &mut self.line).map_err(failed)?;
         if read == 0 {
             return Ok(None);
         }
         self.number += 1;
-        if bounded.limit() == 0 && !line.ends_with(b"\n") {
+        if bounded.limit() == 0 && !self.line.ends_with(b"\n") {
             return Err(Failure::failed(
                 format!("cannot read {file}"),
                 format!("line {} is longer than {LINE_BYTES} bytes", self.number),
             )
             .advise("is this a file of JSON lines, one flow each?"));
         }
-        Ok(Some(line))
+        Ok(Some((self.number, &self.line)))
     }
 }
 

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::pin::pin;
 
 use futures_util::FutureExt;
-use proto::observer::{GetAgentEventsRequest, GetDebugEventsRequest, GetFlowsRequest};
+use proto::observer::{
+    GetAgentEventsRequest, GetDebugEventsRequest, GetFlowsRequest, GetFlowsResponse,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::{Code, Response, Status, Streaming};
 
@@ -28,6 +30,31 @@ pub(super) async fn flows<W: Write, E: Write>(
         Printer::flows,
     )
     .await
+}
+
+/// Hands out flows, one by one, until they end or the user does not want more.
+pub(in crate::cli) async fn each_flow(
+    server: &Server,
+    request: GetFlowsRequest,
+    mut take: impl FnMut(&GetFlowsResponse) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let refused = |status: Status| server.refused("the request for flows", &status);
+    let mut observer = server.observer().await?;
+    let answer = observer.get_flows(request).await.map_err(refused)?;
+    let mut stream = answer.into_inner();
+    let mut interrupts = interrupts()?;
+    loop {
+        let next = tokio::select! {
+            next = stream.message() => next,
+            _interrupt = interrupts.recv() => return Ok(()),
+        };
+        match next {
+            Ok(Some(response)) => take(&response)?,
+            Ok(None) => return Ok(()),
+            Err(status) if status.code() == Code::Cancelled => return Ok(()),
+            Err(status) => return Err(refused(status)),
+        }
+    }
 }
 
 /// Prints agent events.

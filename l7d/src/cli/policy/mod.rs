@@ -1,13 +1,18 @@
 //! `l7d policy`: policies, before they are put into force and when nobody understands them.
 
+mod changes;
 mod check;
 mod ends;
 mod explain;
+mod replay;
+mod sources;
 
 use clap::Subcommand;
 
 pub use check::CheckArgs;
 pub use explain::ExplainArgs;
+pub use replay::ReplayArgs;
+pub use sources::SourceFlags;
 
 use super::failure::Failure;
 
@@ -18,6 +23,8 @@ pub enum Policy {
     Check(CheckArgs),
     /// Say what policies make of one connection or request, and why
     Explain(Box<ExplainArgs>),
+    /// Show which flows that were seen would change their verdict
+    Replay(Box<ReplayArgs>),
 }
 
 /// Runs the command.
@@ -25,5 +32,6 @@ pub fn run(policy: &Policy) -> Result<(), Failure> {
     match policy {
         Policy::Check(args) => check::run(args),
         Policy::Explain(args) => explain::run(args),
+        Policy::Replay(args) => replay::run(args),
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use capture::{Merge, Reader};
 use jiff::Timestamp as Now;
 use parking_lot::Mutex;
+use proto::flow::Flow;
 use proto::observer::GetFlowsResponse;
 use proto::observer::get_flows_response::ResponseTypes;
 
@@ -140,6 +141,21 @@ fn flows(args: &FlowsArgs, names: &Names, mut merge: Merge) -> Result<End, Failu
     printer.finish()?;
     let shown = vec![("flows".to_owned(), shown)];
     Ok(End::new(&replay, &merge, shown))
+}
+
+/// Hands out the flows of captures, one by one; what is damaged of them.
+pub(in crate::cli) fn each_flow(
+    names: &Names,
+    mut merge: Merge,
+    mut take: impl FnMut(Flow) -> Result<(), Failure>,
+) -> Result<Vec<String>, Failure> {
+    let batch = Arc::new(Batch::default());
+    let mut replay = replay_into(Arc::clone(&batch) as Arc<dyn Sink>, names);
+    let node = node();
+    let mut hand_out = |record: &Record| take(node.flow(record)).map(|()| false);
+    run_through(&mut replay, &mut merge, || batch.drain(&mut hand_out))?;
+    batch.drain(&mut hand_out)?;
+    Ok(merge.errors().iter().map(ToString::to_string).collect())
 }
 
 fn node() -> NodeView {
