@@ -437,6 +437,8 @@ fn explains_a_verdict_step_by_step() {
         "--from frontend --to world --port 53 --dns example.org",
         "--from frontend --to api.example.com --port 443",
         "--from frontend --to www.example.com --port 443",
+        "--from host --to user-service --port 80 --color always",
+        "--from frontend --to kube-apiserver --port 6443 --sni kubernetes.default",
         "--from 10.244.1.11 --to world --port 443 -o json",
     ]
     .map(ask)

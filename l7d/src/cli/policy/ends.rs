@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use policy_l7::{Compiled, Named};
 
@@ -13,21 +14,44 @@ use crate::record::{IdentityNumber, Party};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
     Address(IpAddr),
-    Host,
     /// In lower case with its last dot.
     Name(String),
     /// `namespace/name`.
     Pod(String),
-    World,
+    /// The world, the host, other nodes and the like.
+    Reserved(&'static str, IdentityNumber),
+}
+
+/// What has an identity of its own, whoever is there: as it is written, as it is shown.
+const RESERVED: [(&str, &str, IdentityNumber); 7] = [
+    ("host", "the host", IdentityNumber::HOST),
+    ("world", "the world", IdentityNumber::WORLD),
+    ("health", "the health check", IdentityNumber(4)),
+    ("init", "a starting pod", IdentityNumber(5)),
+    ("remote-node", "another node", IdentityNumber(6)),
+    ("kube-apiserver", "the API server", IdentityNumber(7)),
+    ("ingress", "the ingress", IdentityNumber(8)),
+];
+
+/// A text that nobody is meant by.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Unknown {
+    pub(super) message: String,
+    /// What to write instead.
+    pub(super) hint: String,
+}
+
+impl From<Unknown> for Failure {
+    fn from(unknown: Unknown) -> Self {
+        Self::usage(unknown.message).advise(unknown.hint)
+    }
 }
 
 impl End {
     /// Finds out what is meant; a name that no pod has is a DNS name where it has a dot.
-    pub(super) fn parse(text: &str, table: &Table) -> Result<Self, Failure> {
-        match text {
-            "world" => return Ok(Self::World),
-            "host" => return Ok(Self::Host),
-            _ => {}
+    pub(super) fn parse(text: &str, table: &Table) -> Result<Self, Unknown> {
+        if let Some((_, shown, number)) = RESERVED.iter().find(|(name, ..)| *name == text) {
+            return Ok(Self::Reserved(shown, *number));
         }
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
@@ -52,20 +76,26 @@ impl End {
                     let (_, name) = pod.split_once('/').unwrap_or_default();
                     [pod.as_str(), name]
                 });
-                let nothing = Failure::usage(format!("no endpoint is called `{text}`"));
-                Err(match policy_l7::nearest(text, names) {
-                    Some(meant) => nothing.advise(format!("did you mean `{meant}`?")),
-                    None => nothing.advise(
-                        "write a pod as NAMESPACE/NAME, an address, a DNS name, `world` or `host`",
-                    ),
+                let hint = policy_l7::nearest(text, names).map_or_else(
+                    || {
+                        let reserved = RESERVED.map(|(name, ..)| name).join(", ");
+                        format!(
+                            "write a pod as NAMESPACE/NAME, an address, a DNS name, or one of {reserved}"
+                        )
+                    },
+                    |meant| format!("did you mean `{meant}`?"),
+                );
+                Err(Unknown {
+                    message: format!("no endpoint is called `{text}`"),
+                    hint,
                 })
             }
             several => {
                 let all: Vec<&str> = several.iter().map(|pod| pod.as_str()).collect();
-                Err(
-                    Failure::usage(format!("several endpoints are called `{text}`"))
-                        .advise(format!("write one of {}", all.join(", "))),
-                )
+                Err(Unknown {
+                    message: format!("several endpoints are called `{text}`"),
+                    hint: format!("write one of {}", all.join(", ")),
+                })
             }
         }
     }
@@ -82,7 +112,7 @@ impl End {
         let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
         match self {
             Self::Address(address) => table.party(SocketAddr::new(*address, port)),
-            Self::Host => Party::unnamed(nowhere, IdentityNumber::HOST),
+            Self::Reserved(_, number) => Party::unnamed(nowhere, *number),
             Self::Name(_) => {
                 let named = self.named(compiled);
                 let identity = named.and_then(|named| compiled.identity_of(&named));
@@ -96,13 +126,20 @@ impl End {
                     format!("{}/{}", endpoint.namespace, endpoint.name) == *pod
                 };
                 let local = table.local().iter().find(|local| is_it(&local.endpoint));
-                let address = local.and_then(|local| local.addresses.first());
-                address.map_or_else(
+                local.map_or_else(
                     || Party::unnamed(nowhere, IdentityNumber::UNKNOWN),
-                    |address| table.party(SocketAddr::new(*address, port)),
+                    // It may have no address yet.
+                    |local| match local.addresses.first() {
+                        Some(address) => table.party(SocketAddr::new(*address, port)),
+                        None => Party {
+                            addr: nowhere,
+                            identity: local.endpoint.identity,
+                            endpoint: Some(Arc::clone(&local.endpoint)),
+                            service: None,
+                        },
+                    },
                 )
             }
-            Self::World => Party::unnamed(nowhere, IdentityNumber::WORLD),
         }
     }
 }
@@ -111,10 +148,9 @@ impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
-            Self::Host => f.write_str("the host"),
+            Self::Reserved(shown, _) => f.write_str(shown),
             Self::Name(name) => f.write_str(name.trim_end_matches('.')),
             Self::Pod(pod) => f.write_str(pod),
-            Self::World => f.write_str("the world"),
         }
     }
 }

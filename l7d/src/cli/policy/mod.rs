@@ -1,5 +1,6 @@
 //! `l7d policy`: policies, before they are put into force and when nobody understands them.
 
+mod answer;
 mod changes;
 mod check;
 mod ends;
