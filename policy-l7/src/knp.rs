@@ -3,7 +3,8 @@
 //! It only allows, by pods, namespaces and address blocks; what it selects is closed in the directions
 //! that it is about.
 
-use crate::cnp::{peers, ports};
+use crate::cnp::ports::{self, Protocols};
+use crate::cnp::{cidrs, selectors};
 use crate::rule::{Direction, L7, Ports, Rule, Spec};
 use crate::selector::{
     CidrRule, NAMESPACE_LABEL, NAMESPACE_LABELS, Operator, Peers, Requirement, Selector,
@@ -11,7 +12,11 @@ use crate::selector::{
 use crate::yaml::{Cursor, Reader};
 
 const TCP: Option<u8> = Some(6);
-const PROTOCOLS: [(&str, Option<u8>); 3] = [("TCP", TCP), ("UDP", Some(17)), ("SCTP", Some(132))];
+const PROTOCOLS: Protocols = Protocols {
+    names: &[("TCP", TCP), ("UDP", Some(17)), ("SCTP", Some(132))],
+    unnamed: TCP,
+    has_any_case: false,
+};
 const DIRECTIONS: [(&str, Direction); 2] = [
     ("Ingress", Direction::Ingress),
     ("Egress", Direction::Egress),
@@ -56,6 +61,8 @@ pub(crate) fn read_spec(reader: &mut Reader, at: &Cursor<'_>, namespace: &str) -
             .into_iter()
             .filter(|rule| closes(rule.direction))
             .collect(),
+        labels: Vec::new(),
+        log: None,
     })
 }
 
@@ -75,7 +82,7 @@ fn read_element(
     let ports: Vec<Ports> = ports
         .unwrap_or_default()
         .iter()
-        .filter_map(|at| ports::port(reader, at, &PROTOCOLS, TCP))
+        .filter_map(|at| ports::port(reader, at, &PROTOCOLS))
         .collect();
     map.end(reader);
     let mut selectors = Vec::new();
@@ -132,7 +139,7 @@ fn read_peer(reader: &mut Reader, at: &Cursor<'_>, namespace: &str) -> Option<Pe
     map.end(reader);
     if let Some(at) = block {
         let map = reader.map(&at)?;
-        return peers::block(reader, map).map(Peer::Block);
+        return cidrs::block(reader, map).map(Peer::Block);
     }
     let pods = pods.unwrap_or_default();
     Some(Peer::Pods(match namespaces {
@@ -143,7 +150,7 @@ fn read_peer(reader: &mut Reader, at: &Cursor<'_>, namespace: &str) -> Option<Pe
 }
 
 fn of_pods(reader: &mut Reader, at: &Cursor<'_>) -> Selector {
-    let Selector(requirements) = peers::selector(reader, at);
+    let Selector(requirements) = selectors::selector(reader, at);
     let of_kubernetes = requirements.into_iter().map(|requirement| Requirement {
         source: "k8s".to_owned(),
         ..requirement

@@ -194,7 +194,7 @@ fn cidr_group(reader: &mut Reader, object: &mut Map<'_>, metadata: Metadata) -> 
     spec.end(reader);
     let prefixes = listed
         .iter()
-        .filter_map(|at| cnp::peers::prefix(reader, at));
+        .filter_map(|at| cnp::cidrs::address_or_prefix(reader, at));
     Some(CidrGroup {
         name: metadata.name,
         labels: metadata.labels,

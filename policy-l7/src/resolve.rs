@@ -73,7 +73,72 @@ impl Policy {
     }
 }
 
+/// What a policy refers to that is not there; it means nobody, as in Cilium.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dangling {
+    /// Path of the rule in the object.
+    pub rule: String,
+    /// What is not there.
+    pub message: String,
+}
+
+/// Everything that a policy refers to and that is not there.
+pub fn dangling(policy: &Policy, surroundings: &Surroundings<'_>) -> Vec<Dangling> {
+    let rules = policy.specs.iter().flat_map(|spec| &spec.rules);
+    let mut found: Vec<Dangling> = rules
+        .flat_map(|rule| {
+            let missing = match &rule.peers {
+                Peers::CidrSets(sets) => surroundings.missing_groups(sets),
+                Peers::Services(peers) => surroundings.missing_services(peers),
+                Peers::Any
+                | Peers::Cidrs(_)
+                | Peers::Endpoints(_)
+                | Peers::Entities(_)
+                | Peers::Fqdns(_)
+                | Peers::Nodes(_) => Vec::new(),
+            };
+            missing.into_iter().map(|message| Dangling {
+                rule: rule.path.clone(),
+                message,
+            })
+        })
+        .collect();
+    found.dedup();
+    found
+}
+
 impl Surroundings<'_> {
+    fn missing_groups(&self, sets: &[CidrSet]) -> Vec<String> {
+        let has = |of: &dyn Fn(&CidrGroup) -> bool| self.cidr_groups.iter().any(of);
+        let missing = |set: &CidrSet| match &set.of {
+            CidrSource::Group(name) => (!has(&|group| group.name == *name))
+                .then(|| format!("there is no CiliumCIDRGroup `{name}`: it matches nothing")),
+            CidrSource::Groups(selector) => (!has(&|group| selector.matches(&group.labels)))
+                .then(|| "no CiliumCIDRGroup has such labels: it matches nothing".to_owned()),
+            CidrSource::Prefix(_) => None,
+        };
+        sets.iter().filter_map(missing).collect()
+    }
+
+    fn missing_services(&self, peers: &[ServicePeer]) -> Vec<String> {
+        let missing = |peer: &&ServicePeer| !self.services.iter().any(|one| peer.means(one));
+        let message = |peer: &ServicePeer| {
+            let place = match &peer.namespace {
+                Some(namespace) => format!("in namespace `{namespace}`"),
+                None => "in any namespace".to_owned(),
+            };
+            match &peer.which {
+                WhichServices::Labelled(_) => {
+                    format!("no service {place} has such labels: it matches nothing")
+                }
+                WhichServices::Named(name) => {
+                    format!("there is no service `{name}` {place}: it matches nothing")
+                }
+            }
+        };
+        peers.iter().filter(missing).map(message).collect()
+    }
+
     fn rules(&self, rule: Rule) -> Vec<Rule> {
         let peers = match &rule.peers {
             Peers::CidrSets(sets) => {
@@ -183,4 +248,125 @@ pub(crate) fn object_labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>
         value: value.to_owned(),
     };
     labels.map(label).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects::read_objects;
+
+    const GROUPS: &str = "apiVersion: cilium.io/v2\nkind: CiliumCIDRGroup\nmetadata: {name: offices, labels: {team: x}}\nspec: {externalCIDRs: [10.0.0.0/8, 192.0.2.0/24]}\n---\napiVersion: cilium.io/v2\nkind: CiliumCIDRGroup\nmetadata: {name: labs, labels: {team: x}}\nspec: {externalCIDRs: [198.51.100.0/24]}\n";
+
+    fn services() -> Vec<Service> {
+        let service = |name: &str, selector: &[(&str, &str)], backends: &[&str]| Service {
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+            labels: object_labels([("tier", name)].into_iter()),
+            selector: selector
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            backends: backends.iter().filter_map(|ip| ip.parse().ok()).collect(),
+        };
+        vec![
+            service("web", &[("app", "web")], &["10.0.0.9"]),
+            service("db", &[], &["203.0.113.7", "2001:db8::7"]),
+        ]
+    }
+
+    fn policy(element: &str) -> Policy {
+        let text = format!(
+            "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: p}}\nspec: {{endpointSelector: {{}}, egress: [{element}]}}\n"
+        );
+        let mut objects = read_objects("p", &text).expect("a policy");
+        objects.policies.remove(0)
+    }
+
+    /// The peers of each rule that an element comes to, and how many references lead nowhere.
+    fn resolved(element: &str) -> (Vec<String>, usize) {
+        let groups = read_objects("g", GROUPS).expect("groups").cidr_groups;
+        let services = services();
+        let surroundings = Surroundings {
+            cidr_groups: &groups,
+            services: &services,
+        };
+        let policy = policy(element);
+        let resolved = resolve(&policy, &surroundings);
+        assert!(!resolved.has_references());
+        let rules = resolved.specs.iter().flat_map(|spec| &spec.rules);
+        let told = rules.map(|rule| {
+            assert_eq!(rule.path, "spec.egress[0]");
+            match &rule.peers {
+                Peers::Cidrs(rules) => {
+                    let each = rules.iter().map(|rule| match rule.except.as_slice() {
+                        [] => rule.prefix.to_string(),
+                        [except, ..] => format!("{}-{except}", rule.prefix),
+                    });
+                    each.collect::<Vec<_>>().join(" ")
+                }
+                Peers::Endpoints(selectors) => {
+                    let each = selectors.iter().map(|Selector(requirements)| {
+                        let keys = requirements.iter().map(|of| match &of.operator {
+                            Operator::In(values) => {
+                                format!("{}:{}={}", of.source, of.key, values[0])
+                            }
+                            other => format!("{other:?}"),
+                        });
+                        keys.collect::<Vec<_>>().join(",")
+                    });
+                    each.collect::<Vec<_>>().join(" ")
+                }
+                other => format!("{other:?}"),
+            }
+        });
+        (told.collect(), dangling(&policy, &surroundings).len())
+    }
+
+    #[test]
+    fn references_become_what_stands_behind_them() {
+        let pods = "k8s:app=web,k8s:io.kubernetes.pod.namespace=shop";
+        for (element, expected, missing) in [
+            (
+                "{toCIDRSet: [{cidrGroupRef: offices, except: [10.1.0.0/16]}]}",
+                vec!["10.0.0.0/8-10.1.0.0/16 192.0.2.0/24-10.1.0.0/16"],
+                0,
+            ),
+            (
+                "{toCIDRSet: [{cidrGroupSelector: {matchLabels: {team: x}}}, {cidr: 1.1.1.1/32}]}",
+                vec!["10.0.0.0/8 192.0.2.0/24 198.51.100.0/24 1.1.1.1/32"],
+                0,
+            ),
+            ("{toCIDRSet: [{cidrGroupRef: ofices}]}", vec![""], 1),
+            (
+                "{toCIDRSet: [{cidrGroupSelector: {matchLabels: {team: y}}}]}",
+                vec![""],
+                1,
+            ),
+            (
+                "{toServices: [{k8sService: {serviceName: web, namespace: shop}}]}",
+                vec![pods],
+                0,
+            ),
+            (
+                "{toServices: [{k8sServiceSelector: {selector: {matchLabels: {tier: db}}}}]}",
+                vec!["203.0.113.7/32 2001:db8::7/128"],
+                0,
+            ),
+            (
+                "{toServices: [{k8sServiceSelector: {selector: {matchExpressions: [{key: tier, operator: Exists}]}}}]}",
+                vec!["203.0.113.7/32 2001:db8::7/128", pods],
+                0,
+            ),
+            (
+                "{toServices: [{k8sService: {serviceName: web, namespace: bank}}]}",
+                vec![""],
+                1,
+            ),
+            ("{toServices: []}", vec![""], 0),
+            ("{toCIDR: [10.0.0.0/8]}", vec!["10.0.0.0/8"], 0),
+        ] {
+            let expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+            assert_eq!(resolved(element), (expected, missing), "{element}");
+        }
+    }
 }

@@ -40,6 +40,11 @@ impl Policy {
         self.is_audited
     }
 
+    /// Whether it selects nodes, so that it is enforced only where the node itself is an endpoint.
+    pub fn is_about_nodes(&self) -> bool {
+        self.specs.iter().any(|spec| spec.subject.is_of_host())
+    }
+
     /// Where the object stands in its file.
     pub fn at(&self) -> At {
         self.at
@@ -100,6 +105,10 @@ pub(crate) struct Spec {
     /// What no rule allows is denied on the way out.
     pub(crate) egress_default_deny: bool,
     pub(crate) rules: Vec<Rule>,
+    /// Labels of its own, beside those that are derived from the object.
+    pub(crate) labels: Vec<String>,
+    /// What flows that it decides about are to carry.
+    pub(crate) log: Option<String>,
 }
 
 impl Spec {
@@ -156,10 +165,6 @@ pub(crate) struct Rule {
 
 /// What is said of the requests of a connection, in the protocol that it is said in.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(
-    dead_code,
-    reason = "fields that bring it are refused until it is resolved"
-)]
 pub(crate) enum L7 {
     /// Queries are judged.
     Dns(Vec<DnsRule>),
@@ -240,10 +245,6 @@ pub(crate) struct HeaderRule {
 
 /// What is done with a request whose header is not as the rule wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[expect(
-    dead_code,
-    reason = "fields that bring it are refused until it is resolved"
-)]
 pub(crate) enum Mismatch {
     /// The value is added as one more field of that name.
     Add,

@@ -56,14 +56,13 @@ impl Selector {
         self.0.iter().all(|requirement| requirement.is_met(labels))
     }
 
-    /// Limits the peers of a namespaced policy to its namespace, unless they name another; the
-    /// wildcard of a cluster-wide policy means pods.
+    /// Limits the peers of a namespaced policy to its namespace, unless they name another; those of
+    /// a cluster-wide policy are whatever has a namespace, which are pods.
     pub(crate) fn within(self, namespace: Option<&str>) -> Self {
         match namespace {
             _ if self.0.iter().any(Requirement::speaks_of_namespace) => self,
             Some(namespace) => self.confined(namespace),
-            None if self.0.is_empty() => self.and_namespace(Operator::Exists),
-            None => self,
+            None => self.and_namespace(Operator::Exists),
         }
     }
 
@@ -71,6 +70,26 @@ impl Selector {
     /// outside of its own.
     pub(crate) fn confined(self, namespace: &str) -> Self {
         self.and_namespace(Operator::In(vec![namespace.to_owned()]))
+    }
+
+    /// Limits a selector of nodes to the host, which is this node.
+    pub(crate) fn of_host(self) -> Self {
+        self.and("reserved", "host", Operator::Exists)
+    }
+
+    /// What an ordinary selector selects: the host is a subject of policies that select nodes only.
+    pub(crate) fn but_host(self) -> Self {
+        self.and("reserved", "host", Operator::Absent)
+    }
+
+    /// Whether it is one of the host.
+    pub(crate) fn is_of_host(&self) -> bool {
+        let is_host = |requirement: &Requirement| {
+            requirement.source == "reserved"
+                && requirement.key == "host"
+                && requirement.operator == Operator::Exists
+        };
+        self.0.iter().any(is_host)
     }
 
     /// Whether it asks for a namespace, and not for this one.
@@ -86,10 +105,14 @@ impl Selector {
             })
     }
 
-    fn and_namespace(mut self, operator: Operator) -> Self {
+    fn and_namespace(self, operator: Operator) -> Self {
+        self.and("k8s", NAMESPACE_LABEL, operator)
+    }
+
+    fn and(mut self, source: &str, key: &str, operator: Operator) -> Self {
         self.0.push(Requirement {
-            source: "k8s".to_owned(),
-            key: NAMESPACE_LABEL.to_owned(),
+            source: source.to_owned(),
+            key: key.to_owned(),
             operator,
         });
         self
@@ -106,9 +129,11 @@ pub(crate) enum Entity {
 
 impl Entity {
     /// Names as policies spell them.
-    pub(crate) const NAMES: [(&'static str, Self); 11] = [
+    pub(crate) const NAMES: [(&'static str, Self); 12] = [
         ("all", Self::All),
         ("cluster", Self::Cluster),
+        // No pods of other clusters are known.
+        ("cluster-mesh", Self::Cluster),
         ("health", Self::Reserved("health")),
         ("host", Self::Reserved("host")),
         ("ingress", Self::Reserved("ingress")),
@@ -123,7 +148,10 @@ impl Entity {
     fn matches(self, labels: &Labels) -> bool {
         match self {
             Self::All => true,
-            Self::Cluster => !labels.has("reserved", "world"),
+            // An API server outside is of the cluster as well.
+            Self::Cluster => {
+                !labels.has("reserved", "world") || labels.has("reserved", "kube-apiserver")
+            }
             Self::Reserved(name) => labels.has("reserved", name),
         }
     }
@@ -145,10 +173,6 @@ pub(crate) struct CidrSet {
 
 /// Where the prefixes of a set stand.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[expect(
-    dead_code,
-    reason = "fields that bring it are refused until it is resolved"
-)]
 pub(crate) enum CidrSource {
     /// In the `CiliumCIDRGroup` of that name.
     Group(String),
@@ -168,10 +192,6 @@ pub(crate) struct ServicePeer {
 
 /// Which services of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[expect(
-    dead_code,
-    reason = "fields that bring it are refused until it is resolved"
-)]
 pub(crate) enum WhichServices {
     /// The one of that name.
     Named(String),
@@ -181,10 +201,6 @@ pub(crate) enum WhichServices {
 
 /// Who the other end may be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[expect(
-    dead_code,
-    reason = "fields that bring it are refused until it is resolved"
-)]
 pub(crate) enum Peers {
     /// Anybody.
     Any,

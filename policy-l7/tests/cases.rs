@@ -302,7 +302,7 @@ fn faults_are_named_with_place_and_suggestion() {
         (
             "protocol: TCP",
             "protocol: TPC",
-            "policy.yaml:17:19: spec.ingress[0].toPorts[0].ports[0].protocol: `TPC` is not one of ANY, TCP, UDP, SCTP, tcp, udp, sctp (did you mean `TCP`?)",
+            "policy.yaml:17:19: spec.ingress[0].toPorts[0].ports[0].protocol: `TPC` is not one of ANY, TCP, UDP, SCTP, AH, ESP, GRE, IGMP, IPIP, IPV6, VRRP (did you mean `TCP`?)",
         ),
         (
             "\"80\"",
@@ -327,7 +327,7 @@ fn faults_are_named_with_place_and_suggestion() {
         (
             "        http:",
             "        kafka:",
-            "policy.yaml:21:11: spec.ingress[0].toPorts[0].rules.kafka: only `http` and `dns` rules are supported",
+            "policy.yaml:21:11: spec.ingress[0].toPorts[0].rules.kafka: Kafka requests are not judged, and Cilium has removed the field; allow the port without `rules`, and use the broker's own access lists",
         ),
     ] {
         let errors = read_objects("policy.yaml", &L7.replace(from, to)).expect_err("a fault");

@@ -51,27 +51,26 @@ fn pattern(reader: &mut Reader, map: &mut Map<'_>, name: &'static str) -> Option
 
 /// `headers: ["Name value"]`.
 fn headers(reader: &mut Reader, map: &mut Map<'_>) -> Vec<HeaderRule> {
-    let mut rules = Vec::new();
-    for item in map
-        .get("headers")
-        .map(|at| reader.list(&at))
-        .unwrap_or_default()
-    {
-        let Some(text) = reader.text(&item) else {
-            continue;
-        };
-        let (name, value) = match text.split_once(' ') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (text, None),
-        };
-        let name = name.strip_suffix(':').unwrap_or(name);
-        rules.push(HeaderRule {
-            name: name.to_owned(),
-            value,
-            mismatch: Mismatch::Fail,
-        });
-    }
-    rules
+    let listed = map.get("headers").map(|at| reader.list(&at));
+    let listed = listed.unwrap_or_default();
+    let rules = listed.iter().filter_map(|at| header(reader, at));
+    rules.collect()
+}
+
+/// A name, or a name and behind the first blank its value.
+fn header(reader: &mut Reader, at: &Cursor<'_>) -> Option<HeaderRule> {
+    let text = reader.text(at)?;
+    let (name, value) = match text.split_once(' ') {
+        Some((name, value)) => (name, Some(value)),
+        None => (text, None),
+    };
+    let name = name.strip_suffix(':').unwrap_or(name);
+    check_name(reader, at, name);
+    Some(HeaderRule {
+        name: name.to_owned(),
+        value: value.map(str::to_owned),
+        mismatch: Mismatch::Fail,
+    })
 }
 
 /// `headerMatches: [{name, value}]`.
@@ -82,30 +81,58 @@ fn header_matches(reader: &mut Reader, map: &mut Map<'_>) -> Vec<HeaderRule> {
     rules.collect()
 }
 
+const MISMATCHES: [(&str, Mismatch); 5] = [
+    ("", Mismatch::Fail),
+    ("ADD", Mismatch::Add),
+    ("DELETE", Mismatch::Delete),
+    ("LOG", Mismatch::Log),
+    ("REPLACE", Mismatch::Replace),
+];
+
+/// Without a value, or with an empty one, the header only has to be there.
 fn header_match(reader: &mut Reader, at: &Cursor<'_>) -> Option<HeaderRule> {
     let mut map = reader.map(at)?;
-    let name = map.need(reader, "name").and_then(|at| reader.text(&at));
+    let name = map.need(reader, "name");
     let value = map.get("value").and_then(|at| reader.text(&at));
-    for unsupported in ["mismatch", "secret"] {
-        if let Some(at) = map.get(unsupported) {
-            reader.fault(
-                &at,
-                "not supported yet: headers are compared, never changed",
-            );
-        }
+    let value = value.filter(|value| !value.is_empty());
+    if let Some(at) = map.get("secret") {
+        reader.fault(&at, "secrets are not read: write the `value` out");
     }
+    let mismatch = map.get("mismatch");
     map.end(reader);
+    let action = mismatch
+        .as_ref()
+        .and_then(|at| reader.choice(at, &MISMATCHES));
+    if let (Some(at), None, Some(Mismatch::Add | Mismatch::Delete | Mismatch::Replace)) =
+        (&mismatch, value, action)
+    {
+        reader.fault(
+            at,
+            "ADD, DELETE and REPLACE need the `value` that the header is to have",
+        );
+    }
+    let at = name?;
+    let name = reader.text(&at)?;
+    check_name(reader, &at, name);
     let rule = HeaderRule {
-        name: name?.to_owned(),
+        name: name.to_owned(),
         value: value.map(str::to_owned),
-        mismatch: Mismatch::Fail,
+        mismatch: action.unwrap_or_default(),
     };
     if !rule.can_act() {
         reader.fault(
-            at,
-            "such a change would be more than one of a header: its name must be a token, and none \
-             that frames the message or names its host, its value without control characters",
+            &at,
+            "such a change would be more than one of a header: its name must be none that frames \
+             the message or names its host, its value without control characters",
         );
     }
     Some(rule)
+}
+
+/// A token (RFC 9110 §5.6.2): anything else is never sent, and must not be written into a request.
+fn check_name(reader: &mut Reader, at: &Cursor<'_>, name: &str) {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        reader.fault(at, format!("`{name}` is not the name of a header"));
+    }
 }

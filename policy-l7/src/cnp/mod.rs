@@ -1,13 +1,43 @@
 //! `CiliumNetworkPolicy` and `CiliumClusterwideNetworkPolicy`, as they are written.
 
+mod about;
+pub(crate) mod cidrs;
 mod dns;
 mod http;
-pub(crate) mod peers;
+mod icmp;
+mod peers;
 pub(crate) mod ports;
+mod refused;
+pub(crate) mod selectors;
+mod services;
+#[cfg(test)]
+mod tests;
+mod tls;
 
 use crate::rule::{Direction, L7, Rule, Spec};
 use crate::selector::{Peers, Selector};
 use crate::yaml::{Cursor, Map, Reader};
+
+/// Whose traffic a spec is about.
+#[derive(Debug, Clone, Copy)]
+enum Subject<'a> {
+    /// Endpoints of a namespace.
+    Endpoints(&'a str),
+    /// Endpoints of every namespace.
+    EveryEndpoint,
+    /// This node itself, if its labels are selected.
+    Host,
+}
+
+impl<'a> Subject<'a> {
+    /// The namespace that peers are of where they name none.
+    fn namespace(self) -> Option<&'a str> {
+        match self {
+            Self::Endpoints(namespace) => Some(namespace),
+            Self::EveryEndpoint | Self::Host => None,
+        }
+    }
+}
 
 /// `spec` or `specs`, of an object that is confined to a namespace or is cluster-wide.
 pub(crate) fn read_specs(
@@ -38,17 +68,14 @@ const LISTS: [(&str, Direction, bool); 4] = [
 
 fn read_spec(reader: &mut Reader, at: &Cursor<'_>, within: Option<&str>) -> Option<Spec> {
     let mut map = reader.map(at)?;
-    if let Some(node) = map.get("nodeSelector") {
-        reader.fault(&node, "host policies are not supported");
-    }
-    let subject = map
-        .need(reader, "endpointSelector")
-        .map(|at| subject(reader, &at, within))?;
+    let (subject, selector) = subject(reader, &mut map, within)?;
     let mut spec = Spec {
-        subject,
+        subject: selector,
         ingress_default_deny: false,
         egress_default_deny: false,
         rules: Vec::new(),
+        labels: Vec::new(),
+        log: None,
     };
     let mut is_empty = true;
     for (name, direction, is_deny) in LISTS {
@@ -60,8 +87,8 @@ fn read_spec(reader: &mut Reader, at: &Cursor<'_>, within: Option<&str>) -> Opti
             Direction::Egress => spec.egress_default_deny |= !elements.is_empty(),
         }
         for element in &elements {
-            spec.rules
-                .extend(read_element(reader, element, direction, is_deny, within));
+            let rules = read_element(reader, element, direction, is_deny, subject);
+            spec.rules.extend(rules);
         }
     }
     if is_empty {
@@ -74,26 +101,51 @@ fn read_spec(reader: &mut Reader, at: &Cursor<'_>, within: Option<&str>) -> Opti
         default_deny(reader, &at, &mut spec);
     }
     spec.let_pass_what_is_only_looked_at();
-    for name in ["labels", "description", "log"] {
-        map.get(name);
-    }
+    let about = about::read(reader, &mut map);
+    spec.labels = about.labels;
+    spec.log = about.log;
     map.end(reader);
     Some(spec)
 }
 
-/// The endpoints that a policy is for: of its own namespace, if it has one.
-fn subject(reader: &mut Reader, at: &Cursor<'_>, within: Option<&str>) -> Selector {
-    let selector = peers::selector(reader, at);
+/// The endpoints that a spec is for: those of its own namespace, if it has one; or this node.
+fn subject<'a>(
+    reader: &mut Reader,
+    map: &mut Map<'_>,
+    within: Option<&'a str>,
+) -> Option<(Subject<'a>, Selector)> {
+    let node = map.get("nodeSelector");
+    let endpoint = match &node {
+        Some(_) => map.get("endpointSelector"),
+        None => map.need(reader, "endpointSelector"),
+    };
+    let at = match (node, endpoint) {
+        (Some(node), None) => {
+            if within.is_some() {
+                let message = "nodes have no namespace: `nodeSelector` needs a CiliumClusterwideNetworkPolicy";
+                reader.fault(&node, message);
+            }
+            let selector = selectors::node_selector(reader, &node).of_host();
+            return Some((Subject::Host, selector));
+        }
+        (Some(node), Some(endpoint)) => {
+            let message = "either `endpointSelector` or `nodeSelector` stands here, and not both";
+            reader.fault(&node, message);
+            endpoint
+        }
+        (None, endpoint) => endpoint?,
+    };
+    let selector = selectors::selector(reader, &at);
     let Some(namespace) = within else {
-        return selector;
+        return Some((Subject::EveryEndpoint, selector.but_host()));
     };
     if selector.is_elsewhere(namespace) {
         reader.fault(
-            at,
+            &at,
             format!("selects another namespace than the policy's own, `{namespace}`"),
         );
     }
-    selector.confined(namespace)
+    Some((Subject::Endpoints(namespace), selector.confined(namespace)))
 }
 
 fn default_deny(reader: &mut Reader, at: &Cursor<'_>, spec: &mut Spec) {
@@ -115,7 +167,7 @@ fn read_element(
     at: &Cursor<'_>,
     direction: Direction,
     is_deny: bool,
-    within: Option<&str>,
+    subject: Subject<'_>,
 ) -> Vec<Rule> {
     let Some(mut map) = reader.map(at) else {
         return Vec::new();
@@ -123,11 +175,14 @@ fn read_element(
     if let Some(at) = map.get("toFQDNs").filter(|_| is_deny) {
         reader.fault(&at, "deny rules cannot speak of names");
     }
-    let peers = peers::peers(reader, &mut map, direction, within);
+    let peers = peers::peers(reader, &mut map, direction, subject.namespace());
     // An empty list limits nothing, as if it were not there.
     let mut limits = |name| map.get(name).filter(|at| !reader.list(at).is_empty());
     let (ports, icmps) = (limits("toPorts"), limits("icmps"));
-    refuse_unsupported(reader, &mut map);
+    refused::refuse(reader, &mut map, &refused::OF_ELEMENT);
+    refused::refuse_requires(reader, &mut map);
+    refused::refuse_authentication(reader, &mut map, is_deny);
+    map.end(reader);
     let base = Rule {
         path: at.path().to_owned(),
         direction,
@@ -136,37 +191,15 @@ fn read_element(
         ports: Vec::new(),
         l7: L7::Nothing,
     };
-    let rules = match (ports, icmps) {
+    match (ports, icmps) {
         (Some(ports), Some(_)) => {
             reader.fault(&ports, "toPorts and icmps cannot stand in one element");
             Vec::new()
         }
-        (Some(ports), None) => ports::to_ports(reader, &ports, &base),
-        (None, Some(icmps)) => ports::icmps(reader, &icmps, &base),
+        (Some(ports), None) => ports::to_ports(reader, &ports, &base, subject),
+        (None, Some(icmps)) => icmp::icmps(reader, &icmps, &base),
         // `{}` allows nothing; it only switches default deny on.
         (None, None) if peers.is_none() => Vec::new(),
         (None, None) => vec![base],
-    };
-    map.end(reader);
-    rules
-}
-
-fn refuse_unsupported(reader: &mut Reader, map: &mut Map<'_>) {
-    for name in [
-        "toServices",
-        "fromNodes",
-        "toNodes",
-        "fromGroups",
-        "toGroups",
-        "fromRequires",
-        "toRequires",
-        "authentication",
-    ] {
-        if let Some(at) = map.get(name) {
-            reader.fault(
-                &at,
-                "not supported yet; the policy is refused rather than half applied",
-            );
-        }
     }
 }

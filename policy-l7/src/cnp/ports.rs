@@ -1,65 +1,118 @@
 //! Ports and ICMP types of an element.
 
-use super::{dns, http};
+use super::refused::{OF_PORTS, OF_RULES, refuse};
+use super::{Subject, dns, http, tls};
 use crate::rule::{Direction, L7, PortRange, Ports, Rule};
 use crate::yaml::{Cursor, Map, Reader};
 
-const TCP: u8 = 6;
+pub(super) const TCP: u8 = 6;
 const UDP: u8 = 17;
-/// `None` is TCP, UDP and SCTP.
-const PROTOCOLS: [(&str, Option<u8>); 7] = [
-    ("ANY", None),
-    ("TCP", Some(TCP)),
-    ("UDP", Some(UDP)),
-    ("SCTP", Some(132)),
-    ("tcp", Some(TCP)),
-    ("udp", Some(UDP)),
-    ("sctp", Some(132)),
-];
+/// Most ports of one element, as the schema has it.
+const PORTS_MAX: usize = 40;
+
+/// How protocols are written.
+pub(crate) struct Protocols {
+    /// Their names; `None` is TCP, UDP and SCTP.
+    pub(crate) names: &'static [(&'static str, Option<u8>)],
+    /// What is meant where none is named.
+    pub(crate) unnamed: Option<u8>,
+    /// Whether `tcp` is TCP as well.
+    pub(crate) has_any_case: bool,
+}
+
+/// Those behind SCTP have no ports.
+const PROTOCOLS: Protocols = Protocols {
+    names: &[
+        ("ANY", None),
+        ("TCP", Some(TCP)),
+        ("UDP", Some(UDP)),
+        ("SCTP", Some(132)),
+        ("AH", Some(51)),
+        ("ESP", Some(50)),
+        ("GRE", Some(47)),
+        ("IGMP", Some(2)),
+        ("IPIP", Some(4)),
+        ("IPV6", Some(41)),
+        ("VRRP", Some(112)),
+    ],
+    unnamed: None,
+    has_any_case: true,
+};
 
 /// One rule per element of `toPorts`.
-pub(super) fn to_ports(reader: &mut Reader, at: &Cursor<'_>, base: &Rule) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for element in reader.list(at) {
-        let Some(mut map) = reader.map(&element) else {
-            continue;
-        };
-        let mut ports = Vec::new();
-        for item in map
-            .get("ports")
-            .map(|at| reader.list(&at))
-            .unwrap_or_default()
-        {
-            ports.extend(port(reader, &item, &PROTOCOLS, None));
+pub(super) fn to_ports(
+    reader: &mut Reader,
+    at: &Cursor<'_>,
+    base: &Rule,
+    subject: Subject<'_>,
+) -> Vec<Rule> {
+    let elements = reader.list(at);
+    let rules = elements.iter().filter_map(|element| {
+        let mut map = reader.map(element)?;
+        let listed = map.get("ports").map(|at| reader.list(&at));
+        let listed = listed.unwrap_or_default();
+        if listed.len() > PORTS_MAX {
+            reader.fault(element, format!("more than {PORTS_MAX} `ports`"));
         }
-        let l7 = map.get("rules");
-        for name in [
-            "terminatingTLS",
-            "originatingTLS",
-            "serverNames",
-            "listener",
-        ] {
-            if let Some(at) = map.get(name) {
-                reader.fault(
-                    &at,
-                    "not supported yet; the policy is refused, not half applied",
-                );
-            }
-        }
-        let l7 = match l7 {
-            Some(at) => rules_of(reader, &at, &element, base, &ports),
-            None => L7::Nothing,
-        };
+        let read = |item| port(reader, item, &PROTOCOLS);
+        let mut ports: Vec<Ports> = listed.iter().filter_map(read).collect();
+        let l7 = l7(reader, &mut map, base, subject, &mut ports);
         map.end(reader);
-        let path = element.path().to_owned();
-        rules.push(Rule {
-            path,
+        // A rule without ports means all of them: none that can be read must not become that.
+        (listed.is_empty() || !ports.is_empty()).then(|| Rule {
+            path: element.path().to_owned(),
             ports,
             l7,
             ..base.clone()
-        });
+        })
+    });
+    rules.collect()
+}
+
+fn l7(
+    reader: &mut Reader,
+    map: &mut Map<'_>,
+    base: &Rule,
+    subject: Subject<'_>,
+    ports: &mut Vec<Ports>,
+) -> L7 {
+    let element = map.at().clone();
+    let rules = map.get("rules");
+    let names = map.get("serverNames");
+    refuse(reader, map, &OF_PORTS);
+    let of_rules = rules.map_or(L7::Nothing, |at| {
+        rules_of(reader, &at, &element, base, ports)
+    });
+    let Some(names) = names else {
+        check_subject(reader, &element, subject, &of_rules);
+        return of_rules;
+    };
+    let of_names = tls::server_names(reader, &names, ports);
+    match (&of_rules, &of_names) {
+        (_, L7::Nothing) => {}
+        (L7::Nothing, _) if base.is_deny => {
+            reader.fault(&names, "deny rules cannot have L7 rules");
+        }
+        (L7::Nothing, _) => {}
+        _ => reader.fault(
+            &names,
+            "`serverNames` cannot stand beside `rules`: requests inside TLS are not seen",
+        ),
     }
-    rules
+    check_subject(reader, &element, subject, &of_names);
+    match of_names {
+        L7::Nothing => of_rules,
+        judged => judged,
+    }
+}
+
+fn check_subject(reader: &mut Reader, at: &Cursor<'_>, subject: Subject<'_>, l7: &L7) {
+    if matches!((subject, l7), (Subject::Host, L7::Http(_) | L7::Tls(_))) {
+        reader.fault(
+            at,
+            "of the requests of a host only DNS is judged: use ports alone",
+        );
+    }
 }
 
 fn rules_of(
@@ -73,11 +126,7 @@ fn rules_of(
         return L7::Nothing;
     };
     let (http, dns) = (map.get("http"), map.get("dns"));
-    for name in ["kafka", "l7proto", "l7"] {
-        if let Some(at) = map.get(name) {
-            reader.fault(&at, "only `http` and `dns` rules are supported");
-        }
-    }
+    refuse(reader, &mut map, &OF_RULES);
     map.end(reader);
     if let Some(at) = http.as_ref().or(dns.as_ref()).filter(|_| base.is_deny) {
         reader.fault(at, "deny rules cannot have L7 rules");
@@ -146,40 +195,70 @@ fn dns_rules(
     }
 }
 
-/// One port or range, of a protocol by one of these names, or of `unnamed` where it names none.
-pub(crate) fn port(
-    reader: &mut Reader,
-    at: &Cursor<'_>,
-    protocols: &'static [(&'static str, Option<u8>)],
-    unnamed: Option<u8>,
-) -> Option<Ports> {
+/// One port or range of a protocol.
+pub(crate) fn port(reader: &mut Reader, at: &Cursor<'_>, protocols: &Protocols) -> Option<Ports> {
     let mut map = reader.map(at)?;
     let first = map.get("port");
-    let last = map
-        .get("endPort")
-        .and_then(|at| reader.parse::<u16>(&at, "a port"));
+    let last = map.get("endPort");
     let protocol = match map.get("protocol") {
-        Some(at) => reader.choice(&at, protocols)?,
-        None => unnamed,
+        Some(at) => protocols.read(reader, &at),
+        None => Some(protocols.unnamed),
     };
     map.end(reader);
-    let range = match first {
-        None => PortRange::Any,
-        Some(at) => range(reader, &at, last)?,
+    let range = match (&first, &last) {
+        (None, Some(at)) => {
+            reader.fault(at, "`endPort` needs a `port` that the range begins with");
+            None
+        }
+        (None, None) => Some(PortRange::Any),
+        (Some(at), _) => range(reader, at, last.as_ref()),
     };
+    let (protocol, range) = (protocol?, range?);
+    let has_ports = matches!(protocol, None | Some(TCP | UDP | 132));
+    if !has_ports && range != PortRange::Any {
+        let at = first.as_ref().unwrap_or(at);
+        reader.fault(at, "this protocol has no ports: leave `port` out");
+    }
     Some(Ports { protocol, range })
 }
 
-fn range(reader: &mut Reader, at: &Cursor<'_>, last: Option<u16>) -> Option<PortRange> {
+impl Protocols {
+    fn read(&self, reader: &mut Reader, at: &Cursor<'_>) -> Option<Option<u8>> {
+        let text = reader.text(at)?;
+        let found = self.names.iter().find(|(name, _)| {
+            *name == text || self.has_any_case && name.eq_ignore_ascii_case(text)
+        });
+        match found {
+            Some((_, protocol)) => Some(*protocol),
+            None => reader.choice(at, self.names),
+        }
+    }
+}
+
+fn range(reader: &mut Reader, at: &Cursor<'_>, last: Option<&Cursor<'_>>) -> Option<PortRange> {
     let text = reader.text(at)?;
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if let Some(last) = last {
+            reader.fault(
+                last,
+                "a range has no names: write the number of the first port",
+            );
+        }
         return name(reader, at, text);
     }
     let first: u16 = reader.parse(at, "a port from 0 to 65535")?;
+    let last = match last {
+        Some(at) => Some((at, reader.parse::<u16>(at, "a port from 0 to 65535")?)),
+        None => None,
+    };
     match (first, last) {
-        (0, _) => Some(PortRange::Any),
-        (first, Some(last)) if last > first => Some(PortRange::Between(first, last)),
-        (first, Some(last)) if last != 0 && last < first => {
+        (_, None | Some((_, 0))) if first == 0 => Some(PortRange::Any),
+        (0, Some((at, _))) => {
+            reader.fault(at, "port 0 is every port: no range begins with it");
+            None
+        }
+        (first, Some((_, last))) if last > first => Some(PortRange::Between(first, last)),
+        (first, Some((at, last))) if last != 0 && last < first => {
             reader.fault(at, format!("endPort {last} is below port {first}"));
             None
         }
@@ -198,69 +277,4 @@ fn name(reader: &mut Reader, at: &Cursor<'_>, text: &str) -> Option<PortRange> {
         format!("`{text}` is neither a port number nor a port name"),
     );
     None
-}
-
-/// ICMP types stand where ports do.
-pub(super) fn icmps(reader: &mut Reader, at: &Cursor<'_>, base: &Rule) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for element in reader.list(at) {
-        let Some(mut map) = reader.map(&element) else {
-            continue;
-        };
-        let mut ports = Vec::new();
-        for item in map
-            .get("fields")
-            .map(|at| reader.list(&at))
-            .unwrap_or_default()
-        {
-            if let Some(fields) = reader.map(&item) {
-                ports.extend(icmp(reader, fields));
-            }
-        }
-        map.end(reader);
-        // A rule without ports means all of them: no type at all must not become that.
-        if ports.is_empty() {
-            reader.fault(&element, "`fields` names no ICMP type");
-            continue;
-        }
-        rules.push(Rule {
-            path: element.path().to_owned(),
-            ports,
-            ..base.clone()
-        });
-    }
-    rules
-}
-
-const ICMP_NAMES: [(&str, u8, u8); 4] = [
-    ("EchoReply", 0, 129),
-    ("EchoRequest", 8, 128),
-    ("DestinationUnreachable", 3, 1),
-    ("TimeExceeded", 11, 3),
-];
-
-fn icmp(reader: &mut Reader, mut map: Map<'_>) -> Option<Ports> {
-    let is_v6 = match map.get("family") {
-        Some(at) => reader.choice(&at, &[("IPv4", false), ("IPv6", true)])?,
-        None => false,
-    };
-    let at = map.need(reader, "type")?;
-    map.end(reader);
-    let text = reader.text(&at)?;
-    let named = ICMP_NAMES.iter().find(|(name, _, _)| *name == text);
-    let kind = match named {
-        Some((_, v4, v6)) => {
-            if is_v6 {
-                *v6
-            } else {
-                *v4
-            }
-        }
-        None => reader.parse::<u8>(&at, "an ICMP type, by number or name")?,
-    };
-    let protocol = Some(if is_v6 { 58 } else { 1 });
-    Some(Ports {
-        protocol,
-        range: PortRange::Between(u16::from(kind), u16::from(kind)),
-    })
 }
