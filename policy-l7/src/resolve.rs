@@ -282,6 +282,14 @@ mod tests {
         objects.policies.remove(0)
     }
 
+    fn told_selector(Selector(requirements): &Selector) -> String {
+        let keys = requirements.iter().map(|of| match &of.operator {
+            Operator::In(values) => format!("{}:{}={}", of.source, of.key, values[0]),
+            other => format!("{other:?}"),
+        });
+        keys.collect::<Vec<_>>().join(",")
+    }
+
     /// The peers of each rule that an element comes to, and how many references lead nowhere.
     fn resolved(element: &str) -> (Vec<String>, usize) {
         let groups = read_objects("g", GROUPS).expect("groups").cidr_groups;
@@ -305,15 +313,7 @@ mod tests {
                     each.collect::<Vec<_>>().join(" ")
                 }
                 Peers::Endpoints(selectors) => {
-                    let each = selectors.iter().map(|Selector(requirements)| {
-                        let keys = requirements.iter().map(|of| match &of.operator {
-                            Operator::In(values) => {
-                                format!("{}:{}={}", of.source, of.key, values[0])
-                            }
-                            other => format!("{other:?}"),
-                        });
-                        keys.collect::<Vec<_>>().join(",")
-                    });
+                    let each = selectors.iter().map(told_selector);
                     each.collect::<Vec<_>>().join(" ")
                 }
                 other => format!("{other:?}"),

@@ -74,7 +74,7 @@ fn l7(
     map: &mut Map<'_>,
     base: &Rule,
     subject: Subject<'_>,
-    ports: &mut Vec<Ports>,
+    ports: &mut [Ports],
 ) -> L7 {
     let element = map.at().clone();
     let rules = map.get("rules");
@@ -202,7 +202,7 @@ pub(crate) fn port(reader: &mut Reader, at: &Cursor<'_>, protocols: &Protocols) 
     let last = map.get("endPort");
     let protocol = match map.get("protocol") {
         Some(at) => protocols.read(reader, &at),
-        None => Some(protocols.unnamed),
+        None => Some(("", protocols.unnamed)),
     };
     map.end(reader);
     let range = match (&first, &last) {
@@ -213,7 +213,7 @@ pub(crate) fn port(reader: &mut Reader, at: &Cursor<'_>, protocols: &Protocols) 
         (None, None) => Some(PortRange::Any),
         (Some(at), _) => range(reader, at, last.as_ref()),
     };
-    let (protocol, range) = (protocol?, range?);
+    let ((_, protocol), range) = (protocol?, range?);
     let has_ports = matches!(protocol, None | Some(TCP | UDP | 132));
     if !has_ports && range != PortRange::Any {
         let at = first.as_ref().unwrap_or(at);
@@ -223,15 +223,16 @@ pub(crate) fn port(reader: &mut Reader, at: &Cursor<'_>, protocols: &Protocols) 
 }
 
 impl Protocols {
-    fn read(&self, reader: &mut Reader, at: &Cursor<'_>) -> Option<Option<u8>> {
+    /// One of them, with its name as it is listed.
+    fn read(&self, reader: &mut Reader, at: &Cursor<'_>) -> Option<(&'static str, Option<u8>)> {
         let text = reader.text(at)?;
         let found = self.names.iter().find(|(name, _)| {
             *name == text || self.has_any_case && name.eq_ignore_ascii_case(text)
         });
-        match found {
-            Some((_, protocol)) => Some(*protocol),
-            None => reader.choice(at, self.names),
+        if found.is_none() {
+            reader.choice(at, self.names);
         }
+        found.copied()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::yaml::{Cursor, Reader};
 
 /// `serverNames`: the name in the `ClientHello` must be one of them. Only TCP carries it, so a port of
 /// any protocol is left to TCP alone.
-pub(super) fn server_names(reader: &mut Reader, at: &Cursor<'_>, ports: &mut Vec<Ports>) -> L7 {
+pub(super) fn server_names(reader: &mut Reader, at: &Cursor<'_>, ports: &mut [Ports]) -> L7 {
     let items = reader.list(at);
     let names: Vec<ServerName> = items.iter().filter_map(|item| name(reader, item)).collect();
     if items.is_empty() {

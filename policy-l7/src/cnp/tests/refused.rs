@@ -3,7 +3,7 @@
 use super::{are_refused, egress, of_deny, of_egress, of_ingress};
 
 #[test]
-fn what_cannot_be_honoured_is_refused_by_name_with_what_to_do() {
+fn what_cannot_be_honoured_of_ports_is_refused_by_name_with_what_to_do() {
     let at_port = |text: &str| {
         of_egress(&format!(
             "{{toPorts: [{{ports: [{{port: \"80\", protocol: TCP}}], {text}}}]}}"
@@ -34,6 +34,10 @@ fn what_cannot_be_honoured_is_refused_by_name_with_what_to_do() {
         ),
     ];
     are_refused(of_ports, at_port);
+}
+
+#[test]
+fn what_cannot_be_honoured_of_peers_is_refused_by_name_with_what_to_do() {
     let of_element = [
         (
             "{toGroups: [{aws: {region: x}}]}",
