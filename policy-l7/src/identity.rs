@@ -38,6 +38,8 @@ const RESERVED: [(u32, &[&str]); 8] = [
 const CLUSTER: (u32, u32) = (256, 65_280);
 /// First number of CIDR identities, which mean something on this node only.
 const CIDR: (u32, u32) = (1 << 24, 65_536);
+/// First number of identities of other nodes, which mean something on this node only.
+const NODE: (u32, u32) = (2 << 24, 65_536);
 
 /// The reserved identities.
 pub fn reserved() -> Vec<Identity> {
@@ -68,6 +70,11 @@ impl Numbering {
     /// The number of a label set.
     pub fn number(&mut self, labels: &Labels) -> u32 {
         self.assign(labels, CLUSTER)
+    }
+
+    /// The number of another node's labels.
+    pub fn node_number(&mut self, labels: &Labels) -> u32 {
+        self.assign(labels, NODE)
     }
 
     /// The number of a set that stands for addresses outside.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use policy_l7::identity::Numbering;
-use policy_l7::{Compiled, Compiler, lint};
+use policy_l7::{Compiled, Compiler, Surroundings, lint};
 
 use super::learn::LearntNames;
 use super::reload::Stamp;
@@ -132,9 +132,15 @@ impl World {
     pub(super) fn compile(&mut self) {
         let policies = self.store.policies();
         let identities = self.inventory.identities();
+        let (cidr_groups, services) = (self.store.cidr_groups(), self.inventory.services());
+        let surroundings = Surroundings {
+            cidr_groups: &cidr_groups,
+            services: &services,
+        };
         self.compiler.set_identities(&identities);
         self.compiler
             .set_endpoints(&self.inventory.local_endpoints());
+        self.compiler.set_surroundings(surroundings);
         self.compiler.set_policies(self.store.shared().cloned());
         // What addresses are to policies can only be asked of compiled ones.
         let named = self.learnt.named(&self.compiler.commit());

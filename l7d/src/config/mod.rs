@@ -42,8 +42,10 @@ pub struct Config {
     pub endpoints: Vec<Endpoint>,
     /// Labels of namespaces, by name.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
-    /// Service addresses.
+    /// Services: their addresses, and what policies may know of them.
     pub services: Vec<Service>,
+    /// Nodes of the cluster; this one is known by its name.
+    pub nodes: Vec<Node>,
     /// Where policies are.
     pub policies: Policies,
 }
@@ -262,7 +264,7 @@ pub struct Endpoint {
     pub name: String,
     /// Namespace; default `default`.
     pub namespace: String,
-    /// Labels without source; they become `k8s:key=value`.
+    /// Labels without source; those that make an identity become `k8s:key=value`.
     pub labels: BTreeMap<String, String>,
     /// Addresses.
     pub ips: Vec<IpAddr>,
@@ -273,14 +275,28 @@ pub struct Endpoint {
     pub named_ports: BTreeMap<String, u16>,
     /// Ports that containers say they serve, with their IP protocols; empty where nothing is said.
     pub ports: BTreeSet<(u8, u16)>,
+    /// Service account that it runs as, for policies that select by it.
+    pub service_account: Option<String>,
     /// Owner, as `Kind/name`.
     pub workload: Option<(String, String)>,
     /// Line in the file, for later messages.
     pub line: usize,
 }
 
-/// Service addresses: names in flows, and addresses whose policy is decided behind the NAT.
+/// A node of the cluster: who its addresses are, and its labels for policies that select nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Name.
+    pub name: String,
+    /// Labels without source; they become `node:key=value`.
+    pub labels: BTreeMap<String, String>,
+    /// Addresses; those of this node are found without being told.
+    pub ips: Vec<IpAddr>,
+}
+
+/// A service: names in flows, addresses whose policy is decided behind the NAT, and what `toServices`
+/// of policies finds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Service {
     /// Name.
     pub name: String,
@@ -290,6 +306,12 @@ pub struct Service {
     pub ips: Vec<IpAddr>,
     /// Ports; empty means every port.
     pub ports: Vec<u16>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Labels of the pods behind it; empty where its backends are told one by one.
+    pub selector: BTreeMap<String, String>,
+    /// Addresses behind a service without a selector.
+    pub backends: Vec<IpAddr>,
 }
 
 /// Where policies are.

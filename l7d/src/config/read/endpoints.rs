@@ -1,11 +1,11 @@
-//! Who is there: endpoints, services, and ports that are watched.
+//! Endpoints, and ports that are watched.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy_l7::yaml::{Cursor, Map, Reader};
 
-use super::values::items;
-use crate::config::{Endpoint, Service, Transport, Visibility, WatchedPort};
+use super::values::{free_entries, free_labels};
+use crate::config::{Endpoint, Transport, Visibility, WatchedPort};
 
 const TRANSPORTS: [(&str, Transport); 2] = [("TCP", Transport::Tcp), ("UDP", Transport::Udp)];
 const MODES: [(&str, Visibility); 2] = [("tap", Visibility::Tap), ("proxy", Visibility::Proxy)];
@@ -80,10 +80,14 @@ pub(super) fn endpoint(
             .map(str::to_owned),
         named_ports: BTreeMap::new(),
         ports: BTreeSet::new(),
+        service_account: map
+            .get("serviceAccount")
+            .and_then(|at| reader.text(&at))
+            .map(str::to_owned),
         workload: None,
         line: at.line(),
     };
-    endpoint.labels = labels(reader, &mut map);
+    endpoint.labels = free_labels(reader, &mut map, "labels");
     for (key, value) in free_entries(reader, &mut map, "namedPorts") {
         endpoint.named_ports.extend(
             reader
@@ -141,60 +145,4 @@ fn check_unique(reader: &mut Reader, at: &Cursor<'_>, endpoint: &Endpoint, known
             );
         }
     }
-}
-
-pub(super) fn labels(reader: &mut Reader, map: &mut Map<'_>) -> BTreeMap<String, String> {
-    free_entries(reader, map, "labels")
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), reader.text(&value)?.to_owned())))
-        .collect()
-}
-
-fn free_entries<'n>(
-    reader: &mut Reader,
-    map: &mut Map<'n>,
-    name: &'static str,
-) -> Vec<(&'n str, Cursor<'n>)> {
-    let inner = map.get(name).and_then(|at| reader.map(&at));
-    inner
-        .map(|inner| inner.entries().collect())
-        .unwrap_or_default()
-}
-
-/// A namespace and its labels.
-pub(super) fn namespace(
-    reader: &mut Reader,
-    at: &Cursor<'_>,
-) -> Option<(String, BTreeMap<String, String>)> {
-    let mut map = reader.map(at)?;
-    let name = map.need(reader, "name").and_then(|at| reader.text(&at));
-    let labels = labels(reader, &mut map);
-    map.end(reader);
-    Some((name?.to_owned(), labels))
-}
-
-pub(super) fn service(reader: &mut Reader, at: &Cursor<'_>) -> Option<Service> {
-    let mut map = reader.map(at)?;
-    let name = map.need(reader, "name").and_then(|at| reader.text(&at));
-    let namespace = map
-        .get("namespace")
-        .and_then(|at| reader.text(&at))
-        .unwrap_or("default");
-    let ips = items(reader, &mut map, "ips");
-    let ips = ips
-        .iter()
-        .filter_map(|item| reader.parse(item, "an IP address"))
-        .collect();
-    let ports = items(reader, &mut map, "ports");
-    let ports = ports
-        .iter()
-        .filter_map(|item| reader.parse(item, "a port"))
-        .collect();
-    map.end(reader);
-    Some(Service {
-        name: name?.to_owned(),
-        namespace: namespace.to_owned(),
-        ips,
-        ports,
-    })
 }

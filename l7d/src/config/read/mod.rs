@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod kubernetes;
+mod surroundings;
 mod values;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,8 @@ use super::{
 
 pub use kubernetes::{Told, files_of, read_inventory};
 
-use endpoints::{endpoint, host_port, namespace, service, watched_port};
+use endpoints::{endpoint, host_port, watched_port};
+use surroundings::{namespace, node, service};
 use values::{bounded, items, parsed, path, paths, power_of_two, seconds, section, text, texts};
 
 /// Why a configuration cannot be used.
@@ -122,6 +124,9 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
     }
     for item in items(reader, &mut map, "services") {
         config.services.extend(service(reader, &item));
+    }
+    for item in items(reader, &mut map, "nodes") {
+        config.nodes.extend(node(reader, &item));
     }
     map.end(reader);
     Some(config)
@@ -386,6 +391,7 @@ impl Default for Config {
             endpoints: Vec::new(),
             namespaces: BTreeMap::new(),
             services: Vec::new(),
+            nodes: Vec::new(),
             policies: Policies::default(),
         }
     }

@@ -1,5 +1,7 @@
 //! Values of the fields of a section.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -133,4 +135,37 @@ pub(super) fn seconds(
             );
         }
     }
+}
+
+/// A mapping of labels.
+pub(super) fn free_labels(
+    reader: &mut Reader,
+    map: &mut Map<'_>,
+    name: &'static str,
+) -> BTreeMap<String, String> {
+    free_entries(reader, map, name)
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), reader.text(&value)?.to_owned())))
+        .collect()
+}
+
+/// A list of addresses.
+pub(super) fn addresses(reader: &mut Reader, map: &mut Map<'_>, name: &'static str) -> Vec<IpAddr> {
+    let items = items(reader, map, name);
+    let addresses = items.iter();
+    addresses
+        .filter_map(|item| reader.parse(item, "an IP address"))
+        .collect()
+}
+
+/// The entries of a mapping with free keys.
+pub(super) fn free_entries<'n>(
+    reader: &mut Reader,
+    map: &mut Map<'n>,
+    name: &'static str,
+) -> Vec<(&'n str, Cursor<'n>)> {
+    let inner = map.get(name).and_then(|at| reader.map(&at));
+    inner
+        .map(|inner| inner.entries().collect())
+        .unwrap_or_default()
 }

@@ -65,6 +65,7 @@ fn headers_are_wanted_and_what_differs_is_acted_upon() {
     let told: Vec<_> = http[0]
         .headers
         .iter()
+        .chain(&http[0].header_matches)
         .map(|header| {
             (
                 header.name.as_str(),

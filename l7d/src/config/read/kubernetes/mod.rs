@@ -3,6 +3,7 @@
 //! Lists, single objects and several documents are read alike. Kinds that say nothing about who is
 //! there are counted and passed over, and so are the large parts of objects that nobody needs.
 
+mod nodes;
 mod pods;
 mod services;
 
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use policy_l7::yaml::{self, Cursor, Extent, Map, Reader};
 
-use super::endpoints::labels;
+use super::values::free_labels;
 use super::{ConfigError, read_config};
 use crate::config::{Config, Endpoint};
 
@@ -141,6 +142,14 @@ impl Told {
             }
             self.config.namespaces.extend(config.namespaces);
             self.config.services.extend(config.services);
+            self.config.nodes.extend(config.nodes);
+            let usual = Config::default();
+            if config.cluster != usual.cluster {
+                self.config.cluster = config.cluster;
+            }
+            if config.node != usual.node {
+                self.config.node = config.node;
+            }
         }
         if reader.has_errors() {
             return Err(ConfigError::Faults {
@@ -174,6 +183,10 @@ impl Told {
             "Namespace" => {
                 let labelled = namespace(reader, &mut map);
                 self.config.namespaces.extend(labelled);
+            }
+            "Node" => {
+                let node = nodes::node(reader, &mut map);
+                self.config.nodes.extend(node);
             }
             "Service" => {
                 let service = services::service(reader, &mut map);
@@ -236,7 +249,7 @@ fn metadata<'n>(reader: &mut Reader, object: &mut Map<'n>) -> Option<Metadata<'n
     Some(Metadata {
         name,
         namespace: namespace.unwrap_or("default"),
-        labels: labels(reader, &mut map),
+        labels: free_labels(reader, &mut map, "labels"),
         map,
     })
 }

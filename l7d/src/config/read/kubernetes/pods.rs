@@ -2,22 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy_l7::labels::counts_for_identity;
 use policy_l7::yaml::{Cursor, Map, Reader};
 
 use super::super::items;
 use super::{Metadata, addresses, metadata};
 use crate::config::Endpoint;
 
-/// Label of the service account that a pod runs as.
-const SERVICE_ACCOUNT: &str = "io.cilium.k8s.policy.serviceaccount";
-
 /// A pod with addresses of its own; `None` for one that has ended, or that has the node's.
 pub(super) fn pod(reader: &mut Reader, at: &Cursor<'_>, object: &mut Map<'_>) -> Option<Endpoint> {
     let Metadata {
         name,
         namespace,
-        mut labels,
+        labels,
         map: mut metadata,
     } = metadata(reader, object)?;
     let status = object.get("status").and_then(|at| reader.map(&at));
@@ -33,6 +29,7 @@ pub(super) fn pod(reader: &mut Reader, at: &Cursor<'_>, object: &mut Map<'_>) ->
     }
     let mut ports = Ports::default();
     let mut has_own_addresses = true;
+    let mut service_account = None;
     if let Some(mut spec) = object.get("spec").and_then(|at| reader.map(&at)) {
         let of_host = spec.get("hostNetwork").and_then(|at| reader.boolean(&at));
         has_own_addresses = of_host != Some(true);
@@ -42,15 +39,13 @@ pub(super) fn pod(reader: &mut Reader, at: &Cursor<'_>, object: &mut Map<'_>) ->
             }
         }
         if let Some(account) = spec.get("serviceAccountName") {
-            let account = reader.text(&account).map(str::to_owned);
-            labels.extend(account.map(|account| (SERVICE_ACCOUNT.to_owned(), account)));
+            service_account = reader.text(&account).map(str::to_owned);
         }
     }
     if !has_own_addresses || matches!(phase, Some("Succeeded" | "Failed")) {
         return None;
     }
     let workload = workload(reader, &mut metadata, &labels);
-    labels.retain(|key, _| counts_for_identity(key));
     Some(Endpoint {
         name: name.to_owned(),
         namespace: namespace.to_owned(),
@@ -59,6 +54,7 @@ pub(super) fn pod(reader: &mut Reader, at: &Cursor<'_>, object: &mut Map<'_>) ->
         interface: None,
         named_ports: ports.named,
         ports: ports.all,
+        service_account,
         workload,
         line: at.line(),
     })

@@ -3,19 +3,23 @@
 use policy_l7::yaml::{Map, Reader};
 
 use super::super::items;
+use super::super::values::free_labels;
 use super::{Metadata, addresses, metadata};
 use crate::config::Service;
 
 /// A service with its addresses in the cluster; one without is known by name only.
 pub(super) fn service(reader: &mut Reader, object: &mut Map<'_>) -> Option<Service> {
     let Metadata {
-        name, namespace, ..
+        name,
+        namespace,
+        labels,
+        ..
     } = metadata(reader, object)?;
     let mut service = Service {
         name: name.to_owned(),
         namespace: namespace.to_owned(),
-        ips: Vec::new(),
-        ports: Vec::new(),
+        labels,
+        ..Service::default()
     };
     let Some(mut spec) = object.get("spec").and_then(|at| reader.map(&at)) else {
         return Some(service);
@@ -27,6 +31,7 @@ pub(super) fn service(reader: &mut Reader, object: &mut Map<'_>) -> Option<Servi
     // Headless services have `None` there.
     listed.retain(|at| reader.text(at).is_some_and(|text| text != "None"));
     service.ips = addresses(reader, &listed, None);
+    service.selector = free_labels(reader, &mut spec, "selector");
     for item in items(reader, &mut spec, "ports") {
         let port = reader.map(&item).and_then(|mut port| port.get("port"));
         let port = port.and_then(|at| reader.parse::<u16>(&at, "a port"));

@@ -73,11 +73,8 @@ fn objects_of_kubernetes_tell_who_is_there() {
     };
     assert_eq!((web.namespace.as_str(), web.ips.len()), ("shop", 2));
     let labels: Vec<&str> = web.labels.keys().map(String::as_str).collect();
-    assert_eq!(
-        labels,
-        ["app", "env", "io.cilium.k8s.policy.serviceaccount"],
-        "what changes with every rollout makes no identity"
-    );
+    assert_eq!(labels, ["app", "env", "pod-template-hash"]);
+    assert_eq!(web.service_account.as_deref(), Some("web"));
     assert_eq!(
         web.workload,
         Some(("Deployment".to_owned(), "web".to_owned()))

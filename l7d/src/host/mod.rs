@@ -1,7 +1,9 @@
-//! Who is who, from the configuration file: endpoints, services and this host's own addresses.
+//! Who is who, from the configuration file: endpoints, services, nodes and this host's own addresses.
 //!
 //! The result has two forms that are made together so that they cannot disagree: the identity
 //! [`Table`](crate::identity::Table) that names addresses in flows, and the [`policy_l7::Inputs`] of the policy compiler.
+
+mod labels;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,7 +20,11 @@ use crate::record::{Endpoint, EndpointId, IdentityNumber, Service, Workload};
 pub struct Inventory {
     endpoints: Vec<Known>,
     services: Vec<config::Service>,
+    /// This node.
+    host: Labels,
     host_addresses: Vec<IpAddr>,
+    /// All others.
+    nodes: Vec<KnownNode>,
 }
 
 #[derive(Debug, Clone)]
@@ -31,6 +37,14 @@ struct Known {
     ports: BTreeSet<(u8, u16)>,
 }
 
+/// Another node.
+#[derive(Debug, Clone)]
+struct KnownNode {
+    endpoint: Arc<Endpoint>,
+    labels: Labels,
+    addresses: Vec<IpAddr>,
+}
+
 /// Why an inventory could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -38,35 +52,47 @@ pub enum Error {
     #[error("endpoint {0}: all 65,520 endpoint numbers of this node are taken")]
     NoNumber(String),
     /// A label that is none.
-    #[error("endpoint {endpoint}: label {label}: {cause}")]
+    #[error("{of}: label {label}: {cause}")]
     Label {
-        /// `namespace/name`.
-        endpoint: String,
+        /// Whose it is.
+        of: String,
         /// The label as written.
         label: String,
         /// What is wrong with it.
-        cause: String,
+        cause: policy_l7::LabelError,
     },
 }
 
 impl Inventory {
-    /// Reads the endpoints and services of a configuration. `numbers` and `numbering` remember
+    /// Reads the endpoints, services and nodes of a configuration. `numbers` and `numbering` remember
     /// what was given out, so that a reload changes nothing that need not change.
     pub fn from_config(
         config: &config::Config,
         numbers: &mut EndpointNumbers,
         numbering: &mut policy_l7::identity::Numbering,
-        host_addresses: Vec<IpAddr>,
+        mut host_addresses: Vec<IpAddr>,
     ) -> Result<Self, Error> {
         let endpoints = config
             .endpoints
             .iter()
-            .map(|endpoint| Known::from_config(endpoint, &config.namespaces, numbers, numbering))
+            .map(|endpoint| Known::from_config(endpoint, config, numbers, numbering))
             .collect::<Result<_, _>>()?;
+        let mut host = labels::of_node("host", None)?;
+        let mut nodes = Vec::new();
+        for node in &config.nodes {
+            if node.name == config.node {
+                host = labels::of_node("host", Some(node))?;
+                host_addresses.extend(&node.ips);
+            } else {
+                nodes.push(KnownNode::from_config(node, numbering)?);
+            }
+        }
         Ok(Self {
             endpoints,
             services: config.services.clone(),
+            host,
             host_addresses,
+            nodes,
         })
     }
 
@@ -83,9 +109,14 @@ impl Inventory {
                 }
             }
         }
-        let host = Arc::new(reserved(IdentityNumber::HOST, "reserved:host"));
+        let host = Arc::new(of_identity(&self.host_identity()));
         for address in &self.host_addresses {
             table.address(*address, Arc::clone(&host));
+        }
+        for node in &self.nodes {
+            for address in &node.addresses {
+                table.address(*address, Arc::clone(&node.endpoint));
+            }
         }
         for (prefix, identity) in prefixes {
             table.prefix(*prefix, Arc::new(of_identity(identity)));
@@ -107,6 +138,13 @@ impl Inventory {
             let labels = known.labels.clone();
             identities.insert(number, policy_l7::Identity { number, labels });
         }
+        for node in &self.nodes {
+            let number = node.endpoint.identity.0;
+            let labels = node.labels.clone();
+            identities.insert(number, policy_l7::Identity { number, labels });
+        }
+        let host = self.host_identity();
+        identities.insert(host.number, host);
         identities.into_values().collect()
     }
 
@@ -126,6 +164,20 @@ impl Inventory {
                 ports: known.ports.clone(),
             })
             .collect()
+    }
+
+    /// This node, with its labels.
+    fn host_identity(&self) -> policy_l7::Identity {
+        policy_l7::Identity {
+            number: policy_l7::identity::HOST,
+            labels: self.host.clone(),
+        }
+    }
+
+    /// Services, as policies may name them.
+    pub fn services(&self) -> Vec<policy_l7::Service> {
+        let services = self.services.iter();
+        services.map(labels::of_service).collect()
     }
 
     /// Whether an endpoint of this node has that number.
@@ -153,7 +205,7 @@ impl Inventory {
 impl Known {
     fn from_config(
         endpoint: &config::Endpoint,
-        namespaces: &BTreeMap<String, BTreeMap<String, String>>,
+        config: &config::Config,
         numbers: &mut EndpointNumbers,
         numbering: &mut policy_l7::identity::Numbering,
     ) -> Result<Self, Error> {
@@ -164,7 +216,7 @@ impl Known {
                 .ok_or_else(|| Error::NoNumber(full_name.clone()))?,
             None => EndpointId(0),
         };
-        let labels = labels_of(endpoint, namespaces, &full_name)?;
+        let labels = labels::of_endpoint(endpoint, config)?;
         let identity = IdentityNumber(numbering.number(&labels));
         Ok(Self {
             endpoint: Arc::new(Endpoint {
@@ -188,37 +240,29 @@ impl Known {
     }
 }
 
-/// The labels as written, the namespace, and its labels as selectors of namespaces look for them.
-fn labels_of(
-    endpoint: &config::Endpoint,
-    namespaces: &BTreeMap<String, BTreeMap<String, String>>,
-    full_name: &str,
-) -> Result<Labels, Error> {
-    const OF_NAMESPACE: &str = "k8s:io.cilium.k8s.namespace.labels";
-    let namespace = &endpoint.namespace;
-    let given = namespaces.get(namespace).into_iter().flatten();
-    let written = endpoint
-        .labels
-        .iter()
-        .map(|(key, value)| format!("k8s:{key}={value}"))
-        .chain(given.map(|(key, value)| format!("{OF_NAMESPACE}.{key}={value}")));
-    // The API server gives every namespace a label with its name.
-    let of_itself = [
-        format!("k8s:io.kubernetes.pod.namespace={namespace}"),
-        format!("{OF_NAMESPACE}.kubernetes.io/metadata.name={namespace}"),
-    ];
-    let mut labels = Labels::default();
-    for label in written.chain(of_itself) {
-        let parsed = label
-            .parse()
-            .map_err(|cause: policy_l7::LabelError| Error::Label {
-                endpoint: full_name.to_owned(),
-                label: label.clone(),
-                cause: cause.to_string(),
-            })?;
-        labels.insert(parsed);
+impl KnownNode {
+    fn from_config(
+        node: &config::Node,
+        numbering: &mut policy_l7::identity::Numbering,
+    ) -> Result<Self, Error> {
+        let labels = labels::of_node("remote-node", Some(node))?;
+        let identity = policy_l7::Identity {
+            number: numbering.node_number(&labels),
+            labels: labels.clone(),
+        };
+        let workload = Workload {
+            kind: "Node".to_owned(),
+            name: node.name.clone(),
+        };
+        Ok(Self {
+            endpoint: Arc::new(Endpoint {
+                workload: Some(workload),
+                ..of_identity(&identity)
+            }),
+            labels,
+            addresses: node.ips.clone(),
+        })
     }
-    Ok(labels)
 }
 
 /// Who addresses are that only have an identity.
