@@ -1,6 +1,7 @@
 //! Programs that run in a namespace and end with their test.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,18 +17,31 @@ pub struct Process {
 
 impl Process {
     /// Starts a program in a process group of its own; what it writes goes to `output`.
-    pub(crate) fn start(mut command: Command, output: PathBuf) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        mut command: Command,
+        output: PathBuf,
+        input: Stdio,
+    ) -> anyhow::Result<Self> {
         use std::os::unix::process::CommandExt as _;
         let shown = format!("{command:?}");
         let file = File::create(&output).with_context(|| output.display().to_string())?;
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(file.try_clone()?)
             .stderr(file)
             .process_group(0)
             .spawn()
             .with_context(|| format!("{shown} cannot be started"))?;
         Ok(Self { child, output })
+    }
+
+    /// Writes to its standard input, where it has one.
+    ///
+    /// # Errors
+    /// When it has none, or has closed it.
+    pub fn say(&mut self, text: &str) -> anyhow::Result<()> {
+        let input = self.child.stdin.as_mut().context("nobody listens")?;
+        Ok(input.write_all(text.as_bytes())?)
     }
 
     /// Process id.

@@ -1,7 +1,7 @@
 //! The namespaces and how they are connected.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -220,10 +220,19 @@ impl Host {
     /// # Errors
     /// When it cannot be started.
     pub fn start(&self, name: &str, command: Command) -> anyhow::Result<Process> {
-        Process::start(
-            command,
-            self.folder.join(format!("{}-{name}.log", self.namespace)),
-        )
+        Process::start(command, self.log_of(name), Stdio::null())
+    }
+
+    /// The same for a program that is told what to do while it runs.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn converse(&self, name: &str, command: Command) -> anyhow::Result<Process> {
+        Process::start(command, self.log_of(name), Stdio::piped())
+    }
+
+    fn log_of(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{}-{name}.log", self.namespace))
     }
 
     /// Runs `ip`.

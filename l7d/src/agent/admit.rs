@@ -11,10 +11,10 @@ use crate::clock::Monotonic;
 use crate::config::Transport;
 use crate::datapath;
 use crate::identity::{Identities, Names};
-use crate::policy::{Door, Live};
+use crate::policy::{Audit, Door, Live};
 use crate::proxy::{Admission, Learnt, Upstream};
 use crate::record::{Direction, EndpointId, IdentityNumber, Party};
-use crate::session::Ends;
+use crate::session::{Ends, Verdicts};
 
 /// Where processes of this host wanted to connect, once the kernel side is there to ask.
 #[derive(Clone, Default)]
@@ -115,6 +115,10 @@ impl crate::proxy::Directory for Directory {
                 Learnt::Known
             }
         }
+    }
+
+    fn auditor(&self) -> Option<Box<dyn Verdicts>> {
+        Some(Box::new(Audit(Arc::clone(&self.live))))
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

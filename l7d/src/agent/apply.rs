@@ -142,6 +142,9 @@ impl World {
             .set_endpoints(&self.inventory.local_endpoints());
         self.compiler.set_surroundings(surroundings);
         self.compiler.set_policies(self.store.shared().cloned());
+        let modes = &self.config.policies;
+        self.compiler
+            .set_enforcement(modes.enforcement, modes.audit.clone());
         // What addresses are to policies can only be asked of compiled ones.
         let named = self.learnt.named(&self.compiler.commit());
         self.compiler.set_named(named);
@@ -301,6 +304,8 @@ impl Agent {
             attached: self.world.attached.len(),
             policies: self.world.policies(),
             policy_revision: self.world.live.load().compiled.revision(),
+            maps: self.map_rooms(),
+            map_refusals: self.datapath.refusals(),
             proxied: stats.active.load(Ordering::Relaxed),
             proxied_total: stats.accepted.load(Ordering::Relaxed),
             tapped: tapped.active.load(Ordering::Relaxed),

@@ -10,10 +10,11 @@ use policy_l7::{Action, Compiled, Direction, Entry, PolicySet, SideMode};
 use super::{Agent, Error};
 use crate::datapath::{
     EndpointSets, Entries, Identified, KernelWorld, PolicyAction, PolicyDirection, PolicyEntry,
-    SetMode, Shortage,
+    Pressure, SetMode, Shortage,
 };
 use crate::identity::Table;
 use crate::record::EndpointId;
+use crate::server::MapRoom;
 
 /// The sets of a compiled policy, asked by the kernel side for what it does not have.
 struct Sets<'c> {
@@ -147,6 +148,16 @@ impl Agent {
         self.datapath.set_ipcache(&addresses)?;
         self.world.learnt.set_applied();
         Ok(())
+    }
+
+    /// How full the kernel's maps are.
+    pub(super) fn map_rooms(&self) -> Vec<MapRoom> {
+        let room = |pressure: Pressure| MapRoom {
+            map: pressure.map.to_owned(),
+            used: pressure.used,
+            max: pressure.max,
+        };
+        self.datapath.pressure().into_iter().map(room).collect()
     }
 
     /// What found no room in the kernel, with the names of endpoints.

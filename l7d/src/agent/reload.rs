@@ -1,6 +1,6 @@
 //! The configuration file, read again while the agent runs.
 //!
-//! Endpoints, services, ports and uplinks are taken over at once. What the agent was built from at
+//! Endpoints, services, ports, uplinks and the modes of policies are taken over at once. What the agent was built from at
 //! its start (sockets, marks, workers…) is not: a change there is told, and waits for a restart. A
 //! file that cannot be used changes nothing.
 
@@ -91,6 +91,11 @@ impl World {
                 uplinks: fresh.datapath.uplinks,
                 ..self.config.datapath.clone()
             },
+            policies: config::Policies {
+                enforcement: fresh.policies.enforcement,
+                audit: fresh.policies.audit,
+                ..self.config.policies.clone()
+            },
             ..self.config.clone()
         };
         if next == self.config {
@@ -115,6 +120,11 @@ fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
         uplinks: former.datapath.uplinks.clone(),
         ..fresh.datapath.clone()
     };
+    let policies = config::Policies {
+        enforcement: former.policies.enforcement,
+        audit: former.policies.audit.clone(),
+        ..fresh.policies.clone()
+    };
     [
         ("node", former.node != fresh.node),
         ("cluster", former.cluster != fresh.cluster),
@@ -125,7 +135,7 @@ fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
         ("tap", former.tap != fresh.tap),
         ("dns", former.dns != fresh.dns),
         ("flows", former.flows != fresh.flows),
-        ("policies", former.policies != fresh.policies),
+        ("policies", former.policies != policies),
         ("host.cgroup", former.host.cgroup != fresh.host.cgroup),
     ]
     .into_iter()

@@ -37,6 +37,7 @@ pub(super) fn sections(header: Option<&str>) -> Vec<Section> {
                 "Policies",
                 format!("{}, revision {}", status.policies, status.policy_revision),
             ),
+            line("Maps", maps(&status)),
             line(
                 "Proxied",
                 format!("{} now, {} so far", status.proxied, status.proxied_total),
@@ -79,6 +80,21 @@ pub(super) fn sections(header: Option<&str>) -> Vec<Section> {
         .into_iter()
         .filter(|section| !section.lines.is_empty())
         .collect()
+}
+
+/// How full the kernel's maps are.
+fn maps(status: &AgentStatus) -> String {
+    let each = status.maps.iter();
+    let mut parts: Vec<String> = each
+        .map(|room| format!("{} {} of {}", room.map, room.used, room.max))
+        .collect();
+    if status.map_refusals > 0 {
+        parts.push(format!(
+            "{} entries found no room so far",
+            status.map_refusals
+        ));
+    }
+    parts.join(", ")
 }
 
 /// How many connections are tapped, and what of them is missing.

@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use policy_l7::{AuditScope, Enforcement};
 pub use read::{ConfigError, Told, files_of, read_config, read_config_file, read_inventory};
 
 /// The whole configuration, defaults filled in.
@@ -321,6 +322,10 @@ pub struct Policies {
     pub files: Vec<PathBuf>,
     /// A folder whose `.yaml`, `.yml` and `.json` files are policies.
     pub directory: Option<PathBuf>,
+    /// For which endpoints policy is enforced; default: those that a policy selects.
+    pub enforcement: Enforcement,
+    /// Whose policies only tell what they would deny, beside those that say so themselves.
+    pub audit: AuditScope,
 }
 
 impl Default for Marks {

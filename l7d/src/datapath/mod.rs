@@ -261,6 +261,11 @@ impl Datapath {
         self.maps.shortages()
     }
 
+    /// Entries that found no room since the start.
+    pub fn refusals(&self) -> u64 {
+        self.maps.refusals()
+    }
+
     /// How full the maps are.
     pub fn pressure(&self) -> [Pressure; 3] {
         self.maps.pressure()

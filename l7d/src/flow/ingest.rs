@@ -54,6 +54,7 @@ impl Namer {
             _ => Direction::Unknown,
         };
         record.verdict = match packet.verdict {
+            abi::VERDICT_AUDIT => Verdict::Audit,
             abi::VERDICT_DROPPED => Verdict::Dropped,
             abi::VERDICT_REDIRECTED => Verdict::Redirected,
             _ => Verdict::Forwarded,
@@ -102,11 +103,18 @@ fn default_deny(state: &State, packet: &PacketRecord) -> Arc<[PolicyRef]> {
     } else {
         policy_l7::Direction::Ingress
     };
-    state.refs_of(&state.compiled.defaults(endpoint, direction))
+    let compiled = &state.compiled;
+    state.refs_of(&if packet.verdict == abi::VERDICT_AUDIT {
+        compiled.audited_defaults(endpoint, direction)
+    } else {
+        compiled.defaults(endpoint, direction)
+    })
 }
 
 fn event(packet: &PacketRecord) -> Event {
-    let reason = (packet.reason != 0).then_some(DropReason(packet.reason));
+    // What is audited has a reason as well, but nothing was dropped.
+    let is_dropped = packet.verdict == abi::VERDICT_DROPPED;
+    let reason = (is_dropped && packet.reason != 0).then_some(DropReason(packet.reason));
     match packet.kind {
         abi::KIND_POLICY => Event::PolicyVerdict {
             match_type: packet.match_type,

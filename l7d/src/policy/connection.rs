@@ -12,7 +12,7 @@ use crate::record::{Direction, DropReason, EndpointId, Party, PolicyRef, Verdict
 pub struct ConnectionJudged {
     /// From the view of the endpoint whose policy decided.
     pub direction: Direction,
-    /// Forwarded, dropped, or redirected to have its requests judged.
+    /// Forwarded, dropped, audit, or redirected to have its requests judged.
     pub verdict: Verdict,
     /// How the rule matched, by Hubble's numbers: 0 none, 1 L3-only, 2 L3-L4, 3 L4-only, 4 all.
     pub match_type: u8,
@@ -37,8 +37,9 @@ impl Live {
             // Who denies decides, then who wants to look closer, then the receiver.
             let rank = |judged: &ConnectionJudged| match judged.verdict {
                 Verdict::Dropped => 0,
-                Verdict::Redirected => 1,
-                _ => 2,
+                Verdict::Audit => 1,
+                Verdict::Redirected => 2,
+                _ => 3,
             };
             [ingress, egress].into_iter().flatten().min_by_key(rank)
         })
@@ -57,15 +58,33 @@ fn judged(
     if endpoint == EndpointId(0) {
         return None;
     }
-    let remote = other.identity.0;
     let compiled = &state.compiled;
-    let answer = compiled.judge_connection(endpoint.0, side, remote, protocol, port);
+    let subject = Subject {
+        endpoint: endpoint.0,
+        direction: side,
+        remote: other.identity.0,
+        protocol,
+        port,
+    };
+    let policy = compiled.endpoint(endpoint.0)?;
+    let in_force = compiled.judge_connection(endpoint.0, side, subject.remote, protocol, port);
+    let audited = compiled.audit_connection(&subject);
+    let (set, answer, is_audited) = match (&policy.audited, in_force, audited) {
+        (_, ConnectionVerdict::Deny { .. }, _) => (&policy.in_force, in_force, false),
+        (Some(set), _, Some(denied @ ConnectionVerdict::Deny { .. })) => (set, denied, true),
+        _ => (&policy.in_force, in_force, false),
+    };
     let (verdict, reason, policies) = match answer {
         ConnectionVerdict::Allow { rule: None } => return None,
         ConnectionVerdict::Allow { rule: Some(rule) } => {
             (Verdict::Forwarded, None, state.refs(rule))
         }
         ConnectionVerdict::Redirect { rule } => (Verdict::Redirected, None, state.refs(rule)),
+        ConnectionVerdict::Deny { rule } if is_audited => {
+            let defaults = || compiled.audited_defaults(endpoint.0, side);
+            let refs = rule.map_or_else(|| state.refs_of(&defaults()), |rule| state.refs(rule));
+            (Verdict::Audit, None, refs)
+        }
         ConnectionVerdict::Deny { rule: Some(rule) } => {
             let reason = Some(DropReason::POLICY_DENY);
             (Verdict::Dropped, reason, state.refs(rule))
@@ -76,15 +95,7 @@ fn judged(
             (Verdict::Dropped, reason, state.refs_of(&defaults))
         }
     };
-    let subject = Subject {
-        endpoint: endpoint.0,
-        direction: side,
-        remote,
-        protocol,
-        port,
-    };
-    let policy = compiled.endpoint(endpoint.0);
-    let deciding = policy.and_then(|policy| compiled.deciding(&policy.in_force, &subject));
+    let deciding = compiled.deciding(set, &subject);
     let direction = match side {
         Side::Egress => Direction::Egress,
         Side::Ingress => Direction::Ingress,

@@ -137,6 +137,17 @@ impl From<Denial> for RequestVerdict {
 }
 
 impl Judge {
+    /// The judge of a connection, whether or not anything is to be judged on it.
+    pub(super) fn new(live: &Arc<Live>, source: &Party, destination: &Party, protocol: u8) -> Self {
+        Self {
+            live: Arc::clone(live),
+            protocol,
+            port: destination.addr.port(),
+            egress: Side::of(source, policy_l7::Direction::Egress, destination),
+            ingress: Side::of(destination, policy_l7::Direction::Ingress, source),
+        }
+    }
+
     /// The judge of a connection, if policy at either end wants its requests judged.
     pub(super) fn for_connection(
         live: &Arc<Live>,
@@ -144,13 +155,7 @@ impl Judge {
         destination: &Party,
         protocol: u8,
     ) -> Option<Self> {
-        let judge = Self {
-            live: Arc::clone(live),
-            protocol,
-            port: destination.addr.port(),
-            egress: Side::of(source, policy_l7::Direction::Egress, destination),
-            ingress: Side::of(destination, policy_l7::Direction::Ingress, source),
-        };
+        let judge = Self::new(live, source, destination, protocol);
         let is_judged = live.with(|state| {
             judge.sides().any(|side| {
                 !matches!(

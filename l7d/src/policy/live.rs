@@ -17,6 +17,8 @@ pub struct State {
     pub compiled: Arc<Compiled>,
     refs: Arc<AHashMap<RuleId, Arc<[PolicyRef]>>>,
     none: Arc<[PolicyRef]>,
+    /// Whether any endpoint has a policy that is only audited.
+    audits: bool,
 }
 
 /// The policy of this moment.
@@ -30,6 +32,7 @@ impl State {
     fn new(compiled: Arc<Compiled>) -> Self {
         let refs = Arc::new(references(&compiled));
         Self {
+            audits: audits(&compiled),
             compiled,
             refs,
             none: Arc::from(Vec::new()),
@@ -42,6 +45,7 @@ impl State {
             return Self::new(compiled);
         }
         Self {
+            audits: audits(&compiled),
             compiled,
             refs: Arc::clone(&self.refs),
             none: Arc::clone(&self.none),
@@ -91,6 +95,11 @@ impl Live {
         self.changes.send_replace(revision);
     }
 
+    /// Whether any endpoint has a policy that is only audited.
+    pub fn audits(&self) -> bool {
+        self.with(|state| state.audits)
+    }
+
     /// Whether a policy speaks of a DNS name: in lower case, with its last dot.
     pub fn is_about_name(&self, name: &str) -> bool {
         self.with(|state| state.compiled.name_selectors().is_about(name.as_bytes()))
@@ -108,6 +117,11 @@ impl Live {
             None => Door::Watch,
         }
     }
+}
+
+fn audits(compiled: &Compiled) -> bool {
+    let mut endpoints = compiled.endpoints().iter();
+    endpoints.any(|endpoint| endpoint.audited.is_some())
 }
 
 fn references(compiled: &Compiled) -> AHashMap<RuleId, Arc<[PolicyRef]>> {

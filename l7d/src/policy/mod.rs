@@ -7,6 +7,7 @@
 //! An allowed request comes back as a [`Permit`]: it has private fields, cannot be cloned, and is
 //! the only thing the enforcing relay accepts as a reason to move a request's bytes.
 
+mod audit;
 mod connection;
 mod hello;
 mod judge;
@@ -15,6 +16,7 @@ mod query;
 mod readings;
 mod store;
 
+pub use audit::Audit;
 pub use connection::ConnectionJudged;
 pub use judge::{Denial, Door, Expected, Judge, Permit};
 pub use live::{Live, State};

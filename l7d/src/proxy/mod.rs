@@ -35,7 +35,7 @@ use crate::config::{Marks, Transport};
 use crate::identity::Names;
 use crate::policy::Door;
 use crate::record::{Party, Sink};
-use crate::session::{Ends, Redaction};
+use crate::session::{Ends, Redaction, Verdicts};
 
 /// What the proxy is started with.
 #[derive(Debug, Clone)]
@@ -113,6 +113,11 @@ pub trait Directory: Send + Sync {
         name: &str,
         answers: &mut dyn Iterator<Item = (IpAddr, u32)>,
     ) -> Learnt;
+
+    /// Who tells what policies that are only audited would have denied of what has gone on.
+    fn auditor(&self) -> Option<Box<dyn Verdicts>> {
+        None
+    }
 
     /// Tells of each policy change.
     fn changes(&self) -> signal::Receiver<u64>;

@@ -35,6 +35,8 @@ pub(super) struct Worker {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) stats: Arc<Stats>,
     pub(super) recorder: Rc<Recorder>,
+    /// Of connections that are only looked at: it may tell what would have been denied.
+    pub(super) watcher: Rc<Recorder>,
     pub(super) crowd: Arc<crowd::Crowd>,
     pub(super) pool: forward::Pool,
     /// Told when connections are to end.
@@ -62,12 +64,18 @@ impl WorkerSeed {
             }
         };
         let mut stopped = self.stopped;
+        let recorder = || {
+            Recorder::new(Arc::clone(&self.sink), self.settings.redaction.clone())
+                .with_names(Arc::clone(&self.settings.names))
+        };
+        let watcher = match self.directory.auditor() {
+            Some(auditor) => recorder().with_verdicts(auditor),
+            None => recorder(),
+        };
         let worker = Rc::new(Worker {
             pool: forward::Pool::new(self.settings.limits.head_bytes),
-            recorder: Rc::new(
-                Recorder::new(self.sink, self.settings.redaction.clone())
-                    .with_names(Arc::clone(&self.settings.names)),
-            ),
+            recorder: Rc::new(recorder()),
+            watcher: Rc::new(watcher),
             settings: self.settings,
             directory: self.directory,
             stats: self.stats,
@@ -240,7 +248,11 @@ impl Worker {
     }
 
     fn session(&self, ends: Ends, reading: Reading) -> Session {
-        let recorder = Rc::clone(&self.recorder);
+        let recorder = match reading {
+            Reading::Lenient => &self.watcher,
+            Reading::Strict => &self.recorder,
+        };
+        let recorder = Rc::clone(recorder);
         Session::new(recorder, ends, self.settings.limits, reading)
     }
 

@@ -7,7 +7,7 @@ use parsers::tls::ClientHello;
 use policy_l7::Headers;
 
 use crate::exchange::Asked;
-use crate::policy::{Denial, Door, Judge, Live, Permit, Request};
+use crate::policy::{Audit, Denial, Door, Judge, Live, Permit, Request};
 use crate::record::{L4, Outcome, Verdict};
 use crate::session::{Ends, RequestVerdict, Verdicts};
 
@@ -37,7 +37,7 @@ impl PolicyVerdicts {
             }));
         }
         let Door::Enforce(judge) = self.0.door(&ends.client, &ends.server, protocol) else {
-            return None;
+            return Audit(Arc::clone(&self.0)).of(ends, protocol, ask);
         };
         Some(match ask(&judge) {
             Ok(permit) => RequestVerdict::from(&permit),

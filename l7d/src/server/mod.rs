@@ -19,7 +19,7 @@ use tonic::service::RoutesBuilder;
 use tonic::transport::{Certificate, Identity, Server as Transport, ServerTlsConfig};
 
 pub use names::KnownName;
-pub use status::AgentStatus;
+pub use status::{AgentStatus, MapRoom};
 
 use crate::config::{Api, Tcp, Tls};
 use crate::flow::FlowRing;

@@ -3,6 +3,18 @@
 
 use serde::{Deserialize, Serialize};
 
+/// How full a map of the kernel is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MapRoom {
+    /// Its name.
+    pub map: String,
+    /// Entries in it.
+    pub used: usize,
+    /// Entries that it has room for.
+    pub max: usize,
+}
+
 /// State of the agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -15,6 +27,10 @@ pub struct AgentStatus {
     pub policies: usize,
     /// Version of the policy set.
     pub policy_revision: u64,
+    /// How full the kernel's maps are.
+    pub maps: Vec<MapRoom>,
+    /// Entries that found no room in them since the start.
+    pub map_refusals: u64,
     /// Connections through the proxy now.
     pub proxied: u64,
     /// Connections through the proxy since the start.

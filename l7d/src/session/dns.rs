@@ -93,7 +93,12 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
     }
 
     /// What a policy would have said of a query.
-    fn verdict(&self, recorder: &Recorder, ends: &Ends, message: &Message<'_>) -> RequestVerdict {
+    pub fn verdict(
+        &self,
+        recorder: &Recorder,
+        ends: &Ends,
+        message: &Message<'_>,
+    ) -> RequestVerdict {
         let judged = recorder
             .verdicts
             .as_ref()

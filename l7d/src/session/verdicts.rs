@@ -1,5 +1,5 @@
-//! The verdicts that a policy would have given, for captures: what a live relay asks before it acts,
-//! a replay asks to tell.
+//! The verdicts that a policy would have given: what an enforcing relay asks before it acts, a relay
+//! that only looks and a replay ask to tell.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::Ends;
 use crate::exchange::Asked;
 use crate::record::{self, Direction, L4, Outcome, PolicyRef, Verdict};
 
-/// Judges requests that have long been answered.
+/// Judges requests that have gone on already.
 pub trait Verdicts {
     /// The verdict on a request; none where no policy is about it.
     fn of_request(
@@ -31,7 +31,7 @@ pub trait Verdicts {
 /// A verdict on a request, a query, or a connection by the name that it asks for.
 #[derive(Debug, Clone)]
 pub struct RequestVerdict {
-    /// Forwarded or dropped.
+    /// Forwarded, dropped or audit.
     pub verdict: Verdict,
     /// Passed, or why not.
     pub outcome: Outcome,

@@ -4,9 +4,11 @@
 mod dns;
 mod http2;
 mod lifecycle;
+mod modes;
 mod names;
 mod node;
 mod plain_host;
+mod policy_changes;
 mod proxying;
 mod replayed;
 mod stories;

@@ -95,12 +95,16 @@ impl Node {
 
     /// Writes the configuration with another `app` label for a pod, and port 80 watched.
     pub(crate) fn relabel(&self, pod: &str, app: &str) -> anyhow::Result<()> {
-        let (former, fresh) = (
-            format!("name: {pod}, namespace: prod-app, labels: {{ app: {pod} }}"),
-            format!("name: {pod}, namespace: prod-app, labels: {{ app: {app} }}"),
-        );
-        anyhow::ensure!(self.config.contains(&former), "no pod {pod}");
-        let text = self.config.replace(&former, &fresh);
+        self.reconfigure(
+            &format!("name: {pod}, namespace: prod-app, labels: {{ app: {pod} }}"),
+            &format!("name: {pod}, namespace: prod-app, labels: {{ app: {app} }}"),
+        )
+    }
+
+    /// Writes the configuration with other text in the place of some, and port 80 watched.
+    pub(crate) fn reconfigure(&self, former: &str, fresh: &str) -> anyhow::Result<()> {
+        anyhow::ensure!(self.config.contains(former), "no `{former}`");
+        let text = self.config.replace(former, fresh);
         let file = self.world.folder().join("config.new");
         std::fs::write(
             &file,

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use policy_l7::yaml::{self, Cursor, Map, Reader};
 
 use super::{
-    Api, Config, Datapath, Dns, DnsRefusal, Flows, Host, Marks, OnProxyDown, Policies, Proxy,
-    Redact, Tap, Tcp, Tls,
+    Api, Config, Datapath, Dns, DnsRefusal, Enforcement, Flows, Host, Marks, OnProxyDown, Policies,
+    Proxy, Redact, Tap, Tcp, Tls,
 };
 
 pub use kubernetes::{Told, files_of, read_inventory};
@@ -105,11 +105,7 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
         flows(reader, map, &mut config.flows);
     });
     section(reader, &mut map, "policies", |reader, map| {
-        config.policies.files = paths(reader, map, "files");
-        config.policies.directory = map
-            .get("directory")
-            .and_then(|at| reader.text(&at))
-            .map(PathBuf::from);
+        policies(reader, map, &mut config.policies);
     });
     for item in items(reader, &mut map, "visibility") {
         config.visibility.extend(watched_port(reader, &item));
@@ -130,6 +126,29 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
     }
     map.end(reader);
     Some(config)
+}
+
+fn policies(reader: &mut Reader, map: &mut Map<'_>, policies: &mut Policies) {
+    policies.files = paths(reader, map, "files");
+    policies.directory = map
+        .get("directory")
+        .and_then(|at| reader.text(&at))
+        .map(PathBuf::from);
+    let choices = [
+        ("always", Enforcement::Always),
+        ("default", Enforcement::Default),
+        ("never", Enforcement::Never),
+    ];
+    let written = map.get("enforcement");
+    if let Some(enforcement) = written.and_then(|at| reader.choice(&at, &choices)) {
+        policies.enforcement = enforcement;
+    }
+    section(reader, map, "audit", |reader, map| {
+        let node = map.get("node").and_then(|at| reader.boolean(&at));
+        policies.audit.node = node.unwrap_or(false);
+        let namespaces = texts(reader, map, "namespaces").unwrap_or_default();
+        policies.audit.namespaces = namespaces.into_iter().collect();
+    });
 }
 
 fn api(reader: &mut Reader, map: &mut Map<'_>, api: &mut Api) {

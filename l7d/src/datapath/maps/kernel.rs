@@ -4,6 +4,7 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::Key as Prefix;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError};
 use l7d_ebpf::maps::{Config, Endpoint, Interface, Ipcache, Policy, PolicyKey};
+use rustix::thread::MembarrierCommand;
 
 use super::gone;
 use super::policy::{Key, Said};
@@ -48,6 +49,8 @@ pub(super) struct Maps {
     heartbeat: Array<MapData, u64>,
     /// Entries that POLICY, IPCACHE and ENDPOINTS have room for.
     room: [usize; 3],
+    /// Entries that found none.
+    refusals: u64,
     /// When the last sign of life was given: a long change must not look like death.
     beaten: Monotonic,
 }
@@ -76,12 +79,33 @@ impl Maps {
             config: take(ebpf, "CONFIG")?,
             heartbeat: take(ebpf, "HEARTBEAT")?,
             room,
+            refusals: 0,
             beaten: Monotonic(0),
         })
     }
 
     pub(super) fn room(&self) -> [usize; 3] {
         self.room
+    }
+
+    pub(super) fn refusals(&self) -> u64 {
+        self.refusals
+    }
+
+    /// Counts what finds no room, which a trie says by ENOSPC, a hash map by E2BIG, and a memory limit
+    /// by ENOMEM.
+    fn written(&mut self, map: &'static str, result: Result<(), MapError>) -> Result<(), Fault> {
+        let Err(cause) = result else { return Ok(()) };
+        let MapError::SyscallError(error) = &cause else {
+            return Err(Fault::Other(Error::Map { map, cause }));
+        };
+        match error.io_error.raw_os_error() {
+            Some(libc::ENOSPC | libc::E2BIG | libc::ENOMEM) => {
+                self.refusals += 1;
+                Err(Fault::Full)
+            }
+            _ => Err(Fault::Other(Error::Map { map, cause })),
+        }
     }
 
     /// Entries of all sets.
@@ -138,7 +162,7 @@ impl Kernel for Maps {
         let written = self
             .policy
             .insert(&Prefix::new(bits, data), said.to_kernel(), 0);
-        written.map_err(full_or("POLICY"))
+        self.written("POLICY", written)
     }
 
     fn remove_policy(&mut self, slot: u16, key: Key) -> Result<(), Error> {
@@ -151,7 +175,7 @@ impl Kernel for Maps {
         self.beat_if_due().map_err(Fault::Other)?;
         let key = Prefix::new(u32::from(key.0), key.1);
         let written = self.ipcache.insert(&key, value, 0);
-        written.map_err(full_or("IPCACHE"))
+        self.written("IPCACHE", written)
     }
 
     fn remove_address(&mut self, key: AddressKey) -> Result<(), Error> {
@@ -180,7 +204,9 @@ impl Kernel for Maps {
     }
 
     fn wait_for_readers(&mut self) -> bool {
-        super::grace::wait()
+        // Programs run inside RCU's read side, and this waits for a grace period. Kernels refuse it that
+        // have CPUs without ticks.
+        rustix::thread::membarrier(MembarrierCommand::Global).is_ok()
     }
 }
 
@@ -203,19 +229,4 @@ where
 
 fn of(map: &'static str) -> impl Fn(MapError) -> Error {
     move |cause| Error::Map { map, cause }
-}
-
-/// A trie without room says ENOSPC, a hash map E2BIG, and a memory limit ENOMEM.
-fn full_or(map: &'static str) -> impl Fn(MapError) -> Fault {
-    move |cause| match &cause {
-        MapError::SyscallError(error)
-            if matches!(
-                error.io_error.raw_os_error(),
-                Some(libc::ENOSPC | libc::E2BIG | libc::ENOMEM)
-            ) =>
-        {
-            Fault::Full
-        }
-        _ => Fault::Other(Error::Map { map, cause }),
-    }
 }

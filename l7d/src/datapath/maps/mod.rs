@@ -1,7 +1,6 @@
 //! Typed writers of the maps: each takes the whole desired state and writes the difference.
 
 mod addresses;
-mod grace;
 mod kernel;
 mod originals;
 mod policy;
@@ -111,6 +110,11 @@ impl Tables {
                 max: endpoints,
             },
         ]
+    }
+
+    /// Entries that found no room since the start.
+    pub(super) fn refusals(&self) -> u64 {
+        self.0.kernel.refusals()
     }
 
     /// What found no room at the last change.

@@ -162,7 +162,7 @@ impl Relay {
 
     fn tell_query(&self, decided: &Decided<'_>) {
         let verdict = match &decided.fate {
-            Fate::Watched(_) => RequestVerdict::unjudged(),
+            Fate::Watched(_) => self.audited(decided),
             Fate::Permitted(_, permit) => permit.into(),
             Fate::Refused { verdict, .. } => verdict.clone(),
         };
@@ -172,6 +172,17 @@ impl Relay {
         match &decided.message {
             Some(message) => lookups.ask(recorder, key, &decided.ends, message, &verdict),
             None => lookups.tell_garbage(recorder, &decided.ends, &verdict),
+        }
+    }
+
+    /// What is said of a query that nobody judges.
+    fn audited(&self, decided: &Decided<'_>) -> RequestVerdict {
+        match &decided.message {
+            Some(message) => {
+                let lookups = self.lookups.borrow();
+                lookups.verdict(&self.worker.watcher, &decided.ends, message)
+            }
+            None => RequestVerdict::unjudged(),
         }
     }
 
