@@ -1,5 +1,6 @@
 //! The namespaces and how they are connected.
 
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -200,6 +201,29 @@ impl Host {
             .arg(format!("--net=/run/netns/{}", self.namespace))
             .arg(program);
         command
+    }
+
+    /// Does something in here, on a thread of its own: sockets that it makes stay here.
+    ///
+    /// # Errors
+    /// When the namespace is gone, or with what went wrong inside.
+    pub fn inside<T: Send>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        let file = format!("/run/netns/{}", self.namespace);
+        let namespace = std::fs::File::open(&file).context(file)?;
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+                rustix::thread::move_into_link_name_space(namespace.as_fd(), kind)?;
+                work()
+            });
+            match thread.join() {
+                Ok(done) => done,
+                Err(_) => bail!("it panicked"),
+            }
+        })
     }
 
     /// Runs a program and gives back what it wrote, whatever its exit code.

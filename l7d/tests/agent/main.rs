@@ -13,4 +13,5 @@ mod proxying;
 mod replayed;
 mod stories;
 mod tapping;
+mod verdicts;
 mod websocket;

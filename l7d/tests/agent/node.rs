@@ -44,10 +44,23 @@ pub(crate) struct Agent {
 impl Node {
     /// Pods of these names, and port 80 watched by the proxy.
     pub(crate) fn new(pods: &[(&str, Attach)]) -> anyhow::Result<Self> {
-        let mut world = World::new()?;
-        let pods = pods
+        let told: Vec<String> = pods
             .iter()
-            .map(|(name, attach)| world.pod(name, *attach))
+            .map(|(name, _)| format!("namespace: prod-app, labels: {{ app: {name} }}"))
+            .collect();
+        let pods = pods.iter().zip(&told);
+        let pods: Vec<_> = pods
+            .map(|((name, attach), told)| (*name, *attach, told.as_str()))
+            .collect();
+        Self::with(&pods)
+    }
+
+    /// Pods of these names of which this is told, and port 80 watched by the proxy.
+    pub(crate) fn with(told: &[(&str, Attach, &str)]) -> anyhow::Result<Self> {
+        let mut world = World::new()?;
+        let pods = told
+            .iter()
+            .map(|(name, attach, _)| world.pod(name, *attach))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let folder = world.folder().display().to_string();
         let name = world
@@ -62,7 +75,7 @@ impl Node {
              datapath: {{ pinDir: /sys/fs/bpf/{name}, uplinks: [uplink] }}\nproxy: {{ workers: 2 }}\n\
              policies: {{ directory: {folder}/policies }}\nendpoints:\n"
         );
-        for pod in &pods {
+        for (pod, (_, _, told)) in pods.iter().zip(told) {
             let Pod {
                 name,
                 v4,
@@ -72,7 +85,7 @@ impl Node {
             } = pod;
             writeln!(
                 config,
-                "- {{ name: {name}, namespace: prod-app, labels: {{ app: {name} }}, ips: [{v4}, \"{v6}\"], interface: {interface} }}"
+                "- {{ name: {name}, {told}, ips: [{v4}, \"{v6}\"], interface: {interface} }}"
             )?;
         }
         let node = Self {
