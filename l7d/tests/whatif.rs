@@ -43,8 +43,10 @@ fn assert_golden(name: &str, shown: &str) {
 
 #[test]
 fn help_is_stable() {
-    let output = l7d(&["policy", "replay", "--help"]);
-    assert_golden("help-policy-replay.txt", &out(&output));
+    for command in ["replay", "suggest"] {
+        let output = l7d(&["policy", command, "--help"]);
+        assert_golden(&format!("help-policy-{command}.txt"), &out(&output));
+    }
 }
 
 #[test]
@@ -150,4 +152,109 @@ fn a_source_of_flows_is_needed() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(err(&output).contains(fault), "{}", err(&output));
     }
+}
+
+/// What is suggested, with exit code 0.
+fn suggested(arguments: &[&str]) -> String {
+    let output = l7d(&[&["policy", "suggest"], arguments].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    out(&output)
+}
+
+#[test]
+fn policies_are_suggested_from_what_was_seen() {
+    for (arguments, name) in [
+        (vec!["--flows", "shop.jsonl"], "policy-suggest-shop.txt"),
+        (vec!["--flows", "names.jsonl"], "policy-suggest-names.txt"),
+        (
+            vec!["--flows", "user-service.jsonl"],
+            "policy-suggest-user-service.txt",
+        ),
+        (
+            vec!["--flows", "shop.jsonl", "--kind", "kubernetes"],
+            "policy-suggest-kubernetes.txt",
+        ),
+        (
+            vec![
+                "--flows",
+                "names.jsonl",
+                "--kind",
+                "kubernetes",
+                "--for",
+                "app=mailer",
+            ],
+            "policy-suggest-kubernetes-names.txt",
+        ),
+        (
+            vec![
+                "--flows",
+                "shop.jsonl",
+                "--for",
+                "shop/cart",
+                "--egress",
+                "--include-once",
+            ],
+            "policy-suggest-cart.txt",
+        ),
+        (
+            vec!["--flows", "shop.jsonl", "--namespace", "pay", "-o", "json"],
+            "policy-suggest-pay.json",
+        ),
+    ] {
+        assert_golden(name, &suggested(&arguments));
+    }
+}
+
+#[test]
+fn the_order_of_flows_does_not_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    for recording in ["shop.jsonl", "names.jsonl"] {
+        let text = std::fs::read_to_string(testdata().join(recording)).unwrap();
+        let reversed: Vec<&str> = text.lines().rev().collect();
+        let file = folder.path().join(recording);
+        std::fs::write(&file, reversed.join("\n")).unwrap();
+        let file = file.to_str().unwrap();
+        assert_eq!(
+            suggested(&["--flows", recording]),
+            suggested(&["--flows", file])
+        );
+    }
+}
+
+#[test]
+fn what_is_suggested_keeps_what_passed() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in ["cilium", "kubernetes"] {
+        let file = folder.path().join(format!("{kind}.yaml"));
+        let flags = ["--flows", "shop.jsonl", "--include-once", "--kind", kind];
+        std::fs::write(&file, suggested(&flags)).unwrap();
+        let policy = file.to_str().unwrap();
+        let output = l7d(&[
+            "policy",
+            "replay",
+            "--policy",
+            policy,
+            "--flows",
+            "shop.jsonl",
+        ]);
+        assert_eq!(output.status.code(), Some(0), "{}", out(&output));
+    }
+}
+
+#[test]
+fn nothing_is_suggested_for_nobody() {
+    let output = l7d(&[
+        "policy",
+        "suggest",
+        "--flows",
+        "shop.jsonl",
+        "--namespace",
+        "none",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        err(&output).contains("nothing can be suggested"),
+        "{}",
+        err(&output)
+    );
 }

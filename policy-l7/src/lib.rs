@@ -55,6 +55,7 @@ mod places;
 mod resolve;
 mod rule;
 mod selector;
+pub mod suggest;
 mod whatif;
 pub mod yaml;
 

@@ -122,8 +122,21 @@ impl<'a> Matter<'a> {
 impl Comparison {
     /// Judges what was asked, by `before` or, without it, by what was recorded, and by `after`.
     pub fn add(&mut self, gather: &Gather, asked: &[Asked], before: Option<&World>, after: &World) {
+        self.add_where(gather, asked, before, after, |_| true);
+    }
+
+    /// The same for those of these places.
+    pub fn add_where(
+        &mut self,
+        gather: &Gather,
+        asked: &[Asked],
+        before: Option<&World>,
+        after: &World,
+        is_meant: impl Fn(usize) -> bool,
+    ) {
         let context = Context::of(asked);
-        for one in asked {
+        let meant = asked.iter().enumerate().filter(|(at, _)| is_meant(*at));
+        for (_, one) in meant {
             let (old, new) = context.judged(gather, one, before, after);
             self.count(gather, one, old, new);
         }

@@ -10,7 +10,8 @@ use crate::identity::Table;
 use crate::record::{IdentityNumber, canonical_ip};
 use crate::replay::flowlog;
 
-const NAMESPACE: &str = "io.kubernetes.pod.namespace";
+/// Label that carries a pod's namespace.
+pub(super) const NAMESPACE: &str = "io.kubernetes.pod.namespace";
 /// The label that the API server gives every namespace, as pods carry it.
 const NAMESPACE_NAME: &str = "io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name";
 /// Identities of this node only: prefixes and names, and other nodes (Cilium's numbering).
@@ -51,6 +52,26 @@ pub struct End {
     pub who: Who,
     /// Name of the workload, where one is told; the first by name where several are.
     pub workload: Option<String>,
+    /// Names of its pods, as `namespace/name`: some of them, where there are very many.
+    pub pods: BTreeSet<String>,
+}
+
+/// Most pods of an end whose names are kept.
+const PODS_MAX: usize = 1024;
+
+impl End {
+    fn note(&mut self, endpoint: &flowlog::Endpoint<'_>) {
+        let workload = endpoint.workloads.first().map(|workload| &*workload.name);
+        if let Some(workload) = workload
+            && self.workload.as_deref().is_none_or(|have| workload < have)
+        {
+            self.workload = Some(workload.to_owned());
+        }
+        if !endpoint.pod_name.is_empty() && self.pods.len() < PODS_MAX {
+            let name = format!("{}/{}", endpoint.namespace, endpoint.pod_name);
+            self.pods.insert(name);
+        }
+    }
 }
 
 /// What is told of names and named ports besides the flows.
@@ -153,6 +174,8 @@ impl Ends {
         self.key
             .extend_from_slice(workload.unwrap_or_default().as_bytes());
         self.key.push(0);
+        self.key.extend_from_slice(endpoint.pod_name.as_bytes());
+        self.key.push(0);
         if is_outside {
             self.key.extend_from_slice(&endpoint.identity.to_le_bytes());
             match address {
@@ -169,7 +192,7 @@ impl Ends {
             return *known;
         }
         let who = self.find_out(endpoint, address, names, is_service);
-        let id = self.insert(who, workload);
+        let id = self.insert(who, endpoint);
         if self.by_text.len() < ENDS_MAX {
             self.by_text.insert(Box::from(self.key.as_slice()), id);
         }
@@ -179,29 +202,25 @@ impl Ends {
         id
     }
 
-    fn insert(&mut self, who: Who, workload: Option<&str>) -> EndId {
+    fn insert(&mut self, who: Who, endpoint: &flowlog::Endpoint<'_>) -> EndId {
         let who = if self.all.len() < ENDS_MAX {
             who
         } else {
             Who::Unknown
         };
-        if let Some(id) = self.by_who.get(&who).copied() {
-            let end = usize::try_from(id.0)
-                .ok()
-                .and_then(|at| self.all.get_mut(at));
-            if let (Some(end), Some(workload)) = (end, workload)
-                && end.workload.as_deref().is_none_or(|have| workload < have)
-            {
-                end.workload = Some(workload.to_owned());
-            }
-            return id;
+        let next = EndId(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
+        let id = *self.by_who.entry(who.clone()).or_insert(next);
+        if id == next {
+            self.all.push(End {
+                who,
+                workload: None,
+                pods: BTreeSet::new(),
+            });
         }
-        let id = EndId(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
-        self.by_who.insert(who.clone(), id);
-        self.all.push(End {
-            who,
-            workload: workload.map(str::to_owned),
-        });
+        let at = usize::try_from(id.0).ok();
+        if let Some(end) = at.and_then(|at| self.all.get_mut(at)) {
+            end.note(endpoint);
+        }
         id
     }
 
@@ -337,14 +356,7 @@ impl Ends {
 }
 
 /// The labels that people name workloads by, best first.
-pub(super) const TELLING: [&str; 6] = [
-    "app.kubernetes.io/name",
-    "app",
-    "k8s-app",
-    "name",
-    "run",
-    "app.kubernetes.io/component",
-];
+pub(super) const TELLING: [&str; 5] = ["app.kubernetes.io/name", "app", "k8s-app", "name", "run"];
 
 fn pod_name(labels: &Labels, workload: Option<&str>) -> String {
     let value = |key: &str| {

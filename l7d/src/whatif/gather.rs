@@ -20,6 +20,8 @@ const L7: i32 = 129;
 /// Points of traces that a packet passes before a policy was asked: from an endpoint, the proxy, the
 /// host, the stack, an overlay, the network, and decryption.
 const BEFORE_POLICY: [i32; 7] = [5, 6, 7, 8, 9, 10, 12];
+/// Different things that are kept until they are taken.
+const ASKED_MAX: usize = 1 << 20;
 /// Samples of one thing asked.
 const SAMPLES_MAX: usize = 3;
 /// Connections that are remembered as seen; at least half as many are at any moment.
@@ -89,6 +91,8 @@ pub struct Skipped {
     pub unknown_sides: u64,
     /// Errors, captures, sockets: no verdict; or no transport.
     pub without_verdict: u64,
+    /// More different things than are kept.
+    pub beyond: u64,
 }
 
 /// What flows have told so far.
@@ -241,6 +245,10 @@ impl Gather {
             },
             passed,
         };
+        if self.asked.len() >= ASKED_MAX && !self.asked.contains_key(&key) {
+            self.skipped.beyond += 1;
+            return;
+        }
         let (count, samples) = self.asked.entry(key).or_default();
         *count += 1;
         // The earliest ones, whatever the order of the lines.

@@ -15,9 +15,11 @@ mod compare;
 mod ends;
 mod gather;
 mod judge;
+mod least;
 
 pub use ask::{Ask, HttpAsk};
 pub use compare::{Change, Comparison, Decision, Group, Totals};
 pub use ends::{End, EndId, Ends, Told, Who};
 pub use gather::{Asked, Gather, Passed, Sample, Skipped};
 pub use judge::{Outcome, Unsaid, World};
+pub use least::{Scope, Sightings};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Kind, Part, Parts, fold, joined, parts, without_query};
+use super::{Kind, Part, Parts, fold, parts, text, without_query};
 
 /// Most templates that are asked, one by one.
 const GIVEN_MAX: usize = 1000;
@@ -109,7 +109,7 @@ impl<'p> Iterator for GivenParts<'p> {
 impl GivenParts<'_> {
     /// The template as one text.
     pub fn text(self) -> String {
-        joined(self)
+        text(self)
     }
 }
 

@@ -115,7 +115,7 @@ impl Learner {
         reason = "anonymous lifetimes in impl Trait are unstable"
     )]
     pub fn fold<'p>(&self, parts: impl Iterator<Item = Part<'p>>) -> String {
-        super::joined(self.parts(parts).into_iter())
+        super::text(self.parts(parts).into_iter())
     }
 
     fn step<'p>(&self, at: usize, part: Part<'p>) -> Option<(usize, Part<'p>)> {

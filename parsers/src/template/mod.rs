@@ -103,25 +103,26 @@ impl<'p> Iterator for Parts<'p> {
 pub fn fold(path: &str) -> Cow<'_, str> {
     let is_folded = |part: Part<'_>| matches!(part, Part::Id { .. } | Part::Rest);
     if parts(path).any(is_folded) {
-        Cow::Owned(joined(parts(path)))
+        Cow::Owned(text(parts(path)))
     } else {
         Cow::Borrowed(without_query(path))
     }
 }
 
+/// Segments as one template.
 #[expect(
     single_use_lifetimes,
     reason = "anonymous lifetimes in impl Trait are unstable"
 )]
-fn joined<'p>(parts: impl Iterator<Item = Part<'p>>) -> String {
-    let mut text = String::new();
+pub fn text<'p>(parts: impl Iterator<Item = Part<'p>>) -> String {
+    let mut joined = String::new();
     for (position, part) in parts.enumerate() {
         if position > 0 {
-            text.push('/');
+            joined.push('/');
         }
-        part.push_onto(&mut text);
+        part.push_onto(&mut joined);
     }
-    text
+    joined
 }
 
 fn without_query(path: &str) -> &str {

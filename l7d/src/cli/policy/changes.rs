@@ -34,9 +34,7 @@ pub(super) fn write(out: &mut impl Write, groups: &[Group], totals: &Totals) -> 
             counted(flows, "flow"),
             counted(of_kind.len(), "group")
         )?;
-        for group in of_kind {
-            write_group(out, group)?;
-        }
+        write_groups(out, &of_kind)?;
         writeln!(out)?;
     }
     if totals.of_further_groups > 0 {
@@ -55,6 +53,11 @@ pub(super) fn write(out: &mut impl Write, groups: &[Group], totals: &Totals) -> 
         totals.still_denied,
         totals.undecidable
     )
+}
+
+/// Writes groups, one after the other.
+pub(super) fn write_groups(out: &mut impl Write, groups: &[&Group]) -> io::Result<()> {
+    groups.iter().try_for_each(|group| write_group(out, group))
 }
 
 fn write_group(out: &mut impl Write, group: &Group) -> io::Result<()> {
@@ -107,6 +110,7 @@ pub(super) fn write_skipped(out: &mut impl Write, skipped: &Skipped, read: &str)
         (skipped.other_drops, "dropped for another reason"),
         (skipped.unknown_sides, "without a side that asks"),
         (skipped.without_verdict, "without verdict or transport"),
+        (skipped.beyond, "beyond what is kept"),
     ];
     let passed_over: Vec<String> = kinds
         .iter()

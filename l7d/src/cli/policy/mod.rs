@@ -7,6 +7,7 @@ mod ends;
 mod explain;
 mod replay;
 mod sources;
+mod suggestion;
 
 use clap::Subcommand;
 
@@ -14,6 +15,7 @@ pub use check::CheckArgs;
 pub use explain::ExplainArgs;
 pub use replay::ReplayArgs;
 pub use sources::SourceFlags;
+pub use suggestion::SuggestArgs;
 
 use super::failure::Failure;
 
@@ -26,6 +28,8 @@ pub enum Policy {
     Explain(Box<ExplainArgs>),
     /// Show which flows that were seen would change their verdict
     Replay(Box<ReplayArgs>),
+    /// Write the least policies that allow what was seen
+    Suggest(Box<SuggestArgs>),
 }
 
 /// Runs the command.
@@ -34,5 +38,6 @@ pub fn run(policy: &Policy) -> Result<(), Failure> {
         Policy::Check(args) => check::run(args),
         Policy::Explain(args) => explain::run(args),
         Policy::Replay(args) => replay::run(args),
+        Policy::Suggest(args) => suggestion::run(args),
     }
 }
