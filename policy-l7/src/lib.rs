@@ -74,6 +74,6 @@ pub use labels::{Label, LabelError, Labels};
 pub use lint::Finding;
 pub use objects::{Objects, read_objects, read_objects_among_others};
 pub use places::{Place, Places};
-pub use resolve::{CidrGroup, Dangling, Service, Surroundings, dangling, resolve};
+pub use resolve::{CidrGroup, Service, Surroundings, dangling, resolve};
 pub use rule::{Direction, Policy, PolicyKind, Provenance};
 pub use whatif::Needs;

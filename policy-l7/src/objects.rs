@@ -259,6 +259,7 @@ impl Metadata {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
             labels,
+            log: None,
             rule: String::new(),
         }
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::labels::{Label, Labels};
-use crate::rule::{Policy, Rule};
+use crate::rule::{Policy, Provenance, Rule};
 use crate::selector::{
     CidrRule, CidrSet, CidrSource, NAMESPACE_LABEL, Operator, Peers, Requirement, Selector,
     ServicePeer, WhichServices,
@@ -73,41 +73,41 @@ impl Policy {
     }
 }
 
-/// What a policy refers to that is not there; it means nobody, as in Cilium.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dangling {
-    /// Path of the rule in the object.
-    pub rule: String,
-    /// What is not there.
-    pub message: String,
-}
-
-/// Everything that a policy refers to and that is not there.
-pub fn dangling(policy: &Policy, surroundings: &Surroundings<'_>) -> Vec<Dangling> {
-    let rules = policy.specs.iter().flat_map(|spec| &spec.rules);
-    let mut found: Vec<Dangling> = rules
-        .flat_map(|rule| {
-            let missing = match &rule.peers {
-                Peers::CidrSets(sets) => surroundings.missing_groups(sets),
-                Peers::Services(peers) => surroundings.missing_services(peers),
-                Peers::Any
-                | Peers::Cidrs(_)
-                | Peers::Endpoints(_)
-                | Peers::Entities(_)
-                | Peers::Fqdns(_)
-                | Peers::Nodes(_) => Vec::new(),
-            };
-            missing.into_iter().map(|message| Dangling {
-                rule: rule.path.clone(),
-                message,
-            })
-        })
-        .collect();
-    found.dedup();
-    found
+/// Everything that policies refer to and that is not there, a sentence for each. It means nobody, as
+/// in Cilium.
+pub fn dangling(policies: &[Policy], surroundings: &Surroundings<'_>) -> Vec<String> {
+    let of = |policy| surroundings.missing(policy);
+    policies.iter().flat_map(of).collect()
 }
 
 impl Surroundings<'_> {
+    fn missing(&self, policy: &Policy) -> Vec<String> {
+        let Provenance {
+            namespace, name, ..
+        } = &policy.provenance;
+        let rules = policy.specs.iter().flat_map(|spec| &spec.rules);
+        let mut found: Vec<String> = rules
+            .flat_map(|rule| {
+                let missing = match &rule.peers {
+                    Peers::CidrSets(sets) => self.missing_groups(sets),
+                    Peers::Services(peers) => self.missing_services(peers),
+                    Peers::Any
+                    | Peers::Cidrs(_)
+                    | Peers::Endpoints(_)
+                    | Peers::Entities(_)
+                    | Peers::Fqdns(_)
+                    | Peers::Nodes(_) => Vec::new(),
+                };
+                let place = format!("{namespace}/{name}: {}", rule.path);
+                missing
+                    .into_iter()
+                    .map(move |message| format!("{place}: {message}"))
+            })
+            .collect();
+        found.dedup();
+        found
+    }
+
     fn missing_groups(&self, sets: &[CidrSet]) -> Vec<String> {
         let has = |of: &dyn Fn(&CidrGroup) -> bool| self.cidr_groups.iter().any(of);
         let missing = |set: &CidrSet| match &set.of {
@@ -319,7 +319,7 @@ mod tests {
                 other => format!("{other:?}"),
             }
         });
-        (told.collect(), dangling(&policy, &surroundings).len())
+        (told.collect(), dangling(&[policy], &surroundings).len())
     }
 
     #[test]

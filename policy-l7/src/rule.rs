@@ -45,6 +45,15 @@ impl Policy {
         self.specs.iter().any(|spec| spec.subject.is_of_host())
     }
 
+    /// The object, with what a spec of it says about itself.
+    pub(crate) fn provenance_of(&self, spec: &Spec) -> Provenance {
+        let mut provenance = self.provenance.clone();
+        provenance.labels.extend(spec.labels.iter().cloned());
+        provenance.labels.sort();
+        provenance.log.clone_from(&spec.log);
+        provenance
+    }
+
     /// Where the object stands in its file.
     pub fn at(&self) -> At {
         self.at
@@ -60,8 +69,10 @@ pub struct Provenance {
     pub namespace: String,
     /// Name of the object.
     pub name: String,
-    /// Derived labels, sorted.
+    /// Derived labels and those of its own, sorted.
     pub labels: Vec<String>,
+    /// What flows that it decides about are to carry (`log.value`).
+    pub log: Option<String>,
     /// Path of the rule in the object, such as `spec.egress[0].toPorts[0]`; empty for the whole.
     pub rule: String,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use policy_l7::identity::Numbering;
-use policy_l7::{Compiled, Compiler, Surroundings, lint};
+use policy_l7::{Compiled, Compiler, Surroundings, dangling, lint};
 
 use super::learn::LearntNames;
 use super::reload::Stamp;
@@ -149,9 +149,18 @@ impl World {
         let named = self.learnt.named(&self.compiler.commit());
         self.compiler.set_named(named);
         let compiled = self.compiler.commit();
-        self.warnings = lint::unmatched(&policies, &identities)
+        let unmatched = lint::unmatched(&policies, &identities);
+        let idle = policies.iter().filter(|policy| policy.is_about_nodes());
+        let has_host = self.inventory.has_host_endpoint();
+        let idle = idle.filter(|_| !has_host).map(|policy| {
+            let name = &policy.provenance().name;
+            format!("{name}: selects this node, which is not enforced")
+        });
+        self.warnings = unmatched
             .iter()
             .map(ToString::to_string)
+            .chain(dangling(&policies, &surroundings))
+            .chain(idle)
             .collect();
         for warning in &self.warnings {
             tracing::warn!("{warning}");

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use policy_l7::identity::Numbering;
-use policy_l7::{Compiled, Inputs, Labels, Named, Policy, compile, lint};
+use policy_l7::{
+    Compiled, Inputs, Labels, Named, Objects, Policy, Surroundings, compile, dangling, lint,
+    resolve,
+};
 
 use crate::cli::failure::Failure;
 use crate::config::{self, Config};
@@ -43,18 +46,18 @@ impl Names {
 /// Endpoints, and policies that may be put into force for them.
 pub(super) struct Candidate {
     inventory: Inventory,
-    policies: Vec<Policy>,
+    objects: Objects,
 }
 
 impl Candidate {
     /// Reads files of endpoints, and policies from files and folders.
     pub(super) fn read(endpoints: &[PathBuf], policies: &[PathBuf]) -> Result<Self, Failure> {
         let config = read_endpoints(endpoints)?;
-        Self::new(config, read_policies(policies)?)
+        Self::new(config, read_objects(policies)?)
     }
 
     /// Policies that may be put into force for the endpoints of a configuration.
-    pub(super) fn new(mut config: Config, policies: Vec<Policy>) -> Result<Self, Failure> {
+    pub(super) fn new(mut config: Config, objects: Objects) -> Result<Self, Failure> {
         be_everywhere(&mut config);
         let inventory = Inventory::from_config(
             &config,
@@ -63,10 +66,7 @@ impl Candidate {
             Vec::new(),
         )
         .map_err(|error| Failure::failed(UNUSABLE, error))?;
-        Ok(Self {
-            inventory,
-            policies,
-        })
+        Ok(Self { inventory, objects })
     }
 
     /// Who is there, as the checks of policies want it.
@@ -74,19 +74,32 @@ impl Candidate {
         &self.inventory
     }
 
-    /// Says on standard error which selectors match nothing.
+    /// Says on standard error which selectors match nothing, and what is referred to in vain.
     pub(super) fn warn(&self) -> io::Result<()> {
         let mut err = io::stderr().lock();
-        for finding in lint::unmatched(&self.policies, &self.inventory.identities()) {
+        let policies = &self.objects.policies;
+        for finding in lint::unmatched(policies, &self.inventory.identities()) {
+            writeln!(err, "l7d: {finding}")?;
+        }
+        let services = self.inventory.services();
+        for finding in dangling(policies, &self.surroundings(&services)) {
             writeln!(err, "l7d: {finding}")?;
         }
         Ok(())
     }
 
+    fn surroundings<'s>(&'s self, services: &'s [policy_l7::Service]) -> Surroundings<'s> {
+        Surroundings {
+            cidr_groups: &self.objects.cidr_groups,
+            services,
+        }
+    }
+
     /// The policies, compiled for these endpoints and what is known of addresses by their names.
     pub(super) fn compile(&self, named: &BTreeSet<Named>) -> Compiled {
         compile(&Inputs {
-            policies: &self.policies,
+            policies: &self.objects.policies,
+            surroundings: self.surroundings(&self.inventory.services()),
             identities: &self.inventory.identities(),
             endpoints: &self.inventory.local_endpoints(),
             named,
@@ -137,9 +150,28 @@ fn be_everywhere(config: &mut Config) {
     }
 }
 
-/// Policies of files, and of folders of them.
-pub(super) fn read_policies(paths: &[PathBuf]) -> Result<Vec<Policy>, Failure> {
-    let mut policies = Vec::new();
+/// Policies of files, and of folders of them. What they refer to is found among the groups of the
+/// same files, and the services of these endpoints.
+pub(super) fn read_policies(
+    paths: &[PathBuf],
+    endpoints: &[PathBuf],
+) -> Result<Vec<Policy>, Failure> {
+    let objects = read_objects(paths)?;
+    if !objects.policies.iter().any(Policy::has_references) {
+        return Ok(objects.policies);
+    }
+    let told = Candidate::new(read_endpoints(endpoints)?, objects)?;
+    told.warn()?;
+    let services = told.inventory.services();
+    let surroundings = told.surroundings(&services);
+    let policies = told.objects.policies.iter();
+    Ok(policies
+        .map(|policy| resolve(policy, &surroundings))
+        .collect())
+}
+
+fn read_objects(paths: &[PathBuf]) -> Result<Objects, Failure> {
+    let mut objects = Objects::default();
     for path in paths {
         let (files, folder) = if path.is_dir() {
             (Vec::new(), Some(path.clone()))
@@ -154,7 +186,8 @@ pub(super) fn read_policies(paths: &[PathBuf]) -> Result<Vec<Policy>, Failure> {
                 report.errors.join("\n"),
             ));
         }
-        policies.extend(store.policies());
+        objects.policies.extend(store.policies());
+        objects.cidr_groups.extend(store.cidr_groups());
     }
-    Ok(policies)
+    Ok(objects)
 }

@@ -185,6 +185,15 @@ impl Inventory {
         self.endpoints.iter().any(|known| known.endpoint.id == id)
     }
 
+    /// Whether this node itself is an endpoint, so that policies that select it are enforced.
+    pub fn has_host_endpoint(&self) -> bool {
+        let mut local = self
+            .endpoints
+            .iter()
+            .filter(|known| known.interface.is_some());
+        local.any(|known| known.labels.has("reserved", "host"))
+    }
+
     /// Endpoints of this node, as the compiler wants them.
     pub fn local_endpoints(&self) -> Vec<policy_l7::Endpoint> {
         let local = self
@@ -289,5 +298,87 @@ fn add_service(table: &mut TableBuilder, service: &config::Service) {
         for port in &service.ports {
             table.service(*ip, *port, Arc::clone(&named));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inventory(text: &str) -> Inventory {
+        let config = config::read_config("l7d.yaml", text).expect("a configuration");
+        let mut numbering = policy_l7::identity::Numbering::default();
+        let mut numbers = EndpointNumbers::default();
+        Inventory::from_config(&config, &mut numbers, &mut numbering, Vec::new())
+            .expect("an inventory")
+    }
+
+    const NODES: &str = "node: a\nnodes:\n- {name: a, ips: [192.0.2.1], labels: {zone: x}}\n- {name: b, ips: [192.0.2.2], labels: {zone: x}}\n- {name: c, ips: [192.0.2.3]}\n";
+
+    #[test]
+    fn nodes_have_identities_with_their_labels() {
+        let inventory = inventory(NODES);
+        let table = inventory.table(&[]).build();
+        let of = |ip: &str| table.endpoint(ip.parse().expect("an address"));
+        assert_eq!(of("192.0.2.1").identity, IdentityNumber::HOST);
+        assert_eq!(of("192.0.2.1").labels, ["node:zone=x", "reserved:host"]);
+        let other = of("192.0.2.2");
+        assert_eq!(other.labels, ["node:zone=x", "reserved:remote-node"]);
+        assert_eq!(other.identity.0 >> 24, 2, "a number of this node's own");
+        assert_eq!(
+            other.workload.as_ref().map(|of| of.name.as_str()),
+            Some("b")
+        );
+        let known = inventory.identities();
+        let named: Vec<u32> = known.iter().map(|identity| identity.number).collect();
+        assert!(named.contains(&other.identity.0), "selectors can find it");
+        assert!(named.contains(&of("192.0.2.3").identity.0));
+        let host = known.iter().find(|identity| identity.number == 1);
+        assert!(host.is_some_and(|host| host.labels.has("node", "zone")));
+    }
+
+    #[test]
+    fn policies_select_nodes_by_their_labels() {
+        let inventory = inventory(&format!(
+            "{NODES}endpoints: [{{name: web, ips: [10.0.0.1], interface: veth0}}]\n"
+        ));
+        let policy = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p}\nspec: {endpointSelector: {}, ingress: [{fromNodes: [{matchLabels: {zone: x}}]}]}\n";
+        let objects = policy_l7::read_objects("p", policy).expect("a policy");
+        let endpoints = inventory.local_endpoints();
+        let compiled = policy_l7::compile(&policy_l7::Inputs {
+            policies: &objects.policies,
+            identities: &inventory.identities(),
+            endpoints: &endpoints,
+            ..policy_l7::Inputs::default()
+        });
+        let table = inventory.table(&[]).build();
+        let passes = |ip: &str| {
+            let from = table.endpoint(ip.parse().expect("an address"));
+            let direction = policy_l7::Direction::Ingress;
+            let verdict =
+                compiled.judge_connection(endpoints[0].id, direction, from.identity.0, 6, 80);
+            !matches!(verdict, policy_l7::ConnectionVerdict::Deny { .. })
+        };
+        assert!(passes("192.0.2.1"), "this node");
+        assert!(passes("192.0.2.2"));
+        assert!(!passes("192.0.2.3"), "without the label");
+        assert!(!passes("198.51.100.1"), "no node");
+    }
+
+    #[test]
+    fn a_service_is_told_as_policies_name_it() {
+        let services = inventory(
+            "services: [{name: db, namespace: shop, labels: {tier: x}, backends: [203.0.113.7]}, {name: web, selector: {app: web}}]\n",
+        )
+        .services();
+        assert_eq!(services[0].backends.len(), 1);
+        assert!(services[0].labels.has("k8s", "tier"));
+        assert_eq!(services[1].selector["app"], "web");
+        let both = "services: [{name: db, selector: {app: web}, backends: [203.0.113.7]}]\n";
+        let error = config::read_config("l7d.yaml", both).expect_err("a fault");
+        assert!(
+            error.to_string().contains("the pods that it selects"),
+            "{error}"
+        );
     }
 }

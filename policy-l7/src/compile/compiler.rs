@@ -15,7 +15,7 @@ use super::{AuditScope, Endpoint, Enforcement};
 use crate::fqdn::{NameSelectors, Named};
 use crate::identity::{Identity, Numbering};
 use crate::resolve::{CidrGroup, Service, Surroundings, resolve};
-use crate::rule::{Policy, PolicyKind, Rule};
+use crate::rule::{Policy, PolicyKind, Provenance, Rule};
 use crate::selector::{Peers, cidr_labels};
 
 /// So many versions back it is known which identities came and went.
@@ -121,7 +121,6 @@ impl Compiler {
     }
 
     fn add_policy(&mut self, key: PolicyKey, policy: Arc<Policy>) {
-        let provenance = Arc::new(policy.provenance.clone());
         let mut specs = Vec::new();
         let surroundings = Surroundings {
             cidr_groups: &self.cidr_groups,
@@ -135,14 +134,15 @@ impl Compiler {
         for spec in &resolved.specs {
             self.last_spec += 1;
             let id = SpecId(self.last_spec);
-            let rules = spec.rules.iter().map(|rule| self.hold(&policy, rule));
+            let provenance = Arc::new(policy.provenance_of(spec));
+            let rules = spec.rules.iter().map(|rule| self.hold(&provenance, rule));
             let held = HeldSpec {
-                provenance: Arc::clone(&provenance),
+                rules: rules.collect(),
+                provenance,
                 is_audited: policy.is_audited,
                 subject: spec.subject.clone(),
                 ingress_default_deny: spec.ingress_default_deny,
                 egress_default_deny: spec.egress_default_deny,
-                rules: rules.collect(),
             };
             for endpoint in self.endpoints.values_mut() {
                 if held.subject.matches(&endpoint.endpoint.labels) {
@@ -156,10 +156,10 @@ impl Compiler {
         self.policies.insert(key, HeldPolicy { policy, specs });
     }
 
-    fn hold(&mut self, policy: &Policy, rule: &Rule) -> HeldRule {
+    fn hold(&mut self, provenance: &Provenance, rule: &Rule) -> HeldRule {
         let book = Arc::make_mut(&mut self.rules);
-        let id = book.add(&policy.provenance, &rule.path);
-        let l7 = ScopeL7::new(&rule.l7, |path| book.add(&policy.provenance, path));
+        let id = book.add(provenance, &rule.path);
+        let l7 = ScopeL7::new(&rule.l7, |path| book.add(provenance, path));
         HeldRule {
             direction: rule.direction,
             is_deny: rule.is_deny,

@@ -94,7 +94,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
         None
     } else {
         let config = candidate::read_endpoints(&args.endpoints)?;
-        Some(Candidate::new(config, Vec::new())?)
+        Some(Candidate::new(config, Objects::default())?)
     };
     let files = read(&args.paths)?;
     let report = report(&files, candidate.as_ref());

@@ -81,8 +81,8 @@ impl Report {
 
 /// Runs the command.
 pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
-    let after = read_policies(&args.policy)?;
-    let before = read_policies(&args.baseline)?;
+    let after = read_policies(&args.policy, &args.sources.endpoints)?;
+    let before = read_policies(&args.baseline, &args.sources.endpoints)?;
     let before = (!args.baseline.is_empty()).then_some(before);
     let report = replay(args, before.as_deref(), &after)?;
     let mut out = BufWriter::new(io::stdout().lock());

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use capture::{Merge, Reader};
 use clap::Args;
 use jiff::Timestamp;
-use policy_l7::Compiled;
+use policy_l7::{Compiled, Objects};
 use proto::observer::get_flows_response::ResponseTypes;
 use proto::observer::{GetFlowsRequest, GetFlowsResponse};
 use serde::Serialize;
@@ -210,7 +210,7 @@ fn told(endpoints: &[PathBuf]) -> Result<Told, Failure> {
         return Ok(Told::default());
     }
     let config = candidate::read_endpoints(endpoints)?;
-    let known = Candidate::new(config, Vec::new())?;
+    let known = Candidate::new(config, Objects::default())?;
     Ok(Told {
         table: Some(known.table(&Compiled::empty()).build()),
         named_ports: known.named_ports(),

@@ -99,6 +99,18 @@ fn a_spec_says_something_about_itself() {
     let spec = &policy.specs[0];
     assert_eq!(spec.labels, ["k8s:a=b", "unspec:c"]);
     assert_eq!(spec.log.as_deref(), Some("über 9000"));
+    let told = policy.provenance_of(spec);
+    assert_eq!(
+        told.labels,
+        [
+            "k8s:a=b",
+            "k8s:io.cilium.k8s.policy.derived-from=CiliumNetworkPolicy",
+            "k8s:io.cilium.k8s.policy.name=p",
+            "k8s:io.cilium.k8s.policy.namespace=default",
+            "unspec:c",
+        ]
+    );
+    assert_eq!(told.log.as_deref(), Some("über 9000"));
     let with = |text: &str| {
         cnp(&format!(
             "{{endpointSelector: {{}}, ingress: [{{}}], {text}}}"
