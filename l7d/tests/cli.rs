@@ -64,6 +64,7 @@ fn explains_itself() {
             "help-policy-explain.txt",
         ),
         (vec!["policy", "check", "--help"], "help-policy-check.txt"),
+        (vec!["policy", "test", "--help"], "help-policy-test.txt"),
         (vec!["agent", "--help"], "help-agent.txt"),
     ] {
         let output = run(&arguments);
@@ -531,4 +532,76 @@ fn checks_what_comes_from_standard_input_among_other_objects() {
         shown.contains("did you mean `CiliumNetworkPolicy`?"),
         "{shown}"
     );
+}
+
+/// `l7d policy test` in a folder below this crate's.
+fn test_policies(folder: &str, arguments: &[&str]) -> Output {
+    l7d()
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+        .args(["policy", "test"])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn runs_the_cases_of_policies() {
+    let output = test_policies(
+        "../testdata/policy-tests",
+        &["api-access.yaml", "names.yaml"],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", out(&output));
+    assert!(
+        out(&output).ends_with("9 passed in 2 files\n"),
+        "{}",
+        out(&output)
+    );
+    for (form, golden) in [
+        ("table", "cases.txt"),
+        ("json", "cases.json"),
+        ("junit", "cases.xml"),
+    ] {
+        let output = test_policies("tests/golden", &["-o", form, "cases.yaml"]);
+        assert_eq!(output.status.code(), Some(1), "{form}: {}", err(&output));
+        assert_eq!(err(&output), "", "{form}");
+        assert_golden(golden, &out(&output));
+    }
+}
+
+#[test]
+fn faults_of_cases_are_named_at_their_lines_with_what_was_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for (cases, fault) in [
+        (
+            "- { name: a, from: api-gateway, to: user-servce, port: 80, expect: deny }",
+            "cases.yaml:4:37: no endpoint is called `user-servce`: did you mean `user-service`?",
+        ),
+        (
+            "- { name: a, form: host, to: world, port: 80, expect: deny }",
+            "cases.yaml:4:14: cases[0].form: unknown field (did you mean `from`?)",
+        ),
+        (
+            "- { name: a, from: host, to: world, port: 80, expect: alow }",
+            "`alow` is not one of allow, audit, deny, judge (did you mean `allow`?)",
+        ),
+        (
+            "- { name: a, from: host, to: world, port: 80, expect: deny, dns: a, sni: b }",
+            "a case has one of `dns`, `http` and `sni`",
+        ),
+    ] {
+        let golden = golden_path("explain-endpoints.yaml");
+        let text = format!(
+            "policies: []\nendpoints: {}\ncases:\n{cases}\n",
+            golden.display()
+        );
+        std::fs::write(format!("{folder}/cases.yaml"), text).unwrap();
+        let output = l7d()
+            .current_dir(folder)
+            .args(["policy", "test", "cases.yaml"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{cases}");
+        assert!(err(&output).contains(fault), "{}", err(&output));
+    }
 }

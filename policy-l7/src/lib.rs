@@ -72,7 +72,7 @@ pub use judge::{
 };
 pub use labels::{Label, LabelError, Labels};
 pub use lint::Finding;
-pub use objects::{Objects, read_objects, read_objects_among_others};
+pub use objects::{Objects, read_cidr_group, read_objects, read_objects_among_others};
 pub use places::{Place, Places};
 pub use resolve::{CidrGroup, Service, Surroundings, dangling, resolve};
 pub use rule::{Direction, Policy, PolicyKind, Provenance};

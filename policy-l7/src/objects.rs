@@ -185,6 +185,14 @@ fn policy(
     }
 }
 
+/// Reads a `CiliumCIDRGroup` that stands among other objects.
+pub fn read_cidr_group(reader: &mut Reader, at: &Cursor<'_>) -> Option<CidrGroup> {
+    let mut object = reader.map(at)?;
+    let metadata = object.need(reader, "metadata")?;
+    let metadata = Metadata::read(reader, &metadata, Kind::CidrGroup)?;
+    cidr_group(reader, &mut object, metadata)
+}
+
 fn cidr_group(reader: &mut Reader, object: &mut Map<'_>, metadata: Metadata) -> Option<CidrGroup> {
     let mut spec = object.need(reader, "spec").and_then(|at| reader.map(&at))?;
     let listed = spec

@@ -170,7 +170,8 @@ pub(super) fn read_policies(
         .collect())
 }
 
-fn read_objects(paths: &[PathBuf]) -> Result<Objects, Failure> {
+/// Policies, and the groups that they refer to, of files and of folders of them.
+pub(super) fn read_objects(paths: &[PathBuf]) -> Result<Objects, Failure> {
     let mut objects = Objects::default();
     for path in paths {
         let (files, folder) = if path.is_dir() {

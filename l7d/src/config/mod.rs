@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use policy_l7::{AuditScope, Enforcement};
-pub use read::{ConfigError, Told, files_of, read_config, read_config_file, read_inventory};
+pub use read::{
+    ConfigError, Told, files_of, read_config, read_config_file, read_inline, read_inventory,
+};
 
 /// The whole configuration, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,9 @@ pub struct Config {
     pub services: Vec<Service>,
     /// Nodes of the cluster; this one is known by its name.
     pub nodes: Vec<Node>,
+    /// Groups of prefixes that policies refer to, where objects of Kubernetes tell of them; others stand
+    /// beside the policies.
+    pub cidr_groups: Vec<policy_l7::CidrGroup>,
     /// Where policies are.
     pub policies: Policies,
 }

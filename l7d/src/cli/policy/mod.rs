@@ -8,6 +8,7 @@ mod explain;
 mod replay;
 mod sources;
 mod suggestion;
+mod test;
 
 use clap::Subcommand;
 
@@ -16,6 +17,7 @@ pub use explain::ExplainArgs;
 pub use replay::ReplayArgs;
 pub use sources::SourceFlags;
 pub use suggestion::SuggestArgs;
+pub use test::TestArgs;
 
 use super::failure::Failure;
 
@@ -30,6 +32,8 @@ pub enum Policy {
     Replay(Box<ReplayArgs>),
     /// Write the least policies that allow what was seen
     Suggest(Box<SuggestArgs>),
+    /// Run cases with expected verdicts
+    Test(TestArgs),
 }
 
 /// Runs the command.
@@ -39,5 +43,6 @@ pub fn run(policy: &Policy) -> Result<(), Failure> {
         Policy::Explain(args) => explain::run(args),
         Policy::Replay(args) => replay::run(args),
         Policy::Suggest(args) => suggestion::run(args),
+        Policy::Test(args) => test::run(args),
     }
 }

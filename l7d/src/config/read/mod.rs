@@ -110,22 +110,34 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
     for item in items(reader, &mut map, "visibility") {
         config.visibility.extend(watched_port(reader, &item));
     }
-    for item in items(reader, &mut map, "endpoints") {
+    who(reader, &mut map, &mut config);
+    map.end(reader);
+    Some(config)
+}
+
+/// Who is there, where that is written in the mapping of another file; everything else has its
+/// default.
+pub fn read_inline(reader: &mut Reader, map: &mut Map<'_>) -> Config {
+    let mut config = Config::default();
+    who(reader, map, &mut config);
+    config
+}
+
+fn who(reader: &mut Reader, map: &mut Map<'_>, config: &mut Config) {
+    for item in items(reader, map, "endpoints") {
         config
             .endpoints
             .extend(endpoint(reader, &item, &config.endpoints));
     }
-    for item in items(reader, &mut map, "namespaces") {
+    for item in items(reader, map, "namespaces") {
         config.namespaces.extend(namespace(reader, &item));
     }
-    for item in items(reader, &mut map, "services") {
+    for item in items(reader, map, "services") {
         config.services.extend(service(reader, &item));
     }
-    for item in items(reader, &mut map, "nodes") {
+    for item in items(reader, map, "nodes") {
         config.nodes.extend(node(reader, &item));
     }
-    map.end(reader);
-    Some(config)
 }
 
 fn policies(reader: &mut Reader, map: &mut Map<'_>, policies: &mut Policies) {
@@ -411,6 +423,7 @@ impl Default for Config {
             namespaces: BTreeMap::new(),
             services: Vec::new(),
             nodes: Vec::new(),
+            cidr_groups: Vec::new(),
             policies: Policies::default(),
         }
     }

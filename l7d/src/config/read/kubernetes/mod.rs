@@ -188,6 +188,10 @@ impl Told {
                 let node = nodes::node(reader, &mut map);
                 self.config.nodes.extend(node);
             }
+            "CiliumCIDRGroup" => {
+                let group = policy_l7::read_cidr_group(reader, at);
+                self.config.cidr_groups.extend(group);
+            }
             "Service" => {
                 let service = services::service(reader, &mut map);
                 self.config.services.extend(service);

@@ -93,6 +93,14 @@ fn objects_of_kubernetes_tell_who_is_there() {
 }
 
 #[test]
+fn groups_of_prefixes_are_told_beside_them() {
+    let text = "{apiVersion: cilium.io/v2, kind: CiliumCIDRGroup, metadata: {name: office}, spec: {externalCIDRs: [192.0.2.0/24]}}";
+    let groups = told(text).config.cidr_groups;
+    assert_eq!((groups.len(), groups[0].name.as_str()), (1, "office"));
+    assert_eq!(groups[0].prefixes[0].to_string(), "192.0.2.0/24");
+}
+
+#[test]
 fn files_of_both_forms_add_up_and_nobody_stands_twice() {
     let mut told = told(PODS);
     told.read("own.yaml", "endpoints: [{name: db, ips: [10.0.0.9]}]")
