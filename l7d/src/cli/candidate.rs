@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use policy_l7::identity::Numbering;
 use policy_l7::{
-    Compiled, Inputs, Labels, Named, Objects, Policy, Surroundings, compile, dangling, lint,
-    resolve,
+    AuditScope, Compiled, Enforcement, Inputs, Labels, Named, Objects, Policy, Surroundings,
+    compile, dangling, lint, resolve,
 };
 
 use crate::cli::failure::Failure;
@@ -47,6 +47,8 @@ impl Names {
 pub(super) struct Candidate {
     inventory: Inventory,
     objects: Objects,
+    enforcement: Enforcement,
+    audit: AuditScope,
 }
 
 impl Candidate {
@@ -57,7 +59,7 @@ impl Candidate {
     }
 
     /// Policies that may be put into force for the endpoints of a configuration.
-    pub(super) fn new(mut config: Config, objects: Objects) -> Result<Self, Failure> {
+    pub(super) fn new(mut config: Config, mut objects: Objects) -> Result<Self, Failure> {
         be_everywhere(&mut config);
         let inventory = Inventory::from_config(
             &config,
@@ -66,7 +68,13 @@ impl Candidate {
             Vec::new(),
         )
         .map_err(|error| Failure::failed(UNUSABLE, error))?;
-        Ok(Self { inventory, objects })
+        objects.cidr_groups.append(&mut config.cidr_groups);
+        Ok(Self {
+            inventory,
+            objects,
+            enforcement: config.policies.enforcement,
+            audit: config.policies.audit,
+        })
     }
 
     /// Who is there, as the checks of policies want it.
@@ -102,9 +110,10 @@ impl Candidate {
             surroundings: self.surroundings(&self.inventory.services()),
             identities: &self.inventory.identities(),
             endpoints: &self.inventory.local_endpoints(),
+            enforcement: self.enforcement,
+            audit: &self.audit,
             named,
             revision: 1,
-            ..Inputs::default()
         })
     }
 

@@ -96,7 +96,7 @@ impl Suite {
             Endpoints::Inline(config) => *config,
         };
         let objects = candidate::read_objects(&beside(&document.policies))?;
-        let candidate = Candidate::of_objects(config, objects)?;
+        let candidate = Candidate::new(config, objects)?;
         Self::new(file, &candidate, document.cases).map_err(|errors| unusable(&errors))
     }
 

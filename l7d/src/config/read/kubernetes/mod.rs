@@ -143,6 +143,8 @@ impl Told {
             self.config.namespaces.extend(config.namespaces);
             self.config.services.extend(config.services);
             self.config.nodes.extend(config.nodes);
+            self.config.policies.enforcement = config.policies.enforcement;
+            self.config.policies.audit = config.policies.audit;
             let usual = Config::default();
             if config.cluster != usual.cluster {
                 self.config.cluster = config.cluster;
