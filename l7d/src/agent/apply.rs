@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use policy_l7::identity::Numbering;
-use policy_l7::{Compiled, Compiler, Surroundings, dangling, lint};
+use policy_l7::{Compiled, Compiler, Policy, Surroundings, dangling, lint};
 
 use super::learn::LearntNames;
 use super::reload::Stamp;
 use super::{Agent, Error, File};
-use crate::config::Config;
+use crate::config::{Config, Enforcement, Policies};
 use crate::datapath::host_network;
 use crate::host::Inventory;
 use crate::identity::{EndpointNumbers, Identities, Names};
-use crate::policy::{Live, LoadReport, PolicyStore};
+use crate::policy::{Live, LoadReport, PolicyStore, WouldDeny};
 use crate::record::Place;
 
 /// Who there is and what is allowed, as configured.
@@ -32,6 +32,7 @@ pub(super) struct World {
     store: PolicyStore,
     identities: Identities,
     live: Arc<Live>,
+    would_deny: Arc<WouldDeny>,
     pub(super) learnt: LearntNames,
     warnings: Vec<String>,
     refused: Vec<String>,
@@ -81,6 +82,7 @@ impl World {
             store,
             identities: Identities::default(),
             live: Arc::new(Live::new(Arc::new(Compiled::empty()))),
+            would_deny: Arc::default(),
             learnt,
             warnings: Vec::new(),
             refused: report.errors.clone(),
@@ -102,6 +104,11 @@ impl World {
 
     pub(super) fn live(&self) -> &Arc<Live> {
         &self.live
+    }
+
+    /// Counts of what audited policies would have denied.
+    pub(super) fn would_deny(&self) -> &Arc<WouldDeny> {
+        &self.would_deny
     }
 
     /// Policies in force.
@@ -165,9 +172,27 @@ impl World {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
         }
+        self.would_deny.set_audited(self.audited());
         // Names first: a judge that already knows the policy must find the identities it speaks of.
         self.name_addresses(&compiled);
         self.live.store(compiled);
+    }
+
+    /// Policies of which some endpoint is only told what they would deny.
+    fn audited(&self) -> impl Iterator<Item = Arc<Policy>> {
+        let Policies {
+            enforcement, audit, ..
+        } = &self.config.policies;
+        let is_audited = |policy: &&Arc<Policy>| {
+            let namespace = &policy.provenance().namespace;
+            let is_in_scope = if namespace.is_empty() {
+                !audit.namespaces.is_empty()
+            } else {
+                audit.namespaces.contains(namespace)
+            };
+            *enforcement != Enforcement::Never && (policy.is_audited() || audit.node || is_in_scope)
+        };
+        self.store.shared().filter(is_audited).cloned()
     }
 
     /// Gives addresses their names, those that DNS has told among them.
@@ -336,6 +361,7 @@ impl Agent {
                 .zip(snapshot.lost)
                 .collect(),
             warnings,
+            ..crate::server::AgentStatus::default()
         };
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use l7d_ebpf::records::STATE_ESTABLISHED;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -54,24 +55,9 @@ pub(super) async fn run(
             }
             Some(first) = learnings.recv() => agent.learn(first, &mut learnings)?,
             _ = housekeeping.tick() => agent.keep_house(&mut ring)?,
-            read = ring.read(BATCH, |bytes| handle(&agent.namer, &agent.ring, &agent.ledger, bytes)) => {
+            read = ring.read(BATCH, |bytes| agent.handle(bytes)) => {
                 read.map_err(Error::Runtime)?;
             }
-        }
-    }
-}
-
-fn handle(
-    namer: &crate::flow::ingest::Namer,
-    ring: &crate::flow::FlowRing,
-    ledger: &crate::record::Ledger,
-    bytes: &[u8],
-) {
-    match decode::decode(bytes) {
-        Ok(packet) => ring.record(&namer.name(&packet)),
-        Err(error) => {
-            tracing::debug!(%error, "a kernel record cannot be read");
-            ledger.lose(Place::Decode, 1);
         }
     }
 }
@@ -100,6 +86,23 @@ pub(super) fn watch_files(agent: &Agent) -> Result<Files, Error> {
 }
 
 impl Agent {
+    fn handle(&self, bytes: &[u8]) {
+        match decode::decode(bytes) {
+            Ok(packet) => {
+                let record = self.namer.name(&packet);
+                // A connection that is judged again, since any policy changed, is denied once.
+                if packet.state != STATE_ESTABLISHED {
+                    self.world.would_deny().note(&record);
+                }
+                self.ring.record(&record);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a kernel record cannot be read");
+                self.ledger.lose(Place::Decode, 1);
+            }
+        }
+    }
+
     fn keep_house(&mut self, ring: &mut Ring) -> Result<(), Error> {
         if self.world.has_new_file() {
             self.reload()?;

@@ -24,9 +24,9 @@ use crate::datapath::{self, Datapath, host_network};
 use crate::flow::FlowRing;
 use crate::flow::ingest::Namer;
 use crate::flow::view::NodeView;
-use crate::policy::LoadReport;
+use crate::policy::{LoadReport, WouldDeny};
 use crate::proxy::{self, Family};
-use crate::record::{Ledger, Sink};
+use crate::record::{Ledger, Record, Sink};
 use crate::server;
 use crate::session::Redaction;
 use crate::tap;
@@ -181,6 +181,20 @@ struct Agent {
     shared_status: Arc<parking_lot::Mutex<server::AgentStatus>>,
 }
 
+/// Counts what audited policies would have denied of what the proxy sees, before any reader may be
+/// late.
+struct Counted {
+    would_deny: Arc<WouldDeny>,
+    sink: Arc<dyn Sink>,
+}
+
+impl Sink for Counted {
+    fn record(&self, record: &Record) {
+        self.would_deny.note(record);
+        self.sink.record(record);
+    }
+}
+
 /// Each proxied connection has two sockets: as many as the system lets us.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -209,7 +223,11 @@ async fn serve(file: File, config: Config) -> Result<(), Error> {
     let directory: Arc<dyn proxy::Directory> =
         Arc::new(Directory::new(&world, originals.clone(), learner));
     let sink: Arc<dyn Sink> = Arc::clone(&ring) as Arc<dyn Sink>;
-    let proxy = proxy::start(&proxy_settings(&config, &world), &directory, &sink)?;
+    let counted: Arc<dyn Sink> = Arc::new(Counted {
+        would_deny: Arc::clone(world.would_deny()),
+        sink: Arc::clone(&sink),
+    });
+    let proxy = proxy::start(&proxy_settings(&config, &world), &directory, &counted)?;
     let network = host_network::HostNetwork::set_up(&config.datapath, &state_file(&config))?;
     let settings = datapath::Settings {
         pin_dir: config.datapath.pin_dir.clone(),
@@ -329,6 +347,8 @@ impl Agent {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let status = Arc::clone(&self.shared_status);
         let names = self.world.name_lister();
+        let would_deny = Arc::clone(self.world.would_deny());
+        let counted = Arc::clone(&would_deny);
         server::Sources {
             ring: Arc::clone(&self.ring),
             node: Arc::new(NodeView {
@@ -336,8 +356,16 @@ impl Agent {
                 version,
                 seed,
             }),
-            status: Arc::new(move || status.lock().clone()),
+            status: Arc::new(move || {
+                let (audited, would_deny) = counted.totals();
+                server::AgentStatus {
+                    audited,
+                    would_deny,
+                    ..status.lock().clone()
+                }
+            }),
             names: Arc::new(move || names.list()),
+            audits: Arc::new(move || would_deny.list()),
             address: config
                 .api
                 .tcp

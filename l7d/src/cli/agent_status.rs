@@ -37,6 +37,13 @@ pub(super) fn sections(header: Option<&str>) -> Vec<Section> {
                 "Policies",
                 format!("{}, revision {}", status.policies, status.policy_revision),
             ),
+            line(
+                "Audited policies",
+                match status.audited {
+                    0 => "none".to_owned(),
+                    audited => format!("{audited}, would have denied {}", status.would_deny),
+                },
+            ),
             line("Maps", maps(&status)),
             line(
                 "Proxied",

@@ -15,6 +15,7 @@ mod live;
 mod query;
 mod readings;
 mod store;
+mod tally;
 
 pub use audit::Audit;
 pub use connection::ConnectionJudged;
@@ -22,3 +23,4 @@ pub use judge::{Denial, Door, Expected, Judge, Permit};
 pub use live::{Live, State};
 pub use readings::Request;
 pub use store::{LoadReport, PolicyStore};
+pub use tally::{AuditedPolicy, Peer, PolicyName, RuleTally, Tally, WouldDeny};

@@ -14,6 +14,7 @@
 //! sanitising), [`events`] (agent and debug events), [`status`] and [`list`] (everything else).
 //! Everything takes a response and a writer; nothing here knows of servers or arguments.
 
+pub mod audit;
 pub mod cases;
 pub mod compact;
 pub mod dict;

@@ -1,5 +1,6 @@
 //! The Hubble API: listeners and services.
 
+mod audits;
 mod names;
 mod observer;
 mod peer;
@@ -18,12 +19,14 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::service::RoutesBuilder;
 use tonic::transport::{Certificate, Identity, Server as Transport, ServerTlsConfig};
 
+pub use audits::audited_policy;
 pub use names::KnownName;
 pub use status::{AgentStatus, MapRoom};
 
 use crate::config::{Api, Tcp, Tls};
 use crate::flow::FlowRing;
 use crate::flow::view::NodeView;
+use crate::policy::AuditedPolicy;
 
 /// The health service's name for the Observer, which stock clients ask for.
 const HEALTH_NAME: &str = "hubble.server.Observer";
@@ -41,6 +44,8 @@ pub struct Sources {
     pub status: Arc<dyn Fn() -> AgentStatus + Send + Sync>,
     /// Names that DNS has told.
     pub names: Arc<dyn Fn() -> Vec<KnownName> + Send + Sync>,
+    /// What audited policies would have denied.
+    pub audits: Arc<dyn Fn() -> Vec<AuditedPolicy> + Send + Sync>,
     /// `address:port` that peers are told.
     pub address: String,
 }

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::pin::Pin;
 
-use proto::agent::{GetNamesRequest, Name, agent_server};
+use proto::agent::{AuditedPolicy, GetAuditsRequest, GetNamesRequest, Name, agent_server};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::Sources;
+use super::audits::audited_policy;
 use crate::clock::Timestamp;
 use crate::flow::view::timestamp;
 
@@ -50,6 +51,17 @@ impl agent_server::Agent for Agent {
     ) -> Result<Response<Self::GetNamesStream>, Status> {
         let names = (self.sources.names)().into_iter();
         let stream = tokio_stream::iter(names.map(|known| Ok(message(known))));
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    type GetAuditsStream = Pin<Box<dyn Stream<Item = Result<AuditedPolicy, Status>> + Send>>;
+
+    async fn get_audits(
+        &self,
+        _request: Request<GetAuditsRequest>,
+    ) -> Result<Response<Self::GetAuditsStream>, Status> {
+        let audits = (self.sources.audits)().into_iter();
+        let stream = tokio_stream::iter(audits.map(|audited| Ok(audited_policy(audited))));
         Ok(Response::new(Box::pin(stream)))
     }
 }

@@ -27,6 +27,10 @@ pub struct AgentStatus {
     pub policies: usize,
     /// Version of the policy set.
     pub policy_revision: u64,
+    /// Policies that are only audited.
+    pub audited: usize,
+    /// What they would have denied.
+    pub would_deny: u64,
     /// How full the kernel's maps are.
     pub maps: Vec<MapRoom>,
     /// Entries that found no room in them since the start.

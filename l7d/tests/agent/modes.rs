@@ -65,6 +65,58 @@ fn what_an_audited_policy_would_deny_passes_and_is_told() -> anyhow::Result<()> 
 }
 
 #[test]
+fn the_audit_report_tells_what_is_safe_to_enforce() -> anyhow::Result<()> {
+    const QUIET: &str = "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n\
+        metadata: {name: quiet, namespace: prod-app, annotations: {policy.l7d.io/mode: audit}}\n\
+        spec: {endpointSelector: {matchLabels: {app: api-gateway}}, egress: [{toEntities: [all]}]}\n";
+    let node = two_pods()?;
+    node.policy(&format!("{}{QUIET}", audited()))?;
+    let service = node.pod("user-service");
+    let _server = serve(&service.host, 80)?;
+    let _other = serve(&service.host, 81)?;
+    let mut agent = node.agent()?;
+    let mut told = node.follow_only(&["--verdict", "AUDIT"])?;
+    let gateway = &node.pod("api-gateway").host;
+    let ask = |port: u16| curl(gateway, &[&format!("http://{}:{port}/admin", service.v4)]);
+    for port in [80, 80, 81] {
+        assert!(ask(port)?.1.ends_with("200"));
+    }
+    told.wait_for_count("AUDIT", 3)?;
+    let report = || node.l7d("policy", &["audit-report"]);
+    let text = report()?;
+    assert!(
+        text.contains("prod-app/quiet (CiliumNetworkPolicy): nothing to deny in "),
+        "{text}"
+    );
+    assert!(
+        text.contains("prod-app/api-access-policy (CiliumNetworkPolicy): would have denied 3 in "),
+        "{text}"
+    );
+    assert!(
+        text.contains("2    prod-app/api-gateway -> prod-app/user-service:80"),
+        "{text}"
+    );
+    let status = node.l7d("status", &[])?;
+    assert!(
+        status.contains("Audited policies: 2, would have denied 3"),
+        "{status}"
+    );
+    // The other policy changes: what was counted stays, and no connection is counted twice.
+    node.policy(&format!("{}{}", audited(), QUIET.replace("all", "cluster")))?;
+    agent.process.wait_for("policies applied")?;
+    let text = report()?;
+    assert!(text.contains("would have denied 3 in "), "{text}");
+
+    let flows = node.observe(&["--verdict", "AUDIT", "--all", "-o", "jsonpb"])?;
+    let file = node.world.folder().join("flows.json");
+    std::fs::write(&file, flows)?;
+    let file = file.display().to_string();
+    let text = node.l7d("policy", &["audit-report", "--flows", &file])?;
+    assert!(text.contains("would have denied 3, last "), "{text}");
+    Ok(())
+}
+
+#[test]
 fn what_cannot_be_parsed_passes_an_audited_port_as_it_came() -> anyhow::Result<()> {
     const ECHO: &str = r#"
 import socket

@@ -106,7 +106,7 @@ impl<R: Read> Lines<R> {
 }
 
 /// Reads a response, or a flow without the response around it.
-fn parse(line: &[u8]) -> Result<GetFlowsResponse, serde_json::Error> {
+pub(in crate::cli) fn parse(line: &[u8]) -> Result<GetFlowsResponse, serde_json::Error> {
     let response: Result<GetFlowsResponse, _> = serde_json::from_slice(line);
     match response {
         Ok(response) if response.response_types.is_some() => Ok(response),

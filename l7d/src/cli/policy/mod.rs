@@ -1,6 +1,7 @@
 //! `l7d policy`: policies, before they are put into force and when nobody understands them.
 
 mod answer;
+mod audit_report;
 mod changes;
 mod check;
 mod ends;
@@ -12,6 +13,7 @@ mod test;
 
 use clap::Subcommand;
 
+pub use audit_report::AuditReportArgs;
 pub use check::CheckArgs;
 pub use explain::ExplainArgs;
 pub use replay::ReplayArgs;
@@ -24,6 +26,8 @@ use super::failure::Failure;
 /// What can be done with policies.
 #[derive(Debug, Subcommand)]
 pub enum Policy {
+    /// Tell which audited policies have had nothing to deny, and what the others would have denied
+    AuditReport(Box<AuditReportArgs>),
     /// Find what is wrong in policies, or probably is
     Check(CheckArgs),
     /// Say what policies make of one connection or request, and why
@@ -39,6 +43,7 @@ pub enum Policy {
 /// Runs the command.
 pub fn run(policy: &Policy) -> Result<(), Failure> {
     match policy {
+        Policy::AuditReport(args) => super::block_on(audit_report::run(args)),
         Policy::Check(args) => check::run(args),
         Policy::Explain(args) => explain::run(args),
         Policy::Replay(args) => replay::run(args),

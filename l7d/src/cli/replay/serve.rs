@@ -54,6 +54,7 @@ pub(super) async fn until_interrupted(
     let count = ring.len();
     let sources = Sources {
         names: Arc::new(Vec::new),
+        audits: Arc::new(Vec::new),
         ring,
         node: Arc::new(node),
         status: Arc::new(AgentStatus::default),
