@@ -319,6 +319,25 @@ fn asks_a_server_over_its_socket() {
 }
 
 #[test]
+fn holds_policies_against_what_a_server_has_seen() {
+    let server = FakeServer::start();
+    let policy = golden_path("explain-policy.yaml");
+    let output = run(&[
+        "policy",
+        "replay",
+        "--policy",
+        policy.to_str().unwrap(),
+        "--live",
+        "--server",
+        &server.address(),
+        "--last",
+        "5",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("1 flows read\n"), "{}", out(&output));
+}
+
+#[test]
 fn shows_a_refusal_in_the_servers_words() {
     let server = FakeServer::start();
     let output = run(&["observe", "--server", &server.address(), "--http-path", "("]);

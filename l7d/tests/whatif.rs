@@ -206,6 +206,31 @@ fn policies_are_suggested_from_what_was_seen() {
 }
 
 #[test]
+fn captures_are_a_source_like_recorded_flows() {
+    let source = [
+        "--pcap",
+        "../pcaps/http1-keep-alive.pcap",
+        "../pcaps/dns-addresses.pcap",
+        "--endpoints",
+        "pcap-endpoints.yaml",
+    ];
+    let yaml = suggested(&[source.as_slice(), &["--include-once"]].concat());
+    assert_golden("policy-suggest-pcap.txt", &yaml);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("suggested.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let policy = ["policy", "replay", "--policy", file.to_str().unwrap()];
+    let output = l7d(&[policy.as_slice(), &source].concat());
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        out(&output),
+        err(&output)
+    );
+}
+
+#[test]
 fn the_order_of_flows_does_not_matter() {
     let folder = tempfile::tempdir().unwrap();
     for recording in ["shop.jsonl", "names.jsonl"] {

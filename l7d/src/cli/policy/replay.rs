@@ -37,10 +37,10 @@ const BATCH: usize = 1 << 17;
 #[command(after_long_help = EXAMPLES, after_help = "More with --help: examples.")]
 pub struct ReplayArgs {
     /// All policies that would be in force: files, or folders of them
-    #[arg(long, value_name = "PATH", required = true)]
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     pub policy: Vec<PathBuf>,
     /// All policies to compare with [default: the recorded verdicts]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     pub baseline: Vec<PathBuf>,
     /// Form of the output
     #[arg(short, long, value_enum, value_name = "FORM", default_value = "table")]

@@ -28,17 +28,17 @@ use crate::whatif::{Gather, Told};
 pub struct SourceFlags {
     /// Recorded flows: JSON lines of `hubble observe -o jsonpb`, of `l7d observe -o json` or of an
     /// exporter; - is standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub flows: Vec<PathBuf>,
     /// Captures, as for `l7d replay`; --endpoints says who is who
-    #[arg(long, value_name = "FILE", requires = "endpoints")]
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "endpoints")]
     pub pcap: Vec<PathBuf>,
     /// What a server has seen: see --server; --follow goes on until Ctrl-C
     #[arg(long)]
     pub live: bool,
     /// Who is there, where flows do not tell: files of endpoints, or Kubernetes objects as
     /// `kubectl get pods,ns -A -o yaml` prints them
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub endpoints: Vec<PathBuf>,
     /// Which of the server's flows.
     #[command(flatten)]
