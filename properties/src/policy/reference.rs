@@ -435,9 +435,8 @@ fn is_selected_peer(selector: &Selector, namespace: Option<&str>, end: End<'_>) 
     let is_within = match namespace {
         _ if names_one => true,
         Some(namespace) => is_value(&labels, NAMESPACE, namespace),
-        // The wildcard of a cluster-wide policy means pods.
-        None if keys.is_empty() => labels.iter().any(|label| label.key == NAMESPACE),
-        None => true,
+        // Those of a cluster-wide policy are pods.
+        None => labels.iter().any(|label| label.key == NAMESPACE),
     };
     is_within && selects(selector, &labels)
 }
