@@ -5,6 +5,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod bodies;
+mod bypasses;
 mod dns;
 mod drain;
 mod enforce;
