@@ -40,6 +40,7 @@
 
 mod cnp;
 mod compile;
+mod crowd;
 mod error;
 mod fqdn;
 pub mod identity;

@@ -7,23 +7,13 @@
 //! which of them match.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use regex_automata::meta::Regex;
-use regex_automata::util::pool::Pool;
-use regex_automata::{Anchored, Input, MatchKind, PatternSet};
-
-use crate::pattern::{Form, bytes_syntax};
+use crate::crowd::Crowd;
+use crate::pattern::Form;
 use crate::rule::HttpRule;
 
 /// From this many expressions on, one automaton is cheaper than asking each.
 const CROWD_MIN: usize = 4;
-/// Size of an automaton of many expressions; above it each is asked alone.
-const CROWD_BYTES_MAX: usize = 64 << 20;
-/// States of such an automaton that are kept once they were computed.
-const CROWD_CACHE_BYTES: usize = 8 << 20;
-
 /// The HTTP rules of one list, in its order.
 #[derive(Debug)]
 pub(crate) struct HttpRules {
@@ -45,17 +35,6 @@ struct Beginning {
     /// Rules to be asked about what follows.
     longer: Vec<usize>,
     crowd: Option<Crowd>,
-}
-
-type NewSet = Box<dyn Fn() -> PatternSet + Send + Sync + UnwindSafe + RefUnwindSafe>;
-
-/// Expressions that share a beginning.
-struct Crowd {
-    regex: Regex,
-    /// Rules of each expression.
-    rules: Vec<Vec<usize>>,
-    /// Scratch sets, so that a verdict allocates nothing.
-    sets: Pool<PatternSet, NewSet>,
 }
 
 impl HttpRules {
@@ -194,58 +173,8 @@ impl Beginning {
         let Some(crowd) = Crowd::new(by_source) else {
             return;
         };
-        let gathered: BTreeSet<usize> = crowd.rules.iter().flatten().copied().collect();
+        let gathered: BTreeSet<usize> = crowd.rules().collect();
         self.longer.retain(|position| !gathered.contains(position));
         self.crowd = Some(crowd);
-    }
-}
-
-impl Crowd {
-    /// `None` if the expressions are too large together.
-    fn new(by_source: BTreeMap<&str, Vec<usize>>) -> Option<Self> {
-        let (sources, rules): (Vec<String>, Vec<Vec<usize>>) = by_source
-            .into_iter()
-            .map(|(source, rules)| (format!("^(?:{source})$"), rules))
-            .unzip();
-        // All, not the leftmost: there an expression hides those that come after it.
-        let config = Regex::config()
-            .match_kind(MatchKind::All)
-            .nfa_size_limit(Some(CROWD_BYTES_MAX))
-            .hybrid_cache_capacity(CROWD_CACHE_BYTES)
-            .utf8_empty(false);
-        let regex = Regex::builder()
-            .configure(config)
-            .syntax(bytes_syntax())
-            .build_many(&sources)
-            .ok()?;
-        let capacity = regex.pattern_len();
-        let new_set: NewSet = Box::new(move || PatternSet::new(capacity));
-        Some(Self {
-            regex,
-            rules,
-            sets: Pool::new(new_set),
-        })
-    }
-
-    /// Calls `visit` with the rules of each expression that matches.
-    fn each(&self, path: &[u8], mut visit: impl FnMut(&[usize])) {
-        let mut set = self.sets.get();
-        set.clear();
-        let input = Input::new(path).anchored(Anchored::Yes);
-        self.regex.which_overlapping_matches(&input, &mut set);
-        // The set is as long as there are expressions: it is read no further than the last match.
-        for pattern in set.iter().take(set.len()) {
-            if let Some(rules) = self.rules.get(pattern.as_usize()) {
-                visit(rules);
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Crowd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Crowd")
-            .field("rules", &self.rules)
-            .finish_non_exhaustive()
     }
 }

@@ -15,10 +15,9 @@ use policy_l7::{
 const HEAD: &str = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: n}\nspec:\n  endpointSelector: {}\n  ingress:\n  - toPorts:\n    - ports: [{port: \"80\", protocol: TCP}]\n      rules:\n        http:\n";
 
 fn compiled(rules: &[&str]) -> Arc<Compiled> {
-    let rules: String = rules
-        .iter()
-        .map(|rule| format!("        - {rule}\n"))
-        .collect();
+    let rules = rules.iter().fold(String::new(), |text, rule| {
+        text + "        - " + rule + "\n"
+    });
     let policies = read_objects("p", &format!("{HEAD}{rules}"))
         .expect("a policy")
         .policies;
