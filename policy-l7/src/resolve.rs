@@ -88,16 +88,7 @@ impl Surroundings<'_> {
         let rules = policy.specs.iter().flat_map(|spec| &spec.rules);
         let mut found: Vec<String> = rules
             .flat_map(|rule| {
-                let missing = match &rule.peers {
-                    Peers::CidrSets(sets) => self.missing_groups(sets),
-                    Peers::Services(peers) => self.missing_services(peers),
-                    Peers::Any
-                    | Peers::Cidrs(_)
-                    | Peers::Endpoints(_)
-                    | Peers::Entities(_)
-                    | Peers::Fqdns(_)
-                    | Peers::Nodes(_) => Vec::new(),
-                };
+                let missing = self.missing_of(&rule.peers);
                 let place = format!("{namespace}/{name}: {}", rule.path);
                 missing
                     .into_iter()
@@ -106,6 +97,20 @@ impl Surroundings<'_> {
             .collect();
         found.dedup();
         found
+    }
+
+    /// What peers refer to in vain.
+    pub(crate) fn missing_of(&self, peers: &Peers) -> Vec<String> {
+        match peers {
+            Peers::CidrSets(sets) => self.missing_groups(sets),
+            Peers::Services(peers) => self.missing_services(peers),
+            Peers::Any
+            | Peers::Cidrs(_)
+            | Peers::Endpoints(_)
+            | Peers::Entities(_)
+            | Peers::Fqdns(_)
+            | Peers::Nodes(_) => Vec::new(),
+        }
     }
 
     fn missing_groups(&self, sets: &[CidrSet]) -> Vec<String> {

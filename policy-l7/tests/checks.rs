@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy_l7::lint::{self, CHECKS, Known, Server, Source};
-use policy_l7::{Identity, Labels, Places, identity, read_objects};
+use policy_l7::{Identity, Labels, Places, Service, Surroundings, identity, read_objects};
 
 const DOCUMENTATION: &str = include_str!("../../docs/policy-checks.md");
 
@@ -51,6 +51,11 @@ fn check(text: &str) -> Vec<Found> {
         number,
         labels: server.labels.clone(),
     }));
+    let services = [Service {
+        namespace: "shop".to_owned(),
+        name: "web".to_owned(),
+        ..Service::default()
+    }];
     let objects = read_objects("p.yaml", text).expect("policies");
     let places = Places::read("p.yaml", text).expect("yaml");
     let source = Source {
@@ -60,7 +65,12 @@ fn check(text: &str) -> Vec<Found> {
     let known = Known {
         identities: &identities,
         servers: &servers,
+        surroundings: Surroundings {
+            cidr_groups: &objects.cidr_groups,
+            services: &services,
+        },
     };
+
     let findings = lint::check(&[source], Some(&known));
     findings
         .into_iter()
@@ -184,6 +194,11 @@ fn selector_cases() -> Vec<(String, Case, String)> {
 
 fn peer_cases() -> Vec<(String, Case, String)> {
     vec![
+        (
+            egress("  - toServices: [ { k8sService: { serviceName: wbe, namespace: shop } } ]\n"),
+            ("dangling-reference", "10:5", "spec.egress[1]", None),
+            egress("  - toServices: [ { k8sService: { serviceName: web, namespace: shop } } ]\n"),
+        ),
         (
             egress("  - toCIDR: [ 10.244.0.0/16 ]\n"),
             ("cidr-of-pods", "10:15", "spec.egress[1].toCIDR[0]", None),

@@ -82,6 +82,11 @@ impl Candidate {
         &self.inventory
     }
 
+    /// Groups of prefixes that policies may refer to.
+    pub(super) fn cidr_groups(&self) -> &[policy_l7::CidrGroup] {
+        &self.objects.cidr_groups
+    }
+
     /// Says on standard error which selectors match nothing, and what is referred to in vain.
     pub(super) fn warn(&self) -> io::Result<()> {
         let mut err = io::stderr().lock();

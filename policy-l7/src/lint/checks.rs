@@ -55,6 +55,7 @@ pub const INVALID: &Check = &Check {
 checks! {
     ALLOW_UNDER_DENY "allow-under-deny" Warning "a deny rule covers an allow rule, which then allows nothing"
     CIDR_OF_PODS "cidr-of-pods" Warning "a CIDR rule is about addresses of pods, which CIDR rules never match"
+    DANGLING "dangling-reference" Warning "a service or a CIDR group that there is none of"
     DENY_CLOSES "deny-closes-direction" Warning "a policy that only denies closes the whole direction"
     DIRECTION_IGNORED "direction-ignored" Warning "rules of a direction that `policyTypes` leaves out"
     DNS_ALLOWS_NOTHING "dns-rule-allows-nothing" Warning "a DNS rule without a name allows no name"

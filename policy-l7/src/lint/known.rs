@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::identity::Identity;
 use crate::labels::Labels;
+use crate::resolve::Surroundings;
 use crate::selector::Selector;
 
 /// Everybody.
@@ -14,6 +15,8 @@ pub struct Known<'k> {
     pub identities: &'k [Identity],
     /// Endpoints and what they serve.
     pub servers: &'k [Server],
+    /// What policies refer to. Of a kind of which there is none nothing is said.
+    pub surroundings: Surroundings<'k>,
 }
 
 /// An endpoint and what it serves.

@@ -21,6 +21,7 @@ pub use known::{Known, Server};
 
 use crate::identity::Identity;
 use crate::places::{Place, Places};
+use crate::resolve::Surroundings;
 use crate::rule::{Direction, Policy, PolicyKind, Rule, Spec};
 use crate::yaml::At;
 
@@ -76,6 +77,7 @@ pub fn unmatched(policies: &[Policy], identities: &[Identity]) -> Vec<Finding> {
     let known = Known {
         identities,
         servers: &[],
+        surroundings: Surroundings::default(),
     };
     let mut findings = Vec::new();
     for policy in policies {
@@ -115,6 +117,7 @@ pub fn check(sources: &[Source<'_>], known: Option<&Known<'_>>) -> Vec<Finding> 
     for about in &all {
         if let Some(known) = known {
             selections::check(about, known, &mut findings);
+            selections::check_references(about, known, &mut findings);
             ports::check(about, known, &mut findings);
         }
         selections::check_labels(about, &mut findings);
@@ -193,8 +196,14 @@ impl<'a> About<'a> {
 
     /// Path of the selector of endpoints.
     fn subject(&self) -> String {
+        let is_of_nodes = {
+            let mut requirements = self.spec.subject.0.iter();
+            requirements.any(|of| of.source == "reserved" && of.key == "host")
+        };
         let field = if self.is_of_kubernetes() {
             "podSelector"
+        } else if is_of_nodes {
+            "nodeSelector"
         } else {
             "endpointSelector"
         };

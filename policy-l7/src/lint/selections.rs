@@ -1,6 +1,6 @@
 //! Selectors: whom they match, and what was perhaps meant.
 
-use super::checks::{CIDR_OF_PODS, IGNORED_LABEL, SELECTS_NOTHING};
+use super::checks::{CIDR_OF_PODS, DANGLING, IGNORED_LABEL, SELECTS_NOTHING};
 use super::known::Known;
 use super::{About, Finding, element, word};
 use crate::error::nearest;
@@ -40,6 +40,23 @@ pub(super) fn check(about: &About<'_>, known: &Known<'_>, findings: &mut Vec<Fin
     }
 }
 
+/// Services and groups that there are none of.
+pub(super) fn check_references(about: &About<'_>, known: &Known<'_>, findings: &mut Vec<Finding>) {
+    let surroundings = &known.surroundings;
+    for rule in &about.spec.rules {
+        let can_tell = match &rule.peers {
+            Peers::CidrSets(_) => !surroundings.cidr_groups.is_empty(),
+            Peers::Services(_) => !surroundings.services.is_empty(),
+            _ => false,
+        };
+        if can_tell && is_first_of_element(about, rule) {
+            let missing = surroundings.missing_of(&rule.peers).into_iter();
+            let of_rule = |message| about.finding(DANGLING, element(&rule.path), message);
+            findings.extend(missing.map(of_rule));
+        }
+    }
+}
+
 /// Labels that no identity has, whoever is there.
 pub(super) fn check_labels(about: &About<'_>, findings: &mut Vec<Finding>) {
     let of_peers = selectors(about).map(|(_, field, selector)| (field, selector));
@@ -72,28 +89,31 @@ fn is_first_of_element(about: &About<'_>, rule: &Rule) -> bool {
 fn selectors<'a>(about: &About<'a>) -> impl Iterator<Item = (&'a Rule, String, &'a Selector)> {
     let is_of_kubernetes = about.is_of_kubernetes();
     about.spec.rules.iter().flat_map(move |rule| {
-        let selectors = match &rule.peers {
-            Peers::Endpoints(selectors) => selectors.as_slice(),
-            _ => &[],
+        let (kind, selectors) = match &rule.peers {
+            Peers::Endpoints(selectors) => ("Endpoints", selectors.as_slice()),
+            Peers::Nodes(selectors) => ("Nodes", selectors.as_slice()),
+            _ => ("", [].as_slice()),
         };
-        selectors.iter().enumerate().map(move |(index, selector)| {
-            (rule, peer_path(rule, is_of_kubernetes, index), selector)
-        })
+        let kind = (!is_of_kubernetes).then_some(kind);
+        selectors
+            .iter()
+            .enumerate()
+            .map(move |(index, selector)| (rule, peer_path(rule, kind, index), selector))
     })
 }
 
-fn peer_path(rule: &Rule, is_of_kubernetes: bool, index: usize) -> String {
+/// `kind` is the rest of the list's name, where it has one for each kind of peers.
+fn peer_path(rule: &Rule, kind: Option<&str>, index: usize) -> String {
     let to_or_from = if word(rule.direction) == "egress" {
         "to"
     } else {
         "from"
     };
     let element = element(&rule.path);
-    if is_of_kubernetes {
+    match kind {
         // Blocks of addresses stand between them: the word says which.
-        format!("{element}.{to_or_from}")
-    } else {
-        format!("{element}.{to_or_from}Endpoints[{index}]")
+        None => format!("{element}.{to_or_from}"),
+        Some(kind) => format!("{element}.{to_or_from}{kind}[{index}]"),
     }
 }
 

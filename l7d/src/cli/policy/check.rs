@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use policy_l7::lint::{self, INVALID, Known, Severity, Source};
-use policy_l7::{Objects, Places, read_objects_among_others};
+use policy_l7::{Objects, Places, Surroundings, read_objects_among_others};
 
 use crate::cli::candidate::{self, Candidate};
 use crate::cli::failure::Failure;
@@ -181,12 +181,25 @@ fn report(files: &[File], candidate: Option<&Candidate>) -> Report {
         .collect();
     let inventory = candidate.map(|candidate| {
         let inventory = candidate.inventory();
-        (inventory.identities(), inventory.servers())
+        let groups = good.iter().flat_map(|(_, objects, _)| &objects.cidr_groups);
+        let groups = groups.chain(candidate.cidr_groups()).cloned();
+        (
+            inventory.identities(),
+            inventory.servers(),
+            groups.collect::<Vec<_>>(),
+            inventory.services(),
+        )
     });
-    let known = inventory.as_ref().map(|(identities, servers)| Known {
-        identities,
-        servers,
-    });
+    let known = inventory
+        .as_ref()
+        .map(|(identities, servers, cidr_groups, services)| Known {
+            identities,
+            servers,
+            surroundings: Surroundings {
+                cidr_groups,
+                services,
+            },
+        });
     for finding in lint::check(&sources, known.as_ref()) {
         let Some((file, _, places)) = good.get(finding.source) else {
             continue;
