@@ -1,7 +1,8 @@
 //! Policies: a file is refused with places that exist, or it compiles and judges.
 
 use policy_l7::{
-    ConnectionVerdict, Direction, Endpoint, Identity, Inputs, compile, identity, lint, read_objects,
+    ConnectionVerdict, Direction, Endpoint, Identity, Inputs, Service, Surroundings, compile,
+    dangling, identity, lint, read_objects, resolve,
 };
 use std::collections::BTreeSet;
 
@@ -18,9 +19,24 @@ fn endpoint() -> Endpoint {
     }
 }
 
+fn services() -> [Service; 2] {
+    let service = |name: &str| Service {
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+        ..Service::default()
+    };
+    let mut selecting = service("web");
+    selecting
+        .selector
+        .insert("app".to_owned(), "web".to_owned());
+    let mut listing = service("db");
+    listing.backends.push(std::net::Ipv4Addr::LOCALHOST.into());
+    [selecting, listing]
+}
+
 fn verdicts(text: &str, identities: &[Identity]) -> Option<Vec<String>> {
-    let policies = match read_objects("input.yaml", text) {
-        Ok(objects) => objects.policies,
+    let objects = match read_objects("input.yaml", text) {
+        Ok(objects) => objects,
         Err(errors) => {
             assert!(!errors.is_empty(), "refused without a reason");
             let lines = text
@@ -32,9 +48,20 @@ fn verdicts(text: &str, identities: &[Identity]) -> Option<Vec<String>> {
             return None;
         }
     };
-    let findings = lint::unmatched(&policies, identities).len();
+    let services = services();
+    let surroundings = Surroundings {
+        cidr_groups: &objects.cidr_groups,
+        services: &services,
+    };
+    for policy in &objects.policies {
+        let resolved = resolve(policy, &surroundings);
+        assert!(!resolved.has_references(), "a reference is left");
+    }
+    let findings = lint::unmatched(&objects.policies, identities).len()
+        + dangling(&objects.policies, &surroundings).len();
     let compiled = compile(&Inputs {
-        policies: &policies,
+        policies: &objects.policies,
+        surroundings,
         identities,
         endpoints: &[endpoint()],
         named: &BTreeSet::new(),

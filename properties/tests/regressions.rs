@@ -24,6 +24,20 @@ fn what_was_found_once_holds() {
 }
 
 #[test]
+fn a_policy_with_every_field_holds() {
+    let text = include_str!("../../testdata/policies/every-field.yaml");
+    let property = property("policy_yaml").unwrap();
+    property(text.as_bytes());
+    // Cut off, and with each line left out.
+    let lines: Vec<&str> = text.lines().collect();
+    for at in 0..lines.len() {
+        property(lines[..at].join("\n").as_bytes());
+        let rest = [&lines[..at], &lines[at + 1..]].concat();
+        property(rest.join("\n").as_bytes());
+    }
+}
+
+#[test]
 fn every_target_takes_nothing_and_noise() {
     let noise: Vec<u8> = (0..4096_u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0])

@@ -144,6 +144,7 @@ fn policy_ref(provenance: &Provenance, revision: u64) -> PolicyRef {
         namespace: provenance.namespace.clone(),
         name: provenance.name.clone(),
         labels: provenance.labels.clone(),
+        log: provenance.log.clone(),
         revision,
         rule: provenance.rule.clone(),
     }

@@ -220,6 +220,7 @@ mod tests {
             namespace: "shop".to_owned(),
             name: name.to_owned(),
             labels: Vec::new(),
+            log: None,
             revision: 1,
             rule: String::new(),
         }]);

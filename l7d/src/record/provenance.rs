@@ -14,6 +14,8 @@ pub struct PolicyRef {
     pub name: String,
     /// Derived labels (`k8s:io.cilium.k8s.policy.name=…`), sorted.
     pub labels: Vec<String>,
+    /// What flows that it decides about are to carry (`log.value`).
+    pub log: Option<String>,
     /// Revision of the policy set that judged.
     pub revision: u64,
     /// Rule inside the policy, as a path a user can follow: `egress[0].toPorts[0].rules.http[1]`;

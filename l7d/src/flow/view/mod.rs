@@ -363,6 +363,11 @@ fn fill_policies(flow: &mut Flow, record: &Record) {
         (Direction::Ingress | Direction::Unknown, true) => &mut flow.ingress_denied_by,
     };
     *list = policies;
+    let logs = record
+        .policies
+        .iter()
+        .filter_map(|policy| policy.log.clone());
+    flow.policy_log = logs.collect();
 }
 
 fn policy(policy: &PolicyRef) -> pb::Policy {

@@ -66,12 +66,14 @@ fn a_denied_request_names_its_policy_and_what_differed() {
         namespace: "prod-app".to_owned(),
         name: "api-access-policy".to_owned(),
         labels: Vec::new(),
+        log: Some("audited by sec".to_owned()),
         revision: 3,
         rule: "spec.ingress[0]".to_owned(),
     }]);
     let flow = json(&record);
     assert_eq!(flow["time"], "1970-01-01T00:00:01.000000001Z");
     assert_eq!(flow["Type"], "L7");
+    assert_eq!(flow["policy_log"][0], "audited by sec");
     assert_eq!(flow["verdict"], "DROPPED");
     assert_eq!(flow["is_reply"], false);
     assert_eq!(flow["event_type"]["type"], 129);

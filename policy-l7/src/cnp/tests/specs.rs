@@ -175,3 +175,13 @@ fn objects_stand_alone_or_in_lists() {
         |kind| object(kind, "{}"),
     );
 }
+
+#[test]
+fn a_policy_with_every_field_is_read() {
+    let text = include_str!("../../../../testdata/policies/every-field.yaml");
+    let objects =
+        read_objects("every-field.yaml", text).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    assert_eq!(objects.policies.len(), 3);
+    let rules = objects.policies[0].specs[0].rules.len();
+    assert_eq!(rules, 13, "one of each element");
+}
