@@ -270,13 +270,17 @@ impl Range {
         })
     }
 
-    /// Puts policies in force and asserts what becomes of packets.
-    fn check(&mut self, policies: &str, expected: Expected<'_>) -> anyhow::Result<()> {
+    fn apply(&mut self, policies: &str) -> anyhow::Result<()> {
         let log = self.agent.process.output();
         let applied = log.matches("policies applied").count();
         self.node.policy(policies)?;
         let agent = &mut self.agent.process;
-        agent.wait_for_count("policies applied", applied + 1)?;
+        agent.wait_for_count("policies applied", applied + 1)
+    }
+
+    /// Puts policies in force and asserts what becomes of packets.
+    fn check(&mut self, policies: &str, expected: Expected<'_>) -> anyhow::Result<()> {
+        self.apply(policies)?;
         let mut probes = send_all(&self.spots, expected)?;
         settle(&mut probes, &self.spots, &mut self.drops)?;
         let wrong: Vec<String> = probes
@@ -336,5 +340,34 @@ fn real_packets_fare_as_the_words_of_the_policies_say() -> anyhow::Result<()> {
         passed > 500 && refused > 500,
         "{passed} passed, {refused} were refused"
     );
+    Ok(())
+}
+
+#[test]
+fn a_denied_datagram_does_not_arrive_in_fragments_either() -> anyhow::Result<()> {
+    let mut range = Range::new()?;
+    range.apply(
+        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: { name: one-port, namespace: red }\n\
+         spec:\n  endpointSelector: { matchLabels: { app: web } }\n  ingress:\n  \
+         - toPorts: [ { ports: [ { port: \"80\", protocol: UDP } ] } ]\n",
+    )?;
+    let [a, b, ..] = range.spots.as_slice() else {
+        anyhow::bail!("two pods");
+    };
+    let [allowed, denied] = a.datagrams.as_slice() else {
+        anyhow::bail!("a socket for each port");
+    };
+    allowed.set_nonblocking(false)?;
+    allowed.set_read_timeout(Some(std::time::Duration::from_secs(20)))?;
+    let mut buffer = [0; 5000];
+    for (any, address) in ["0.0.0.0:0", "[::]:0"].into_iter().zip(&a.addresses) {
+        let socket = b.host.inside(|| Ok(std::net::UdpSocket::bind(any)?))?;
+        // What comes first by the same way would be there first.
+        for port in [8080, 80] {
+            socket.send_to(&[7; 4000], (*address, port))?;
+        }
+        assert_eq!(allowed.recv(&mut buffer)?, 4000, "{address}");
+        assert!(denied.recv(&mut buffer).is_err(), "{address}");
+    }
     Ok(())
 }

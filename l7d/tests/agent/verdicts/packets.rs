@@ -17,11 +17,11 @@ use super::{ICMP, TCP, TCP_PORTS, UDP, UDP_PORTS};
 /// Somebody who sends and receives.
 pub(super) struct Spot {
     pub(super) name: String,
-    host: Host,
+    pub(super) host: Host,
     pub(super) addresses: Vec<IpAddr>,
     /// Position among the pods of the world.
     pub(super) pod: Option<usize>,
-    datagrams: Vec<UdpSocket>,
+    pub(super) datagrams: Vec<UdpSocket>,
     /// Connections to them are made by the kernel; nobody has to accept.
     _listeners: Vec<TcpListener>,
 }
