@@ -17,13 +17,15 @@ use crate::record::EndpointId;
 use crate::server::MapRoom;
 
 /// The sets of a compiled policy, asked by the kernel side for what it does not have.
-struct Sets<'c> {
+#[derive(Debug)]
+pub struct Sets<'c> {
     compiled: &'c Compiled,
     by_number: BTreeMap<u32, Arc<PolicySet>>,
 }
 
 impl<'c> Sets<'c> {
-    fn new(compiled: &'c Compiled) -> Self {
+    /// All sets that endpoints have.
+    pub fn new(compiled: &'c Compiled) -> Self {
         let sets = compiled.sets().into_iter();
         let by_number = sets.map(|set| (set.number(), set)).collect();
         Self {
@@ -32,7 +34,8 @@ impl<'c> Sets<'c> {
         }
     }
 
-    fn modes(&self) -> Vec<SetMode> {
+    /// What happens to what no entry of each is about.
+    pub fn modes(&self) -> Vec<SetMode> {
         let is_closed = |set: &PolicySet, direction| set.mode(direction) == SideMode::DefaultDeny;
         let sets = self.by_number.iter();
         sets.map(|(number, set)| SetMode {
@@ -43,7 +46,8 @@ impl<'c> Sets<'c> {
         .collect()
     }
 
-    fn endpoints(&self) -> Vec<EndpointSets> {
+    /// Which endpoint has which.
+    pub fn endpoints(&self) -> Vec<EndpointSets> {
         let endpoints = self.compiled.endpoints().iter();
         endpoints
             .map(|policy| EndpointSets {

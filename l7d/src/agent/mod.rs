@@ -7,7 +7,7 @@
 mod admit;
 mod apply;
 mod events;
-mod kernel;
+pub mod kernel;
 mod learn;
 mod reload;
 
