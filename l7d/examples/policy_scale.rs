@@ -28,7 +28,8 @@ const RELEASES: u32 = 5;
 const ENDPOINTS_PER_NAMESPACE: u32 = 5;
 const ROUNDS: u32 = 15;
 
-fn main() {
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
     let text = (0..NAMESPACES).map(policies).collect::<String>();
     let started = Instant::now();
     let policies = read(&text);
@@ -69,17 +70,18 @@ fn main() {
 /// The kernel's side.
 struct Node {
     datapath: Datapath,
-    pins: PathBuf,
+    _pins: Pins,
     addresses: Vec<Identified>,
     version: Option<u64>,
 }
 
 impl Node {
     fn new(endpoints: &[Endpoint]) -> Self {
-        let pins = PathBuf::from(format!("/sys/fs/bpf/l7d-scale-{}", std::process::id()));
+        let folder = format!("/sys/fs/bpf/l7d-scale-{}", std::process::id());
+        let pins = Pins(PathBuf::from(folder));
         let usual = config::Datapath::default();
         let settings = Settings {
-            pin_dir: pins.clone(),
+            pin_dir: pins.0.clone(),
             marks: usual.marks,
             portal: 0,
             proxy_port: 0,
@@ -92,7 +94,7 @@ impl Node {
         let (datapath, _ring, _tap_ring) = Datapath::start(&settings).expect("root, and a kernel");
         let mut node = Self {
             datapath,
-            pins,
+            _pins: pins,
             addresses: Vec::new(),
             version: None,
         };
@@ -136,9 +138,12 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+/// Where programs and maps are pinned; removed when dropped.
+struct Pins(PathBuf);
+
+impl Drop for Pins {
     fn drop(&mut self) {
-        cleanup(&self.pins).expect("removed");
+        cleanup(&self.0).expect("removed");
     }
 }
 
