@@ -17,7 +17,7 @@ use policy_l7::{
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 
-const POLICIES: [&str; 8] = [
+const POLICIES: [&str; 11] = [
     "endpointSelector: {matchLabels: {app: a0}}, ingress: [{fromEndpoints: [{matchLabels: {app: a1}}], toPorts: [{ports: [{port: '80', protocol: TCP}], rules: {http: [{method: GET}]}}]}]",
     "endpointSelector: {}, ingress: [{fromEndpoints: [{}]}]",
     "endpointSelector: {matchLabels: {tier: front}}, egress: [{toCIDRSet: [{cidr: 10.0.0.0/8, except: [10.1.0.0/16]}]}, {toEndpoints: [{matchExpressions: [{key: app, operator: NotIn, values: [a2]}]}], toPorts: [{ports: [{port: web, protocol: TCP}]}]}]",
@@ -26,6 +26,9 @@ const POLICIES: [&str; 8] = [
     "endpointSelector: {matchLabels: {app: a2}}, ingress: [{fromEntities: [host], toPorts: [{ports: [{port: web, protocol: TCP}]}]}]",
     "endpointSelector: {matchLabels: {app: a2}}, enableDefaultDeny: {egress: false}, egress: [{toCIDR: [10.0.0.0/8], toPorts: [{ports: [{port: '53'}], rules: {dns: [{matchPattern: '*'}]}}]}]",
     "endpointSelector: {matchLabels: {app: a0}}, egress: [{toFQDNs: [{matchName: a.io}, {matchPattern: '*.b.io'}]}]",
+    "endpointSelector: {matchLabels: {app: a2}}, egress: [{toCIDRSet: [{cidrGroupRef: group, except: [10.1.0.0/16]}]}]",
+    "endpointSelector: {matchLabels: {app: a0}}, egress: [{toServices: [{k8sService: {serviceName: web, namespace: n}}]}]",
+    "endpointSelector: {matchLabels: {app: a0}}, ingress: [{fromEndpoints: [{matchLabels: {app: a1}}], toPorts: [{ports: [{port: '80', protocol: TCP}], rules: {http: [{path: /a}]}}]}]",
 ];
 
 fn policy(number: usize) -> Arc<Policy> {
