@@ -68,8 +68,8 @@ pub use error::{Error, nearest};
 pub use fqdn::{NameSelectors, Named};
 pub use identity::Identity;
 pub use judge::{
-    ConnectionVerdict, Deciding, Denial, Edited, Edits, Headers, HttpRequest, JudgedProtocol,
-    Permit, Subject,
+    Connection, ConnectionVerdict, Deciding, Denial, Edited, Edits, Headers, HttpRequest,
+    JudgedProtocol, Permit, Subject,
 };
 pub use labels::{Label, LabelError, Labels};
 pub use lint::Finding;

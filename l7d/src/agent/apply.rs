@@ -72,6 +72,7 @@ impl World {
         );
         let report = store.reload();
         let learnt = LearntNames::new(&config);
+        let identities = Identities::default();
         let mut world = Self {
             stamp,
             file,
@@ -80,9 +81,9 @@ impl World {
             numbers,
             numbering,
             store,
-            identities: Identities::default(),
-            live: Arc::new(Live::new(Arc::new(Compiled::empty()))),
+            live: Arc::new(Live::of(identities.clone())),
             would_deny: Arc::default(),
+            identities,
             learnt,
             warnings: Vec::new(),
             refused: report.errors.clone(),

@@ -275,7 +275,7 @@ impl KnownNode {
 }
 
 /// Who addresses are that only have an identity.
-pub(crate) fn of_identity(identity: &policy_l7::Identity) -> Endpoint {
+pub fn of_identity(identity: &policy_l7::Identity) -> Endpoint {
     Endpoint {
         labels: identity
             .labels

@@ -1,7 +1,7 @@
 //! A TLS connection is judged by the one name that it asks for.
 
 use parsers::tls::ClientHello;
-use policy_l7::Compiled;
+use policy_l7::Connection;
 
 use super::judge::{Denial, Judge, Permit};
 
@@ -27,8 +27,8 @@ impl Judge {
         let lower = name.map(|name| [&name.to_ascii_lowercase()[..], b"."].concat());
         let lower = lower.as_deref();
         self.ask(
-            |compiled, subject, _| compiled.judge_server_name(subject, lower),
-            |compiled, subject| compiled.audit_server_name(subject, lower),
+            |connection, _| connection.judge_server_name(lower),
+            |connection| connection.audit_server_name(lower),
         )
     }
 
@@ -38,8 +38,8 @@ impl Judge {
     /// The [`Denial`], when either end's policy wants to know what is said.
     pub fn judge_unread(&self) -> Result<Permit, Denial> {
         self.ask(
-            |compiled, subject, _| compiled.judge_unread(subject),
-            Compiled::audit_unread,
+            |connection, _| connection.judge_unread(),
+            Connection::audit_unread,
         )
     }
 }

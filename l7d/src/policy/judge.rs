@@ -1,8 +1,12 @@
 //! Which door a connection takes, and the judge of the enforced one.
 
+use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use policy_l7::{Compiled, ConnectionVerdict, Edited, Edits, HttpRequest, JudgedProtocol, Subject};
+use policy_l7::{
+    Compiled, Connection, ConnectionVerdict, Edited, Edits, HttpRequest, JudgedProtocol, Subject,
+};
 
 use super::live::{Live, State};
 use crate::record::{
@@ -18,6 +22,8 @@ pub enum Door {
     /// Every request is judged before its bytes go on.
     Enforce(Judge),
 }
+
+const UDP: u8 = 17;
 
 /// What is expected to be spoken on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +50,16 @@ pub struct Judge {
     port: u16,
     egress: Option<Side>,
     ingress: Option<Side>,
+    /// Of what is judged more than once; a datagram is not.
+    kept: Option<Box<Kept>>,
+}
+
+/// What is kept from one request to the next. A worker alone asks.
+#[derive(Debug)]
+struct Kept {
+    /// The other end, as the sender sees it and as the receiver does.
+    remotes: [SocketAddr; 2],
+    view: RefCell<Option<View>>,
 }
 
 /// One endpoint's view of the connection.
@@ -52,6 +68,14 @@ struct Side {
     endpoint: EndpointId,
     direction: policy_l7::Direction,
     remote: IdentityNumber,
+}
+
+/// What one version of the policies has about the connection: looked up once for all its requests.
+#[derive(Debug)]
+struct View {
+    of: Arc<Compiled>,
+    /// The sender's, and the receiver's.
+    sides: [Option<(Side, Connection)>; 2],
 }
 
 /// A request that policy allowed. Only [`Judge::judge`] makes one.
@@ -145,6 +169,12 @@ impl Judge {
             port: destination.addr.port(),
             egress: Side::of(source, policy_l7::Direction::Egress, destination),
             ingress: Side::of(destination, policy_l7::Direction::Ingress, source),
+            kept: (protocol != UDP).then(|| {
+                Box::new(Kept {
+                    remotes: [destination.addr, source.addr],
+                    view: RefCell::new(None),
+                })
+            }),
         }
     }
 
@@ -237,7 +267,7 @@ impl Judge {
     pub fn judge(&self, request: &HttpRequest<'_>) -> Result<Permit, Denial> {
         // The receiver's policy sees what the sender's makes of the request.
         self.ask(
-            |compiled, subject, edits| {
+            |connection, edits| {
                 let headers = Edited {
                     fields: request.headers,
                     edits,
@@ -246,9 +276,9 @@ impl Judge {
                     headers: &headers,
                     ..*request
                 };
-                compiled.judge_http(subject, &request)
+                connection.judge_http(&request)
             },
-            |compiled, subject| compiled.audit_http(subject, request),
+            |connection| connection.audit_http(request),
         )
     }
 
@@ -259,8 +289,8 @@ impl Judge {
     /// The [`Denial`], when either end's policy does not allow the name.
     pub fn judge_name(&self, name: &[u8]) -> Result<Permit, Denial> {
         self.ask(
-            |compiled, subject, _| compiled.judge_dns(subject, name),
-            |compiled, subject| compiled.audit_dns(subject, name),
+            |connection, _| connection.judge_dns(name),
+            |connection| connection.audit_dns(name),
         )
     }
 
@@ -268,12 +298,8 @@ impl Judge {
     /// deny if nothing were only audited.
     pub(super) fn ask(
         &self,
-        in_force: impl Fn(
-            &Arc<Compiled>,
-            &Subject,
-            &Edits,
-        ) -> Result<policy_l7::Permit, Box<policy_l7::Denial>>,
-        audited: impl Fn(&Compiled, &Subject) -> Option<Box<policy_l7::Denial>>,
+        in_force: impl Fn(&Connection, &Edits) -> Result<policy_l7::Permit, Box<policy_l7::Denial>>,
+        audited: impl Fn(&Connection) -> Option<Box<policy_l7::Denial>>,
     ) -> Result<Permit, Denial> {
         self.live.with(|state| {
             let mut permit = Permit {
@@ -283,19 +309,51 @@ impl Judge {
                 audited: None,
                 by: [None, None],
             };
-            for (side, by) in [self.egress, self.ingress].into_iter().zip(0..) {
-                let Some(side) = side else { continue };
-                let subject = self.subject(side);
-                let of_side = in_force(&state.compiled, &subject, &permit.edits)
+            let (mut kept, once);
+            let view = if let Some(of) = &self.kept {
+                kept = of.view.borrow_mut();
+                let is_other = |view: &View| !Arc::ptr_eq(&view.of, &state.compiled);
+                if kept.as_ref().is_some_and(is_other) {
+                    *kept = None;
+                }
+                &*kept.get_or_insert_with(|| self.look(&state.compiled))
+            } else {
+                once = self.look(&state.compiled);
+                &once
+            };
+            let sides = &view.sides;
+            for (side, by) in sides.iter().zip(0..) {
+                let Some((side, connection)) = side else {
+                    continue;
+                };
+                let of_side = in_force(connection, &permit.edits)
                     .map_err(|denial| side.denial(state, &denial))?;
-                permit.take(state, side, by, of_side);
+                permit.take(state, *side, by, of_side);
             }
-            permit.audited = self.sides().find_map(|side| {
-                let denial = audited(&state.compiled, &self.subject(side))?;
+            permit.audited = sides.iter().flatten().find_map(|(side, connection)| {
+                let denial = audited(connection)?;
                 Some(Box::new(side.denial(state, &denial)))
             });
             Ok(permit)
         })
+    }
+
+    /// What a policy has about the connection.
+    fn look(&self, policy: &Arc<Compiled>) -> View {
+        // Which identity an address has may be another one with other policies.
+        let remote = |at: usize| {
+            let remotes = self.kept.as_ref().map(|kept| &kept.remotes);
+            self.live.identity_of(*remotes?.get(at)?)
+        };
+        let look = |side: Option<Side>, at| {
+            let mut side = side?;
+            side.remote = remote(at).unwrap_or(side.remote);
+            Some((side, policy.connection(&self.subject(side))))
+        };
+        View {
+            of: Arc::clone(policy),
+            sides: [look(self.egress, 0), look(self.ingress, 1)],
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The pointer to the compiled policy set, and what is kept ready beside it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -8,7 +9,8 @@ use policy_l7::{Compiled, Provenance, RuleId};
 use tokio::sync::watch;
 
 use super::judge::{Door, Judge};
-use crate::record::{Party, PolicyKind, PolicyRef};
+use crate::identity::Identities;
+use crate::record::{IdentityNumber, Party, PolicyKind, PolicyRef};
 
 /// One compiled policy set with the references that records need, made once per change.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct State {
 pub struct Live {
     state: ArcSwap<State>,
     changes: watch::Sender<u64>,
+    /// Who addresses are at this moment, where that may change.
+    identities: Option<Identities>,
 }
 
 impl State {
@@ -74,7 +78,22 @@ impl Live {
         Self {
             state: ArcSwap::from_pointee(State::new(compiled)),
             changes,
+            identities: None,
         }
+    }
+
+    /// Starts without policies, where the policies that follow may give addresses other identities.
+    pub fn of(identities: Identities) -> Self {
+        Self {
+            identities: Some(identities),
+            ..Self::new(Arc::new(Compiled::empty()))
+        }
+    }
+
+    /// Who an address is at this moment, where that may change.
+    pub(super) fn identity_of(&self, address: SocketAddr) -> Option<IdentityNumber> {
+        let identities = self.identities.as_ref()?;
+        Some(identities.party(address).identity)
     }
 
     /// The policy of this moment.

@@ -12,7 +12,8 @@ use super::set::PolicySet;
 use super::{RuleId, Scope};
 use crate::fqdn::{NameSelectors, Named};
 use crate::identity::Identity;
-use crate::rule::{Direction, Provenance};
+use crate::judge::Subject;
+use crate::rule::Provenance;
 
 /// The policy of one endpoint.
 #[derive(Debug, Clone)]
@@ -178,17 +179,8 @@ impl Compiled {
         &self.members
     }
 
-    /// The rules of a set about an identity and a port.
-    pub(crate) fn scopes_about<'c>(
-        &'c self,
-        set: &'c PolicySet,
-        direction: Direction,
-        identity: u32,
-        asked: super::Prefix,
-    ) -> impl Iterator<Item = &'c Scope> {
-        let scopes = set.side(direction).scopes.iter();
-        scopes.filter(move |scope| {
-            scope.covering(asked).is_some() && scope.means(&self.members, identity)
-        })
+    /// Whether a rule is about a connection in its direction.
+    pub(crate) fn is_about(&self, scope: &Scope, subject: &Subject) -> bool {
+        scope.covering(subject.asked()).is_some() && scope.means(&self.members, subject.remote)
     }
 }

@@ -96,6 +96,11 @@ impl PolicySet {
             .collect()
     }
 
+    /// The rules of a direction, in the order of their policies' names.
+    pub(crate) fn scopes(&self, direction: Direction) -> &[Scope] {
+        &self.side(direction).scopes
+    }
+
     pub(super) fn side(&self, direction: Direction) -> &Side {
         match direction {
             Direction::Egress => &self.egress,

@@ -2,34 +2,43 @@
 
 use std::sync::Arc;
 
+use super::connection::Connection;
 use super::{Candidate, Denial, NEAREST_OF_MAX, Permit, Subject};
 use crate::compile::{Compiled, RuleId, Scope, ScopeL7};
 
-impl Compiled {
+impl Connection {
     /// Judges a query by the name that it asks for: in lower case, with its last dot, odd bytes
     /// escaped (RFC 4343 §2.1). Allocates nothing when it is allowed.
     ///
     /// # Errors
     /// The denial, with the rule that came nearest.
-    pub fn judge_dns(
-        self: &Arc<Self>,
-        subject: &Subject,
-        name: &[u8],
-    ) -> Result<Permit, Box<Denial>> {
+    pub fn judge_dns(&self, name: &[u8]) -> Result<Permit, Box<Denial>> {
         self.judge(
-            subject,
             |scope| scope.allows_name(name),
             |scope| scope.nearest_dns(name),
         )
     }
 
     /// What would deny the query if nothing were only audited.
-    pub fn audit_dns(&self, subject: &Subject, name: &[u8]) -> Option<Box<Denial>> {
+    pub fn audit_dns(&self, name: &[u8]) -> Option<Box<Denial>> {
         self.audit(
-            subject,
             |scope| scope.allows_name(name),
             |scope| scope.nearest_dns(name),
         )
+    }
+}
+
+impl Compiled {
+    /// [`Connection::judge_dns`] on a connection of its own.
+    ///
+    /// # Errors
+    /// The denial.
+    pub fn judge_dns(
+        self: &Arc<Self>,
+        subject: &Subject,
+        name: &[u8],
+    ) -> Result<Permit, Box<Denial>> {
+        self.connection(subject).judge_dns(name)
     }
 }
 

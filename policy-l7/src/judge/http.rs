@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::connection::{About, Connection};
 use super::edits::{Edited, Edits};
 use super::{Candidate, Denial, Headers, NEAREST_OF_MAX, Permit, Subject};
-use crate::compile::{Compiled, PolicySet, RuleId, Scope, ScopeL7};
+use crate::compile::{Compiled, RuleId, Scope, ScopeL7};
 use crate::pattern::Pattern;
 use crate::rule::{HeaderRule, HttpRule};
 
@@ -22,9 +23,30 @@ pub struct HttpRequest<'a> {
     pub headers: &'a dyn Headers,
 }
 
-impl Compiled {
+impl Connection {
     /// Judges a request. Allocates nothing when it is allowed, but for the caches of an expression
     /// that is asked for the first time.
+    ///
+    /// # Errors
+    /// The denial, with the rule that came nearest.
+    pub fn judge_http(&self, request: &HttpRequest<'_>) -> Result<Permit, Box<Denial>> {
+        let (rule, edits) = match self.in_force() {
+            Some(about) => self.policy().allowing_request(about, request)?,
+            None => (None, Edits::default()),
+        };
+        Ok(self.permit(rule, edits))
+    }
+
+    /// What would deny the request if nothing were only audited.
+    pub fn audit_http(&self, request: &HttpRequest<'_>) -> Option<Box<Denial>> {
+        self.policy()
+            .allowing_request(self.audited()?, request)
+            .err()
+    }
+}
+
+impl Compiled {
+    /// [`Connection::judge_http`] on a connection of one request.
     ///
     /// # Errors
     /// The denial, with the rule that came nearest.
@@ -33,34 +55,20 @@ impl Compiled {
         subject: &Subject,
         request: &HttpRequest<'_>,
     ) -> Result<Permit, Box<Denial>> {
-        let (rule, edits) = match self.endpoint(subject.endpoint) {
-            Some(policy) => self.allowing_request(&policy.in_force, subject, request)?,
-            None => (None, Edits::default()),
-        };
-        Ok(self.permit(rule, edits))
-    }
-
-    /// What would deny the request if nothing were only audited.
-    pub fn audit_http(&self, subject: &Subject, request: &HttpRequest<'_>) -> Option<Box<Denial>> {
-        let audited = self.endpoint(subject.endpoint)?.audited.as_ref()?;
-        self.allowing_request(audited, subject, request).err()
+        self.connection(subject).judge_http(request)
     }
 
     /// The rule of a set that allows a request in all its readings, none where nothing is closed, and
     /// what the rules change of it.
     fn allowing_request(
         &self,
-        set: &PolicySet,
-        subject: &Subject,
+        about: &About,
         request: &HttpRequest<'_>,
     ) -> Result<(Option<RuleId>, Edits), Box<Denial>> {
-        let of = |path: &[u8]| self.allowing_path(set, subject, request, path);
+        let of = |path: &[u8]| self.allowing_path(about, request, path);
         let Some((first, others)) = request.paths.split_first() else {
             // Nothing to judge is not the same as nothing to object to.
-            return Ok((
-                self.allowing(set, subject, |_| None, |_| None)?,
-                Edits::default(),
-            ));
+            return Ok((self.allowing(about, |_| None, |_| None)?, Edits::default()));
         };
         let mut said = of(first);
         for path in others {
@@ -68,7 +76,7 @@ impl Compiled {
                 (Ok(said), Ok(other)) if said.1 == other.1 => Ok(said),
                 (Err(denial), Err(_)) => Err(denial),
                 (Ok(_), Ok(_)) => {
-                    let mut denial = self.denial(set, subject, None);
+                    let mut denial = self.denial(about, None);
                     let path = path.escape_ascii();
                     denial.ambiguity = Some(format!(
                         "the path can be read as {path}, of which rules change other headers"
@@ -97,24 +105,23 @@ impl Compiled {
     /// The same for one reading of the path.
     fn allowing_path(
         &self,
-        set: &PolicySet,
-        subject: &Subject,
+        about: &About,
         request: &HttpRequest<'_>,
         path: &[u8],
     ) -> Result<(Option<RuleId>, Edits), Box<Denial>> {
         let nearest = |scope: &Scope| scope.nearest_http(request, path);
-        if !self.about(set, subject).any(Scope::acts) {
+        if !about.scopes().any(Scope::acts) {
             let allows = |scope: &Scope| scope.allows_request(request, path);
-            let rule = self.allowing(set, subject, allows, nearest)?;
+            let rule = self.allowing(about, allows, nearest)?;
             return Ok((rule, Edits::default()));
         }
         // Every rule is asked, also behind one that has allowed the request.
         let mut edits = Edits::default();
         let mut by = None;
-        for scope in self.about(set, subject) {
+        for scope in about.scopes() {
             by = scope.act(request, path, &mut edits).or(by);
         }
-        let rule = self.allowing(set, subject, |_| by, nearest)?;
+        let rule = self.allowing(about, |_| by, nearest)?;
         Ok((rule, edits))
     }
 }

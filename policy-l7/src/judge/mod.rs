@@ -1,5 +1,6 @@
 //! Subject × compiled policy → verdict.
 
+mod connection;
 mod dns;
 mod edits;
 mod headers;
@@ -9,6 +10,8 @@ mod tls;
 use std::fmt;
 use std::sync::Arc;
 
+use connection::About;
+pub use connection::Connection;
 pub use edits::{Edited, Edits};
 pub use headers::Headers;
 pub use http::HttpRequest;
@@ -205,7 +208,8 @@ impl Compiled {
         let asked = subject.asked();
         let mut own: Option<Strictest> = None;
         let mut any: Option<Strictest> = None;
-        for scope in self.scopes_about(set, subject.direction, subject.remote, asked) {
+        let scopes = set.scopes(subject.direction).iter();
+        for scope in scopes.filter(|scope| self.is_about(scope, subject)) {
             let of = if scope.is_for_anybody() {
                 &mut any
             } else {
@@ -251,11 +255,15 @@ impl Compiled {
     }
 
     fn speaks_of(&self, set: &PolicySet, subject: &Subject, protocol: JudgedProtocol) -> bool {
-        self.about(set, subject).any(|scope| match scope.l7 {
-            ScopeL7::Dns { .. } => protocol == JudgedProtocol::Dns,
-            ScopeL7::Http { .. } => protocol == JudgedProtocol::Http,
-            ScopeL7::Tls { .. } => protocol == JudgedProtocol::Tls,
-            ScopeL7::Nothing => false,
+        let mut scopes = set.scopes(subject.direction).iter();
+        scopes.any(|scope| {
+            let is_so = match scope.l7 {
+                ScopeL7::Dns { .. } => protocol == JudgedProtocol::Dns,
+                ScopeL7::Http { .. } => protocol == JudgedProtocol::Http,
+                ScopeL7::Tls { .. } => protocol == JudgedProtocol::Tls,
+                ScopeL7::Nothing => false,
+            };
+            is_so && self.is_about(scope, subject)
         })
     }
 
@@ -271,14 +279,6 @@ impl Compiled {
         let audited = policy.and_then(|policy| policy.audited.as_ref());
         audited.map_or_else(Vec::new, |set| set.defaults(direction))
     }
-
-    fn about<'c>(
-        &'c self,
-        set: &'c PolicySet,
-        subject: &Subject,
-    ) -> impl Iterator<Item = &'c Scope> {
-        self.scopes_about(set, subject.direction, subject.remote, subject.asked())
-    }
 }
 
 /// The strictest of some rules: the first that says so.
@@ -290,7 +290,7 @@ struct Strictest {
 }
 
 impl Subject {
-    fn asked(&self) -> Prefix {
+    pub(crate) fn asked(&self) -> Prefix {
         Prefix {
             protocol: self.protocol,
             port: self.port,
@@ -325,49 +325,15 @@ impl Scope {
 }
 
 impl Compiled {
-    /// Judges what is said on a connection by what is in force.
-    fn judge(
-        self: &Arc<Self>,
-        subject: &Subject,
-        allowing: impl Fn(&Scope) -> Option<RuleId>,
-        nearest: impl Fn(&Scope) -> Option<Candidate>,
-    ) -> Result<Permit, Box<Denial>> {
-        let rule = match self.endpoint(subject.endpoint) {
-            Some(policy) => self.allowing(&policy.in_force, subject, allowing, nearest)?,
-            None => None,
-        };
-        Ok(self.permit(rule, Edits::default()))
-    }
-
-    fn permit(self: &Arc<Self>, rule: Option<RuleId>, edits: Edits) -> Permit {
-        Permit {
-            policy: Arc::clone(self),
-            rule,
-            edits,
-        }
-    }
-
-    /// What would deny it if nothing were only audited.
-    fn audit(
-        &self,
-        subject: &Subject,
-        allowing: impl Fn(&Scope) -> Option<RuleId>,
-        nearest: impl Fn(&Scope) -> Option<Candidate>,
-    ) -> Option<Box<Denial>> {
-        let audited = self.endpoint(subject.endpoint)?.audited.as_ref()?;
-        self.allowing(audited, subject, allowing, nearest).err()
-    }
-
     /// The rule of a set that allows what is said on a connection, none where nothing is closed:
     /// deny rules first, then `allowing` says by which of its rules a scope allows it, if by any.
     fn allowing(
         &self,
-        set: &PolicySet,
-        subject: &Subject,
+        about: &About,
         allowing: impl Fn(&Scope) -> Option<RuleId>,
         nearest: impl Fn(&Scope) -> Option<Candidate>,
     ) -> Result<Option<RuleId>, Box<Denial>> {
-        let scopes = || self.about(set, subject);
+        let scopes = || about.scopes();
         if let Some(deny) = scopes().find(|scope| scope.is_deny) {
             let policies = self.rule(deny.rule).cloned().into_iter().collect();
             return Err(Box::new(Denial {
@@ -379,21 +345,21 @@ impl Compiled {
         if let Some(rule) = scopes().find_map(allowing) {
             return Ok(Some(rule));
         }
-        if set.mode(subject.direction) == SideMode::Open && scopes().next().is_none() {
+        if about.is_open() && scopes().next().is_none() {
             return Ok(None);
         }
         let candidate = scopes()
             .filter_map(nearest)
             .min_by_key(|near| near.distance);
-        Err(Box::new(self.denial(set, subject, candidate)))
+        Err(Box::new(self.denial(about, candidate)))
     }
 
-    fn denial(&self, set: &PolicySet, subject: &Subject, nearest: Option<Candidate>) -> Denial {
+    fn denial(&self, about: &About, nearest: Option<Candidate>) -> Denial {
         let nearest = nearest.and_then(|nearest| Some((self.rule(nearest.id)?, nearest)));
         // The policy that came nearest, then all others that would have had to allow it.
         let mut policies: Vec<Provenance> = Vec::new();
         policies.extend(nearest.iter().map(|(provenance, _)| (*provenance).clone()));
-        for other in set.defaults(subject.direction) {
+        for other in about.defaults() {
             if !policies
                 .iter()
                 .any(|policy| policy.is_of_same_object(&other))

@@ -2,32 +2,27 @@
 
 use std::sync::Arc;
 
+use super::connection::Connection;
 use super::dns::distance;
 use super::{Candidate, Denial, NEAREST_OF_MAX, Permit, Subject};
 use crate::compile::{Compiled, RuleId, Scope, ScopeL7};
 
-impl Compiled {
+impl Connection {
     /// Judges a TLS connection by the server name of its `ClientHello`, in lower case and with a last
     /// dot behind it; without a name, nothing that `serverNames` lists is asked for.
     ///
     /// # Errors
     /// The denial, with the rule that came nearest.
-    pub fn judge_server_name(
-        self: &Arc<Self>,
-        subject: &Subject,
-        name: Option<&[u8]>,
-    ) -> Result<Permit, Box<Denial>> {
+    pub fn judge_server_name(&self, name: Option<&[u8]>) -> Result<Permit, Box<Denial>> {
         self.judge(
-            subject,
             |scope| scope.allows_server(name),
             |scope| scope.nearest_tls(name),
         )
     }
 
     /// What would deny the connection if nothing were only audited.
-    pub fn audit_server_name(&self, subject: &Subject, name: Option<&[u8]>) -> Option<Box<Denial>> {
+    pub fn audit_server_name(&self, name: Option<&[u8]>) -> Option<Box<Denial>> {
         self.audit(
-            subject,
             |scope| scope.allows_server(name),
             |scope| scope.nearest_tls(name),
         )
@@ -37,21 +32,35 @@ impl Compiled {
     ///
     /// # Errors
     /// The denial.
-    pub fn judge_unread(self: &Arc<Self>, subject: &Subject) -> Result<Permit, Box<Denial>> {
-        self.judge(
-            subject,
-            Scope::allows_unread,
-            Scope::nearest_of_other_protocol,
-        )
+    pub fn judge_unread(&self) -> Result<Permit, Box<Denial>> {
+        self.judge(Scope::allows_unread, Scope::nearest_of_other_protocol)
     }
 
     /// What would deny it if nothing were only audited.
-    pub fn audit_unread(&self, subject: &Subject) -> Option<Box<Denial>> {
-        self.audit(
-            subject,
-            Scope::allows_unread,
-            Scope::nearest_of_other_protocol,
-        )
+    pub fn audit_unread(&self) -> Option<Box<Denial>> {
+        self.audit(Scope::allows_unread, Scope::nearest_of_other_protocol)
+    }
+}
+
+impl Compiled {
+    /// [`Connection::judge_server_name`] on a connection of its own.
+    ///
+    /// # Errors
+    /// The denial.
+    pub fn judge_server_name(
+        self: &Arc<Self>,
+        subject: &Subject,
+        name: Option<&[u8]>,
+    ) -> Result<Permit, Box<Denial>> {
+        self.connection(subject).judge_server_name(name)
+    }
+
+    /// [`Connection::judge_unread`] on a connection of its own.
+    ///
+    /// # Errors
+    /// The denial.
+    pub fn judge_unread(self: &Arc<Self>, subject: &Subject) -> Result<Permit, Box<Denial>> {
+        self.connection(subject).judge_unread()
     }
 }
 

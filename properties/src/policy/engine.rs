@@ -261,10 +261,15 @@ impl Engine {
     pub fn would_deny(&self, question: &Question<'_>, request: Request<'_>) -> Option<Vec<Place>> {
         let subject = self.subject(question);
         let denial = match request {
-            Request::Dns(name) => self.compiled.audit_dns(&subject, name.as_bytes()),
+            Request::Dns(name) => self
+                .compiled
+                .connection(&subject)
+                .audit_dns(name.as_bytes()),
             Request::Http(words) => {
                 let paths = paths(words);
-                self.compiled.audit_http(&subject, &http(words, &paths))
+                self.compiled
+                    .connection(&subject)
+                    .audit_http(&http(words, &paths))
             }
         };
         denial.map(|denial| denial.policies().iter().map(place).collect())
