@@ -27,7 +27,7 @@ enum Command {
     /// Measure against other proxies, in the same run on the same work
     Bench {
         /// What to measure
-        #[arg(value_parser = ["http1", "http2", "grpc", "dns", "replay", "tap"])]
+        #[arg(value_parser = ["http1", "http2", "grpc", "dns", "replay", "tap", "policy"])]
         what: String,
     },
     /// Build everything and show it on real traffic in network namespaces
@@ -81,6 +81,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench { what } if what == "grpc" => bench::grpc::run(),
         Command::Bench { what } if what == "dns" => bench::dns::run(),
         Command::Bench { what } if what == "tap" => bench::tap::run(),
+        Command::Bench { what } if what == "policy" => bench::policy::run(),
         Command::Bench { .. } => bench::http1(),
         Command::Demo { keep } => demo::run(keep),
         Command::Ebpf => {

@@ -10,6 +10,7 @@ pub(crate) mod grpc;
 pub(crate) mod http2;
 mod idle;
 mod load;
+pub(crate) mod policy;
 pub(crate) mod replay;
 mod subject;
 mod table;
