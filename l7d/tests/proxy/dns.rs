@@ -120,7 +120,7 @@ fn any_split_of_queries_gives_the_same_answers() {
                 "answer a.ok. 0 Forwarded",
                 "answer c.ok. 0 Forwarded",
                 "query a.ok. 0 Forwarded names",
-                "query b.no. 0 Dropped nearest rule names spec.egress[0].toPorts[0].rules.dns[0]: \
+                "query b.no. 0 Dropped policy_denied nearest rule names spec.egress[0].toPorts[0].rules.dns[0]: \
                  name b.no is not *.ok names",
                 "query c.ok. 0 Forwarded names",
             ]

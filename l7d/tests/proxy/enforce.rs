@@ -511,3 +511,26 @@ fn a_server_that_speaks_to_a_client_that_does_not_is_told() {
         ["opaque the server spoke first 0 11 Forwarded"]
     );
 }
+
+#[test]
+fn a_path_of_which_policy_does_not_say_the_same_in_every_reading_has_its_own_reason() {
+    let (server, told) = listening();
+    let world = enforcing(server.address);
+    let mut client = world.connect();
+    for path in ["/open/../post", "/./get"] {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: web\r\n\r\n").as_bytes());
+        client.expect(DENIED);
+    }
+    drop(client);
+    assert_eq!(told.recv_timeout(crate::world::HANG).unwrap(), b"");
+    server.join();
+    assert_records(
+        &world.records(4),
+        &[
+            "request GET http://web/open/../post ambiguous_path Dropped the path can be read as /post, which is not allowed: nearest rule api",
+            "response 403 GET http://web/open/../post ambiguous_path Forwarded",
+            "request GET http://web/./get ambiguous_path Dropped the path is allowed only where it is read as /get: nearest rule api",
+            "response 403 GET http://web/./get ambiguous_path Forwarded",
+        ],
+    );
+}

@@ -241,7 +241,14 @@ fn line(record: &Record) -> String {
         record::Event::Dns(dns) => {
             let (query, detail) = (text(dns.query), text(dns.detail));
             let what = if dns.is_response { "answer" } else { "query" };
-            format!("{what} {query} {} {verdict:?} {detail}", dns.rcode)
+            let outcome = match dns.outcome {
+                Outcome::Passed => "",
+                outcome => outcome.as_str(),
+            };
+            format!(
+                "{what} {query} {} {verdict:?} {outcome} {detail}",
+                dns.rcode
+            )
         }
         other => format!("{other:?}"),
     };
