@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use policy_l7::{Action, Compiled, Direction, Entry, PolicySet, SideMode};
 
 use super::{Agent, Error};
+use crate::clock::Monotonic;
 use crate::datapath::{
     EndpointSets, Entries, Identified, KernelWorld, PolicyAction, PolicyDirection, PolicyEntry,
     Pressure, SetMode, Shortage,
@@ -131,6 +132,7 @@ impl Agent {
             .applied_version
             .and_then(|version| compiled.touched_since(version));
         let touched: Option<Vec<u32>> = touched.map(|touched| touched.into_iter().collect());
+        let start = Monotonic::now();
         self.datapath.apply(&KernelWorld {
             addresses: &identified(&self.world.identities().load()),
             sets: &sets.modes(),
@@ -139,6 +141,8 @@ impl Agent {
             entries: &sets,
         })?;
         self.applied_version = Some(compiled.version());
+        let microseconds = Monotonic::now().nanos_since(start) / 1000;
+        tracing::debug!(microseconds, "the kernel has it");
         for shortage in self.shortages() {
             tracing::error!("{shortage}");
         }

@@ -63,6 +63,12 @@ pub enum Error {
         /// Why.
         cause: aya::pin::PinError,
     },
+    /// Connections cannot be counted.
+    #[error("the thread that counts connections: {cause}")]
+    Count {
+        /// Why.
+        cause: std::io::Error,
+    },
     /// The object has no such map.
     #[error("kernel map {0} is missing from this binary: build it again after `cargo xtask ebpf`")]
     NoMap(&'static str),

@@ -267,7 +267,7 @@ impl Datapath {
     }
 
     /// How full the maps are.
-    pub fn pressure(&self) -> [Pressure; 3] {
+    pub fn pressure(&self) -> [Pressure; 4] {
         self.maps.pressure()
     }
 

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod kernel;
+mod occupancy;
 mod originals;
 mod policy;
 mod pressure;
@@ -17,6 +18,7 @@ use l7d_ebpf::maps::{Config, Interface, WATCHED_BY_PROXY, WATCHED_BY_TAP, watche
 use addresses::Addresses;
 pub use addresses::Identified;
 use kernel::Maps;
+use occupancy::Occupancy;
 pub use originals::Originals;
 pub use policy::{PolicyAction, PolicyDirection, PolicyEntry};
 pub use pressure::{Pressure, Shortage};
@@ -30,7 +32,10 @@ use crate::config::{Visibility, WatchedPort};
 
 /// The maps of addresses and policy, and what is in them.
 #[derive(Debug)]
-pub(super) struct Tables(State<Maps>);
+pub(super) struct Tables {
+    state: State<Maps>,
+    connections: Occupancy,
+}
 
 impl Tables {
     /// Reads what an earlier start left, and begins with these settings.
@@ -47,27 +52,30 @@ impl Tables {
         state.endpoints = endpoints;
         state.interfaces = interfaces;
         state.update_config(|_| {})?;
-        Ok(Self(state))
+        Ok(Self {
+            state,
+            connections: Occupancy::begin(ebpf)?,
+        })
     }
 
     /// Makes the kernel know a world.
     pub(super) fn apply(&mut self, world: &KernelWorld<'_>) -> Result<(), Error> {
-        self.0.apply(world)
+        self.state.apply(world)
     }
 
     /// Makes it know addresses alone.
     pub(super) fn set_addresses(&mut self, addresses: &[Identified]) -> Result<(), Error> {
-        self.0.set_addresses(addresses)
+        self.state.set_addresses(addresses)
     }
 
     /// Changes settings.
     pub(super) fn update_config(&mut self, change: impl FnOnce(&mut Config)) -> Result<(), Error> {
-        self.0.update_config(change)
+        self.state.update_config(change)
     }
 
     /// Tells the programs that the proxy is there.
     pub(super) fn beat(&mut self) -> Result<(), Error> {
-        self.0.kernel.beat()
+        self.state.kernel.beat()
     }
 
     /// Makes an interface known.
@@ -78,48 +86,49 @@ impl Tables {
         identity: u32,
     ) -> Result<(), Error> {
         let endpoint = u32::from(endpoint);
-        self.0
+        self.state
             .set_interface(index, Interface { endpoint, identity })
     }
 
     /// Forgets an interface that is gone.
     pub(super) fn forget_interface(&mut self, index: u32) {
-        self.0.interfaces.remove(&index);
-        if let Err(error) = self.0.kernel.remove_interface(index) {
+        self.state.interfaces.remove(&index);
+        if let Err(error) = self.state.kernel.remove_interface(index) {
             tracing::warn!(index, %error, "the entry of a vanished interface stays");
         }
     }
 
-    /// How full the maps are that policy is in.
-    pub(super) fn pressure(&self) -> [Pressure; 3] {
-        let [policy, ipcache, endpoints] = self.0.kernel.room();
+    /// How full the maps are.
+    pub(super) fn pressure(&self) -> [Pressure; 4] {
+        let [policy, ipcache, endpoints] = self.state.kernel.room();
         [
             Pressure {
                 map: "POLICY",
-                used: self.0.sets.used(),
+                used: self.state.sets.used(),
                 max: policy,
             },
             Pressure {
                 map: "IPCACHE",
-                used: self.0.addresses.used(),
+                used: self.state.addresses.used(),
                 max: ipcache,
             },
             Pressure {
                 map: "ENDPOINTS",
-                used: self.0.endpoints.len(),
+                used: self.state.endpoints.len(),
                 max: endpoints,
             },
+            self.connections.pressure(),
         ]
     }
 
     /// Entries that found no room since the start.
     pub(super) fn refusals(&self) -> u64 {
-        self.0.kernel.refusals()
+        self.state.kernel.refusals()
     }
 
     /// What found no room at the last change.
     pub(super) fn shortages(&self) -> &[Shortage] {
-        &self.0.shortages
+        &self.state.shortages
     }
 }
 
