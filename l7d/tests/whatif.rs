@@ -136,6 +136,26 @@ fn what_flows_do_not_tell_is_undecidable_with_the_reason() {
 }
 
 #[test]
+fn what_left_its_sender_and_was_dropped_at_its_receiver_was_denied_before() {
+    let output = l7d(&[
+        "policy",
+        "replay",
+        "--policy",
+        "doubts.yaml",
+        "--flows",
+        "halfway.jsonl",
+        "--endpoints",
+        "doubts-endpoints.yaml",
+    ]);
+    let shown = out(&output);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    assert!(
+        shown.contains("Would stay: 1 allowed, 1 denied."),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_source_of_flows_is_needed() {
     for (arguments, fault) in [
         (

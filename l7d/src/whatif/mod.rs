@@ -15,6 +15,7 @@ mod compare;
 mod ends;
 mod gather;
 mod judge;
+mod known;
 mod least;
 
 pub use ask::{Ask, HttpAsk};
