@@ -149,7 +149,7 @@ fn curl_asks_and_nginx_hears_what_the_policy_makes_of_it() {
             let code = String::from_utf8_lossy(&output.stdout);
             assert_eq!(code, expected, "{version} {path}: {output:?}");
         }
-        let heard = |path| format!("POST {path} {protocol} [one] [-] [right] [a]");
+        let heard = |path| format!("GET {path} {protocol} [one] [-] [right] [a]");
         assert_eq!(nginx.log(), [heard("/open/a"), heard("/open/b")]);
     }
 }

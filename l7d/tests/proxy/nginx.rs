@@ -54,8 +54,15 @@ impl Nginx {
         }
     }
 
-    /// What was asked for, by the server's own word.
-    pub(crate) fn log(&self) -> Vec<String> {
+    /// What was asked for, by the server's own word. It writes of a request once that has ended, and
+    /// so is told to end first.
+    pub(crate) fn log(mut self) -> Vec<String> {
+        let told = Command::new("kill")
+            .args(["-QUIT", &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(told.success());
+        self.child.wait().unwrap();
         let log = std::fs::read_to_string(self.folder.join("log")).unwrap();
         log.lines().map(str::to_owned).collect()
     }
