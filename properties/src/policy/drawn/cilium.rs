@@ -1,0 +1,104 @@
+//! What a policy of Cilium's kinds says.
+
+use policy_l7::Direction;
+
+use super::ports::to_ports;
+use super::requests::name;
+use super::selectors::selector;
+use super::{DIRECTIONS, Vocabulary, block};
+use crate::policy::choices::Choices;
+use crate::policy::words::{Element, Limits, List, Peers, Spec};
+
+const ENTITIES: [&str; 10] = [
+    "all",
+    "cluster",
+    "world",
+    "host",
+    "remote-node",
+    "kube-apiserver",
+    "health",
+    "ingress",
+    "init",
+    "none",
+];
+
+pub(super) fn spec(
+    choices: &mut Choices<'_>,
+    vocabulary: &Vocabulary<'_>,
+    is_namespaced: bool,
+) -> Spec {
+    // What a namespaced policy is for cannot be elsewhere.
+    let subject = selector(choices, !is_namespaced);
+    let mut lists = Vec::new();
+    for direction in DIRECTIONS {
+        for is_deny in [false, true] {
+            if !choices.is(if is_deny { 3 } else { 2 }) {
+                continue;
+            }
+            let elements = choices.some(1, 3, |choices| {
+                element(choices, vocabulary, direction, is_deny)
+            });
+            lists.push(List {
+                direction,
+                is_deny,
+                elements,
+            });
+        }
+    }
+    if lists.is_empty() {
+        lists.push(List {
+            direction: Direction::Ingress,
+            is_deny: false,
+            elements: vec![Element {
+                peers: None,
+                limits: Limits::Absent,
+            }],
+        });
+    }
+    let mut default_deny = Vec::new();
+    for direction in DIRECTIONS {
+        default_deny.extend(choices.perhaps(4, |choices| (direction, choices.is(2))));
+    }
+    Spec {
+        subject,
+        lists,
+        default_deny,
+    }
+}
+
+fn element(
+    choices: &mut Choices<'_>,
+    vocabulary: &Vocabulary<'_>,
+    direction: Direction,
+    is_deny: bool,
+) -> Element {
+    let peers = match choices.below(7) {
+        0 => None,
+        1 | 2 => Some(Peers::Endpoints(
+            choices.some(0, 2, |choices| selector(choices, true)),
+        )),
+        3 => Some(Peers::Entities(
+            choices.some(1, 2, |choices| choices.text(&ENTITIES)),
+        )),
+        4 => Some(Peers::Cidrs(
+            choices.some(1, 2, |choices| block(choices, vocabulary).cidr),
+        )),
+        5 if direction == Direction::Egress && !is_deny && vocabulary.has_requests => {
+            Some(Peers::Fqdns(choices.some(1, 2, name)))
+        }
+        _ => Some(Peers::CidrSets(
+            choices.some(1, 2, |choices| block(choices, vocabulary)),
+        )),
+    };
+    let limits = match choices.below(6) {
+        0 => Limits::Absent,
+        5 => Limits::Icmps(vec![choices.some(1, 2, |choices| {
+            let types: [(bool, u8); 4] = [(false, 8), (true, 128), (false, 0), (false, 3)];
+            choices.one(&types).copied().unwrap_or_default()
+        })]),
+        _ => Limits::Ports(choices.some(1, 2, |choices| {
+            to_ports(choices, vocabulary, direction, is_deny)
+        })),
+    };
+    Element { peers, limits }
+}
