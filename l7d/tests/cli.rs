@@ -425,6 +425,7 @@ fn lists_namespaces_and_watches_peers() {
 fn explain(arguments: &[&str]) -> Output {
     let endpoints = golden_path("explain-endpoints.yaml");
     let by_name = golden_path("explain-policy.yaml");
+    let audited = golden_path("explain-audited.yaml");
     let by_path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/policies/api-access-l7.yaml");
     l7d()
@@ -434,6 +435,8 @@ fn explain(arguments: &[&str]) -> Output {
         .arg(by_name)
         .arg("--policy")
         .arg(by_path)
+        .arg("--policy")
+        .arg(audited)
         .args(arguments)
         .output()
         .unwrap()
@@ -460,6 +463,11 @@ fn explains_a_verdict_step_by_step() {
         "--from host --to user-service --port 80 --color always",
         "--from frontend --to kube-apiserver --port 6443 --sni kubernetes.default",
         "--from 10.244.1.11 --to world --port 443 -o json",
+        "--from edge-1 --to frontend --port 80",
+        "--from edge-1 --to frontend --port 80 --path /",
+        "--from edge-1 --to frontend --port 80 --method POST --path /",
+        "--from node/inner-1 --to frontend --port 80 --path /",
+        "--from frontend --to inner-1 --port 80",
     ]
     .map(ask)
     .concat();
@@ -476,6 +484,33 @@ fn an_end_that_nobody_knows_is_answered_with_what_was_meant() {
         "{}",
         err(&output)
     );
+}
+
+#[test]
+fn a_name_of_a_pod_and_of_a_node_is_asked_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let endpoints = folder.path().join("endpoints.yaml");
+    let both = "endpoints: [ { name: web, namespace: shop, ips: [ 10.0.0.1 ] } ]\nnodes: [ { name: web } ]\n";
+    std::fs::write(&endpoints, both).unwrap();
+    let ask = |from| {
+        l7d()
+            .args(["policy", "explain", "--endpoints"])
+            .arg(&endpoints)
+            .arg("--policy")
+            .arg(golden_path("explain-policy.yaml"))
+            .args(["--from", from, "--to", "world", "--port", "80"])
+            .output()
+            .unwrap()
+    };
+    let output = ask("web");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        err(&output).contains("write one of node/web, shop/web"),
+        "{}",
+        err(&output)
+    );
+    assert!(out(&ask("node/web")).starts_with("egress of node web: allowed\n"));
+    assert!(out(&ask("shop/web")).starts_with("egress of shop/web: allowed\n"));
 }
 
 /// `l7d policy check` in the folder of test data, with who is in that cluster.
@@ -567,11 +602,11 @@ fn test_policies(folder: &str, arguments: &[&str]) -> Output {
 fn runs_the_cases_of_policies() {
     let output = test_policies(
         "../testdata/policy-tests",
-        &["api-access.yaml", "names.yaml"],
+        &["api-access.yaml", "audited.yaml", "names.yaml"],
     );
     assert_eq!(output.status.code(), Some(0), "{}", out(&output));
     assert!(
-        out(&output).ends_with("9 passed in 2 files\n"),
+        out(&output).ends_with("13 passed in 3 files\n"),
         "{}",
         out(&output)
     );

@@ -4,12 +4,15 @@
 //! [`Table`](crate::identity::Table) that names addresses in flows, and the [`policy_l7::Inputs`] of the policy compiler.
 
 mod labels;
+mod node;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use policy_l7::Labels;
+
+use node::KnownNode;
 
 use crate::config;
 use crate::identity::{EndpointNumbers, TableBuilder, reserved};
@@ -20,7 +23,9 @@ use crate::record::{Endpoint, EndpointId, IdentityNumber, Service, Workload};
 pub struct Inventory {
     endpoints: Vec<Known>,
     services: Vec<config::Service>,
-    /// This node.
+    /// This node's name, where the configuration tells of the node.
+    host_name: Option<String>,
+    /// Its labels.
     host: Labels,
     host_addresses: Vec<IpAddr>,
     /// All others.
@@ -35,14 +40,6 @@ struct Known {
     interface: Option<String>,
     named_ports: Vec<(String, u16)>,
     ports: BTreeSet<(u8, u16)>,
-}
-
-/// Another node.
-#[derive(Debug, Clone)]
-struct KnownNode {
-    endpoint: Arc<Endpoint>,
-    labels: Labels,
-    addresses: Vec<IpAddr>,
 }
 
 /// Why an inventory could not be made.
@@ -78,11 +75,13 @@ impl Inventory {
             .map(|endpoint| Known::from_config(endpoint, config, numbers, numbering))
             .collect::<Result<_, _>>()?;
         let mut host = labels::of_node("host", None)?;
+        let mut host_name = None;
         let mut nodes = Vec::new();
         for node in &config.nodes {
             if node.name == config.node {
                 host = labels::of_node("host", Some(node))?;
                 host_addresses.extend(&node.ips);
+                host_name = Some(node.name.clone());
             } else {
                 nodes.push(KnownNode::from_config(node, numbering)?);
             }
@@ -90,6 +89,7 @@ impl Inventory {
         Ok(Self {
             endpoints,
             services: config.services.clone(),
+            host_name,
             host,
             host_addresses,
             nodes,
@@ -174,6 +174,15 @@ impl Inventory {
         }
     }
 
+    /// Nodes that the configuration tells of, this one among them.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, IdentityNumber)> {
+        let own = self.host_name.as_deref();
+        let own = own.map(|name| (name, IdentityNumber::HOST));
+        let others = self.nodes.iter();
+        own.into_iter()
+            .chain(others.map(|node| (node.name.as_str(), node.endpoint.identity)))
+    }
+
     /// Services, as policies may name them.
     pub fn services(&self) -> Vec<policy_l7::Service> {
         let services = self.services.iter();
@@ -245,31 +254,6 @@ impl Known {
             interface: endpoint.interface.clone(),
             named_ports: endpoint.named_ports.clone().into_iter().collect(),
             ports: endpoint.ports.clone(),
-        })
-    }
-}
-
-impl KnownNode {
-    fn from_config(
-        node: &config::Node,
-        numbering: &mut policy_l7::identity::Numbering,
-    ) -> Result<Self, Error> {
-        let labels = labels::of_node("remote-node", Some(node))?;
-        let identity = policy_l7::Identity {
-            number: numbering.node_number(&labels),
-            labels: labels.clone(),
-        };
-        let workload = Workload {
-            kind: "Node".to_owned(),
-            name: node.name.clone(),
-        };
-        Ok(Self {
-            endpoint: Arc::new(Endpoint {
-                workload: Some(workload),
-                ..of_identity(&identity)
-            }),
-            labels,
-            addresses: node.ips.clone(),
         })
     }
 }

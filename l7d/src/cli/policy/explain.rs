@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::answer::{Question, Said, World};
+use super::answer::{Question, Said};
 use super::ends::Unknown;
+use super::world::World;
 use crate::cli::candidate::Candidate;
 use crate::cli::failure::Failure;
 use crate::cli::observe::args::Color;
@@ -34,8 +35,8 @@ pub struct ExplainArgs {
     /// Policies: files, or folders of them
     #[arg(long, value_name = "PATH", required = true)]
     pub policy: Vec<PathBuf>,
-    /// Who asks: a pod (NAMESPACE/NAME, or a name that is the only one), an address, `world`,
-    /// `host`, `remote-node`, `kube-apiserver`
+    /// Who asks: a pod (NAMESPACE/NAME) or a node (node/NAME), by the name alone where there is only
+    /// one, an address, `world`, `host`, `remote-node`, `kube-apiserver`
     #[arg(long, value_name = "END")]
     pub from: String,
     /// Who is asked: the same, or a DNS name

@@ -10,6 +10,7 @@ mod replay;
 mod sources;
 mod suggestion;
 mod test;
+mod world;
 
 use clap::Subcommand;
 

@@ -25,7 +25,7 @@ A file names policies and endpoints, relative to itself, and has cases:
   endpoints: [ pods.yaml ]          # or a list of them, written out
   cases:
   - name: the gateway reads users
-    from: api-gateway               # a pod, an address, `world`, `host` …
+    from: api-gateway               # a pod, a node, an address, `world` …
     to: user-service                # or a DNS name
     port: 80                        # protocol: TCP, unless it is said
     http: { method: GET, path: /users/7 }   # or dns: NAME, or sni: NAME

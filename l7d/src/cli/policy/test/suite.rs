@@ -6,7 +6,8 @@ use policy_l7::yaml::{self, At, Cursor, Map, Reader};
 
 use crate::cli::candidate::{self, Candidate};
 use crate::cli::failure::Failure;
-use crate::cli::policy::answer::{Answer, Question, Said, World};
+use crate::cli::policy::answer::{Answer, Question, Said};
+use crate::cli::policy::world::World;
 use crate::config::{self, Config};
 
 /// What is expected.
