@@ -259,18 +259,16 @@ fn told(asked: String, verdict: StepVerdict, policies: &[PolicyRef], detail: &st
 }
 
 fn of_permit(asked: String, permit: &Permit) -> Step {
-    match permit.audited() {
-        Some(denial) => told(
+    if let Some(denial) = permit.audited() {
+        return told(
             asked,
             StepVerdict::Audited,
             &denial.policies,
             &denial.detail,
-        ),
-        None => {
-            let edits = permit.edits().to_string();
-            told(asked, StepVerdict::Allowed, permit.policies(), &edits)
-        }
+        );
     }
+    let edits = permit.edits().to_string();
+    told(asked, StepVerdict::Allowed, permit.policies(), &edits)
 }
 
 impl Said {
