@@ -62,7 +62,7 @@ pub mod yaml;
 
 pub use compile::{
     Action, AuditScope, Compiled, Compiler, Endpoint, EndpointPolicy, Enforcement, Entry, Inputs,
-    Key, PolicySet, RuleId, SideMode, compile,
+    Key, PolicySet, PortName, RuleId, SideMode, compile,
 };
 pub use error::{Error, nearest};
 pub use fqdn::{NameSelectors, Named};

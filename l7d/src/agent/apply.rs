@@ -148,6 +148,7 @@ impl World {
         self.compiler.set_identities(&identities);
         self.compiler
             .set_endpoints(&self.inventory.local_endpoints());
+        self.compiler.set_port_names(self.inventory.port_names());
         self.compiler.set_surroundings(surroundings);
         self.compiler.set_policies(self.store.shared().cloned());
         let modes = &self.config.policies;

@@ -203,6 +203,19 @@ impl Inventory {
         local.any(|known| known.labels.has("reserved", "host"))
     }
 
+    /// What ports are called, here and on other nodes.
+    pub fn port_names(&self) -> Vec<policy_l7::PortName> {
+        let names = self.endpoints.iter().flat_map(|known| {
+            let named = known.named_ports.iter();
+            named.map(|(name, port)| policy_l7::PortName {
+                identity: known.endpoint.identity.0,
+                name: name.clone(),
+                port: *port,
+            })
+        });
+        names.collect()
+    }
+
     /// Endpoints of this node, as the compiler wants them.
     pub fn local_endpoints(&self) -> Vec<policy_l7::Endpoint> {
         let local = self

@@ -11,7 +11,7 @@ use super::http_lists::HttpLists;
 use super::peers::{Change, PeerSets};
 use super::rulebook::Rulebook;
 use super::set::{PolicySet, ScopeL7};
-use super::{AuditScope, Endpoint, Enforcement};
+use super::{AuditScope, Endpoint, Enforcement, PortName};
 use crate::fqdn::{NameSelectors, Named};
 use crate::identity::{Identity, Numbering};
 use crate::resolve::{CidrGroup, Service, Surroundings, resolve};
@@ -47,11 +47,13 @@ pub struct Compiler {
     last_spec: u64,
     pub(super) last_set: u32,
     rules: Arc<Rulebook>,
-    peers: PeerSets,
+    pub(super) peers: PeerSets,
     identities: BTreeSet<u32>,
     endpoints: BTreeMap<u16, HeldEndpoint>,
     /// What the ports of all endpoints are called.
-    pub(super) port_names: BTreeMap<String, BTreeSet<u16>>,
+    pub(super) port_names: BTreeSet<PortName>,
+    /// Of pods of other nodes.
+    port_names_elsewhere: BTreeSet<PortName>,
     pub(super) sets: BTreeMap<SetKey, Arc<PolicySet>>,
     pub(super) http_lists: HttpLists,
     outside: Arc<Outside>,
@@ -323,19 +325,36 @@ impl Compiler {
         }
     }
 
-    /// A port name in an egress rule is resolved by the endpoints that are reached.
+    /// Replaces what ports are called by pods of other nodes.
+    pub fn set_port_names(&mut self, names: impl IntoIterator<Item = PortName>) {
+        self.port_names_elsewhere = names.into_iter().collect();
+        self.name_ports();
+    }
+
     fn name_ports(&mut self) {
-        let mut names: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
-        for (name, port) in self
-            .endpoints
-            .values()
-            .flat_map(|held| &held.endpoint.named_ports)
-        {
-            names.entry(name.clone()).or_default().insert(*port);
-        }
+        let here = self.endpoints.values().flat_map(|held| {
+            let names = held.endpoint.named_ports.iter();
+            names.map(|(name, port)| PortName {
+                identity: held.endpoint.identity,
+                name: name.clone(),
+                port: *port,
+            })
+        });
+        let names = self.port_names_elsewhere.iter().cloned().chain(here);
+        let names = names.collect();
         if names != self.port_names {
             self.port_names = names;
             self.all_stale();
+        }
+    }
+
+    /// A port name in an egress rule means what the pods call so that the rule's peers are: who these
+    /// are may have changed.
+    fn refresh_port_names(&mut self) {
+        let specs = &self.specs;
+        for held in self.endpoints.values_mut() {
+            let mut selecting = held.specs.iter().filter_map(|id| specs.get(id));
+            held.is_stale |= selecting.any(HeldSpec::names_ports_of_peers);
         }
     }
 
@@ -357,6 +376,10 @@ impl Compiler {
 
     /// Compiles what has changed.
     pub fn commit(&mut self) -> Arc<Compiled> {
+        let touched: Arc<[u32]> = self.peers.take_touched().into();
+        if !touched.is_empty() {
+            self.refresh_port_names();
+        }
         let mut endpoints = std::mem::take(&mut self.endpoints);
         for held in endpoints.values_mut().filter(|held| held.is_stale) {
             held.policy = self.policy_of(held);
@@ -376,7 +399,6 @@ impl Compiler {
         self.sets.retain(|_, set| used.contains(&set.number));
         self.http_lists.retain_used();
         self.version += 1;
-        let touched = self.peers.take_touched().into();
         self.touched.push((self.version, touched));
         let surplus = self.touched.len().saturating_sub(HISTORY);
         self.touched.drain(..surplus);

@@ -48,8 +48,20 @@ pub(super) struct HeldEndpoint {
 pub(super) struct SetKey {
     specs: BTreeSet<SpecId>,
     denies_always: bool,
-    /// What the port names in these mean, by direction.
-    ports: BTreeMap<(Direction, String), Vec<u16>>,
+    ports: PortMeanings,
+}
+
+/// What port names mean: on the way in, to the endpoint; on the way out, to the peers of the rule.
+type PortMeanings = BTreeMap<(Direction, Option<PeersId>, String), Vec<u16>>;
+
+impl HeldSpec {
+    /// Whether what it says depends on what its peers call their ports.
+    pub(super) fn names_ports_of_peers(&self) -> bool {
+        self.rules.iter().any(|rule| {
+            let mut names = rule.ports.iter().filter_map(Ports::name);
+            rule.direction == Direction::Egress && names.next().is_some()
+        })
+    }
 }
 
 impl Compiler {
@@ -110,31 +122,35 @@ impl Compiler {
         set
     }
 
-    fn port_meanings(
-        &self,
-        endpoint: &Endpoint,
-        specs: &BTreeSet<SpecId>,
-    ) -> BTreeMap<(Direction, String), Vec<u16>> {
+    fn port_meanings(&self, endpoint: &Endpoint, specs: &BTreeSet<SpecId>) -> PortMeanings {
         let specs = specs.iter().filter_map(|id| self.specs.get(id));
         let rules = specs.flat_map(|spec| &spec.rules);
-        let names = rules.flat_map(|rule| {
-            let names = rule.ports.iter().filter_map(Ports::name);
-            names.map(|name| (rule.direction, name.to_owned()))
-        });
-        let mut meanings = BTreeMap::new();
-        for (direction, name) in names {
-            let ports: BTreeSet<u16> = match direction {
-                Direction::Ingress => {
-                    let own = endpoint.named_ports.iter();
-                    own.filter(|(have, _)| *have == name)
-                        .map(|(_, port)| *port)
-                        .collect()
-                }
-                Direction::Egress => self.port_names.get(&name).cloned().unwrap_or_default(),
-            };
-            meanings.insert((direction, name), ports.into_iter().collect());
+        let mut meanings = PortMeanings::new();
+        for rule in rules {
+            for name in rule.ports.iter().filter_map(Ports::name) {
+                let ports: BTreeSet<u16> = match rule.direction {
+                    Direction::Ingress => {
+                        let own = endpoint.named_ports.iter();
+                        own.filter(|(have, _)| have == name)
+                            .map(|(_, port)| *port)
+                            .collect()
+                    }
+                    Direction::Egress => self.ports_of_peers(rule.peers, name),
+                };
+                let of = (rule.direction, rule.peers, name.to_owned());
+                meanings.insert(of, ports.into_iter().collect());
+            }
         }
         meanings
+    }
+
+    /// What those call so that a rule lets one reach.
+    fn ports_of_peers(&self, peers: Option<PeersId>, name: &str) -> BTreeSet<u16> {
+        let names = self.port_names.iter().filter(|known| known.name == name);
+        let reached = names.filter(|known| {
+            peers.is_none_or(|peers| self.peers.members().has(peers, known.identity))
+        });
+        reached.map(|known| known.port).collect()
     }
 
     fn side(&mut self, key: &SetKey, direction: Direction) -> Side {
@@ -178,7 +194,9 @@ impl Compiler {
 impl HeldRule {
     fn scope(&self, key: &SetKey) -> Scope {
         let named = |name: &str| {
-            let meaning = key.ports.get(&(self.direction, name.to_owned()));
+            let meaning = key
+                .ports
+                .get(&(self.direction, self.peers, name.to_owned()));
             meaning.cloned().unwrap_or_default()
         };
         let blocks = self.ports.iter().flat_map(|ports| prefixes(ports, &named));

@@ -46,6 +46,17 @@ pub struct Endpoint {
     pub named_ports: Vec<(String, u16)>,
 }
 
+/// What a port is called by pods of an identity, here or elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortName {
+    /// Identity of the pods.
+    pub identity: u32,
+    /// In lower case.
+    pub name: String,
+    /// Port.
+    pub port: u16,
+}
+
 /// For which endpoints policy is enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Enforcement {
@@ -76,6 +87,8 @@ pub struct Inputs<'a> {
     pub identities: &'a [Identity],
     /// Endpoints of this node.
     pub endpoints: &'a [Endpoint],
+    /// What ports are called by pods of other nodes; those of endpoints are known already.
+    pub port_names: &'a [PortName],
     /// What is known of addresses by their DNS names.
     pub named: &'a BTreeSet<Named>,
     /// What policies refer to by name.
@@ -99,6 +112,7 @@ impl Default for Inputs<'_> {
             policies: &[],
             identities: &[],
             endpoints: &[],
+            port_names: &[],
             named: &NO_NAMES,
             surroundings: Surroundings::default(),
             enforcement: Enforcement::default(),
@@ -114,6 +128,7 @@ pub fn compile(inputs: &Inputs<'_>) -> Compiled {
     let mut compiler = Compiler::new();
     compiler.set_identities(inputs.identities);
     compiler.set_endpoints(inputs.endpoints);
+    compiler.set_port_names(inputs.port_names.iter().cloned());
     compiler.set_enforcement(inputs.enforcement, inputs.audit.clone());
     compiler.set_surroundings(inputs.surroundings);
     compiler.set_policies(inputs.policies.iter().cloned().map(Arc::new));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use policy_l7::identity::{HOST, WORLD};
 use policy_l7::{
     Action, Compiled, ConnectionVerdict, Endpoint, Entry, Headers, HttpRequest, Identity, Inputs,
-    JudgedProtocol, Labels, Named, Policy, Provenance, RuleId, SideMode, Subject, compile,
-    identity, read_objects,
+    JudgedProtocol, Labels, Named, Policy, PortName, Provenance, RuleId, SideMode, Subject,
+    compile, identity, read_objects,
 };
 
 use super::reference::{HttpWords, Place, Question, Request, Setting};
@@ -54,16 +54,38 @@ pub(super) struct Known {
     pub(super) identities: Vec<Identity>,
     /// Of each pod, in order; none of those that are elsewhere.
     pub(super) endpoints: Vec<Option<Endpoint>>,
+    /// The identity of each pod, in order.
+    pub(super) numbers: Vec<u32>,
+}
+
+/// What those pods call their ports that `is_there`, by their places.
+pub(super) fn port_names(
+    world: &World,
+    numbers: &[u32],
+    is_there: impl Fn(usize) -> bool,
+) -> Vec<PortName> {
+    let pods = world.pods.iter().zip(numbers).enumerate();
+    let there = pods.filter(|(place, _)| is_there(*place));
+    let names = there.flat_map(|(_, (pod, identity))| {
+        pod.named_ports.iter().map(|(name, port)| PortName {
+            identity: *identity,
+            name: name.clone(),
+            port: *port,
+        })
+    });
+    names.collect()
 }
 
 impl Known {
     pub(super) fn of(world: &World) -> Self {
         let mut identities: Vec<Identity> = Vec::new();
         let mut endpoints = Vec::new();
+        let mut numbers = Vec::new();
         for (pod, id) in world.pods.iter().zip(FIRST_ENDPOINT..) {
             let labels = labels(pod);
             let same = identities.iter().find(|known| known.labels == labels);
             let number = same.map_or(FIRST_IDENTITY + u32::from(id), |same| same.number);
+            numbers.push(number);
             endpoints.push(pod.is_here.then(|| Endpoint {
                 id,
                 identity: number,
@@ -75,6 +97,7 @@ impl Known {
         Self {
             identities,
             endpoints,
+            numbers,
         }
     }
 }
@@ -109,12 +132,14 @@ impl Engine {
         let policies = read(text)?;
         let known = Known::of(world);
         let identities = [identity::reserved(), known.identities].concat();
+        let port_names = port_names(world, &known.numbers, |_| true);
         let endpoints: Vec<Endpoint> = known.endpoints.into_iter().flatten().collect();
         let build = |named: &BTreeSet<Named>| {
             compile(&Inputs {
                 policies: &policies,
                 identities: &identities,
                 endpoints: &endpoints,
+                port_names: &port_names,
                 named,
                 enforcement: setting.enforcement,
                 audit: &setting.audit,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use policy_l7::{Compiled, Compiler, Endpoint, Identity, Policy, identity};
 
 use super::choices::Choices;
-use super::engine::{Engine, Known, named, read};
+use super::engine::{Engine, Known, named, port_names, read};
 use super::reference::Setting;
 use super::words::{Object, yaml};
 use super::world::World;
@@ -54,7 +54,7 @@ pub(super) fn grown(
         };
         compiler.set_enforcement(setting.enforcement, setting.audit);
         compiler.set_policies(some);
-        turn_pods(&mut compiler, &known, &pods, choices.is(2));
+        turn_pods(&mut compiler, world, &known, &pods, choices.is(2));
         let first = compiler.commit();
         compiler.set_named(named(&first, world));
         let second = compiler.commit();
@@ -72,8 +72,15 @@ pub(super) fn grown(
 }
 
 /// Lets pods come and go: all at once, or one by one.
-fn turn_pods(compiler: &mut Compiler, known: &Known, pods: &[bool], is_at_once: bool) {
+fn turn_pods(
+    compiler: &mut Compiler,
+    world: &World,
+    known: &Known,
+    pods: &[bool],
+    is_at_once: bool,
+) {
     let there = |position: &usize| pods.get(*position) == Some(&true);
+    compiler.set_port_names(port_names(world, &known.numbers, |place| there(&place)));
     let positions: Vec<usize> = (0..known.identities.len()).filter(there).collect();
     let identities = positions.iter().filter_map(|at| known.identities.get(*at));
     let mut identities: Vec<Identity> = identities.cloned().collect();

@@ -18,7 +18,12 @@ pub(super) const ICMPV6: u8 = 58;
 
 /// Whether a name stands for the port that is asked about: the names are those of the pods that are
 /// reached.
-pub(super) fn names(world: &World, question: &Question<'_>, name: &str) -> bool {
+pub(super) fn names(
+    world: &World,
+    question: &Question<'_>,
+    name: &str,
+    may_reach: &dyn Fn(&Pod) -> bool,
+) -> bool {
     let wanted = name.to_ascii_lowercase();
     let has = |pod: &Pod| {
         let mut named = pod.named_ports.iter();
@@ -26,7 +31,7 @@ pub(super) fn names(world: &World, question: &Question<'_>, name: &str) -> bool 
     };
     match question.direction {
         Direction::Ingress => has(question.subject),
-        Direction::Egress => world.pods.iter().any(|pod| pod.is_here && has(pod)),
+        Direction::Egress => world.pods.iter().any(|pod| may_reach(pod) && has(pod)),
     }
 }
 

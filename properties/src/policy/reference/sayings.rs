@@ -10,7 +10,7 @@ use crate::policy::words::{
     Element, KubernetesElement, KubernetesPeer, KubernetesSpec, Limits, Object, Rules, Selector,
     Spec, Specs,
 };
-use crate::policy::world::{Pod, World};
+use crate::policy::world::{End, Pod, World};
 
 pub(super) fn sayings<'o>(
     world: &World,
@@ -128,7 +128,7 @@ fn limits<'o>(
     path: &str,
     question: &Question<'_>,
 ) -> Vec<(String, &'o Rules)> {
-    let meant = |end| match &element.peers {
+    let meant = |end: End<'_>| match &element.peers {
         None => true,
         Some(peers) => is_peer(peers, namespace, end),
     };
@@ -152,7 +152,8 @@ fn limits<'o>(
         Limits::Ports(all) => {
             let mut about = Vec::new();
             for (position, to_ports) in all.iter().enumerate() {
-                let named = |name: &str| names(world, question, name);
+                let reached = |pod: &Pod| meant(End::Pod(pod));
+                let named = |name: &str| names(world, question, name, &reached);
                 let is_dns = matches!(&to_ports.rules, Rules::Dns(rules) if !rules.is_empty());
                 // DNS is not spoken over SCTP, so that a rule about it is not about SCTP.
                 let is_about = !(is_dns && question.protocol == SCTP)
@@ -210,20 +211,21 @@ fn is_meant(
     namespace: &str,
     question: &Question<'_>,
 ) -> bool {
-    let by_peer = match element.peers.as_deref() {
+    let meant = |end: End<'_>| match element.peers.as_deref() {
         None | Some([]) => true,
         Some(peers) => peers.iter().any(|peer| match peer {
-            KubernetesPeer::Block(block) => is_in_block(block, question.other),
-            KubernetesPeer::Pods { pods, namespaces } => is_pod(
-                pods.as_ref(),
-                namespaces.as_ref(),
-                namespace,
-                question.other,
-            ),
+            KubernetesPeer::Block(block) => is_in_block(block, end),
+            KubernetesPeer::Pods { pods, namespaces } => {
+                is_pod(pods.as_ref(), namespaces.as_ref(), namespace, end)
+            }
         }),
     };
-    let named = |name: &str| names(world, question, name);
-    by_peer
+    // An address in a block calls no port anything.
+    let is_anybody = matches!(element.peers.as_deref(), None | Some([]));
+    let reaches_pod = matches!(question.other, End::Pod(_));
+    let reached = |pod: &Pod| (is_anybody || reaches_pod) && meant(End::Pod(pod));
+    let named = |name: &str| names(world, question, name, &reached);
+    meant(question.other)
         && match element.ports.as_deref() {
             None | Some([]) => true,
             Some(ports) => ports
