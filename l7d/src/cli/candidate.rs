@@ -115,6 +115,7 @@ impl Candidate {
             surroundings: self.surroundings(&self.inventory.services()),
             identities: &self.inventory.identities(),
             endpoints: &self.inventory.local_endpoints(),
+            port_names: &self.inventory.port_names(),
             enforcement: self.enforcement,
             audit: &self.audit,
             named,
