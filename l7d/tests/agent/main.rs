@@ -1,6 +1,7 @@
 //! The whole agent on real traffic: pods in namespaces, real clients and servers, the real kernel.
 //! These tests fail, and do not skip, where they cannot run.
 
+mod audits;
 mod dns;
 mod http2;
 mod lifecycle;
