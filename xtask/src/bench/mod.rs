@@ -25,6 +25,8 @@ use crate::{ebpf, setup};
 use subject::{Subject, Version};
 use table::Row;
 
+/// Where the kernel is told to count the time of its programs.
+const BPF_STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 const SECONDS: u32 = 6;
 const CONNECTIONS: u32 = 64;
 const SIZES: [(&str, usize); 3] = [("64 B", 64), ("16 KiB", 16 << 10), ("1 MiB", 1 << 20)];

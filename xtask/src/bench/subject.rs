@@ -200,7 +200,12 @@ fn started(
 }
 
 /// Starts the agent on the node, with a policy or none.
-fn l7d(visibility: &str, world: &World, pods: &[&Pod], policy: &str) -> anyhow::Result<Process> {
+pub(super) fn l7d(
+    visibility: &str,
+    world: &World,
+    pods: &[&Pod],
+    policy: &str,
+) -> anyhow::Result<Process> {
     let folder = world.folder();
     std::fs::create_dir_all(folder.join("policies"))?;
     if !policy.is_empty() {

@@ -8,7 +8,9 @@
 use std::fmt::Write as _;
 
 use super::subject::{Subject, Version};
-use super::{CONNECTIONS, SIZES, Stage, figures, files, load, per_request, prepare, publish};
+use super::{
+    BPF_STATS, CONNECTIONS, SIZES, Stage, figures, files, load, per_request, prepare, publish,
+};
 use crate::run::say;
 
 const ROUNDS: usize = 3;
@@ -19,7 +21,6 @@ const SUBJECTS: [Subject; 4] = [
     Subject::Tap,
     Subject::Watch,
 ];
-const BPF_STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 /// What one turn of a subject showed of one size.
 struct Turn {
