@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::outside::Outside;
 use super::peers::Members;
 use super::rulebook::Rulebook;
 use super::set::PolicySet;
@@ -37,14 +38,6 @@ pub struct Compiled {
     pub(super) touched: Vec<(u64, Arc<[u32]>)>,
     pub(super) outside: Arc<Outside>,
     pub(super) rules: Arc<Rulebook>,
-}
-
-/// What policies say of addresses that are not endpoints.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Outside {
-    pub(super) prefixes: Vec<(IpNet, Identity)>,
-    pub(super) selectors: NameSelectors,
-    pub(super) named: BTreeMap<Named, Identity>,
 }
 
 impl Compiled {

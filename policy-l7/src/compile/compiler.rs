@@ -3,20 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
-use super::compiled::{Compiled, EndpointPolicy, Outside};
+use super::compiled::{Compiled, EndpointPolicy};
 use super::endpoint::{HeldEndpoint, HeldRule, HeldSpec, SetKey};
 use super::http_lists::HttpLists;
+use super::outside::Outside;
 use super::peers::{Change, PeerSets};
 use super::rulebook::Rulebook;
 use super::set::{PolicySet, ScopeL7};
 use super::{AuditScope, Endpoint, Enforcement, PortName};
-use crate::fqdn::{NameSelectors, Named};
 use crate::identity::{Identity, Numbering};
 use crate::resolve::{CidrGroup, Service, Surroundings, resolve};
 use crate::rule::{Policy, PolicyKind, Provenance, Rule};
-use crate::selector::{Peers, cidr_labels};
 
 /// So many versions back it is known which identities came and went.
 const HISTORY: usize = 16;
@@ -37,7 +34,7 @@ struct HeldPolicy {
 /// Policies, identities and endpoints, and how far they are compiled.
 #[derive(Default)]
 pub struct Compiler {
-    numbering: Numbering,
+    pub(super) numbering: Numbering,
     pub(super) enforcement: Enforcement,
     pub(super) audit: AuditScope,
     cidr_groups: Vec<CidrGroup>,
@@ -56,7 +53,7 @@ pub struct Compiler {
     port_names_elsewhere: BTreeSet<PortName>,
     pub(super) sets: BTreeMap<SetKey, Arc<PolicySet>>,
     pub(super) http_lists: HttpLists,
-    outside: Arc<Outside>,
+    pub(super) outside: Arc<Outside>,
     touched: Vec<(u64, Arc<[u32]>)>,
     revision: u64,
     version: u64,
@@ -196,60 +193,6 @@ impl Compiler {
         }
         self.name_outside();
         self.revision += 1;
-    }
-
-    /// Gives every prefix that a policy names, exceptions included, an identity of its own.
-    fn name_outside(&mut self) {
-        let named: BTreeSet<IpNet> = self.peers.lists().flat_map(Peers::prefixes).collect();
-        let mut changes = Vec::new();
-        for (prefix, identity) in &self.outside.prefixes {
-            if !named.contains(prefix) {
-                changes.push(Change::Gone(identity.number));
-                self.numbering.release(identity.number);
-            }
-        }
-        let mut prefixes = Vec::new();
-        for prefix in named {
-            let labels = cidr_labels(prefix);
-            let number = self.numbering.cidr_number(&labels);
-            let identity = Identity { number, labels };
-            if !self.peers.knows(&identity) {
-                changes.push(Change::Come(identity.clone(), Some(prefix)));
-            }
-            prefixes.push((prefix, identity));
-        }
-        self.peers.change(changes);
-        let selectors = NameSelectors::of(self.peers.lists().flat_map(Peers::names).cloned());
-        let outside = Arc::make_mut(&mut self.outside);
-        outside.prefixes = prefixes;
-        outside.selectors = selectors;
-    }
-
-    /// Replaces what is known of addresses by their DNS names.
-    pub fn set_named(&mut self, named: BTreeSet<Named>) {
-        let former = &self.outside.named;
-        if former.len() == named.len() && named.iter().all(|one| former.contains_key(one)) {
-            return;
-        }
-        let mut changes = Vec::new();
-        let outside = Arc::make_mut(&mut self.outside);
-        outside.named.retain(|one, identity| {
-            let stays = named.contains(one);
-            if !stays {
-                changes.push(Change::Gone(identity.number));
-                self.numbering.release(identity.number);
-            }
-            stays
-        });
-        for one in named {
-            if outside.named.contains_key(&one) {
-                continue;
-            }
-            let identity = one.identity(&mut self.numbering);
-            changes.push(Change::Come(identity.clone(), one.within));
-            outside.named.insert(one, identity);
-        }
-        self.peers.change(changes);
     }
 
     /// Replaces all identities but those of prefixes and names, which are made here.

@@ -10,6 +10,7 @@ mod compiler;
 mod endpoint;
 mod entries;
 mod http_lists;
+mod outside;
 mod peers;
 mod prefixes;
 mod rulebook;

@@ -5,9 +5,14 @@ mod kernel;
 mod scale;
 mod verdicts;
 
+use super::build_release;
+use crate::{ebpf, setup};
+
 /// Measures and writes `docs/bench-policy.md`.
 pub(crate) fn run() -> anyhow::Result<()> {
-    super::prepare(super::Version::Dns)?;
+    setup::everything()?;
+    ebpf::build()?;
+    build_release(&["--package", "l7d"])?;
     let mut text = String::from("# Policies\n\nWritten by `cargo xtask bench policy`.\n");
     verdicts::measure(&mut text)?;
     kernel::measure(&mut text)?;
