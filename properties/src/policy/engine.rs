@@ -1,21 +1,25 @@
 //! The same questions to the engine that is shipped.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use policy_l7::identity::{HOST, WORLD};
 use policy_l7::{
-    Action, Compiled, ConnectionVerdict, Endpoint, Entry, Headers, HttpRequest, Identity, Inputs,
-    JudgedProtocol, Labels, Named, Policy, PortName, Provenance, RuleId, SideMode, Subject,
-    compile, identity, read_objects,
+    Action, CidrGroup, Compiled, ConnectionVerdict, Endpoint, Entry, Headers, HttpRequest,
+    Identity, Inputs, JudgedProtocol, Labels, Named, Policy, PortName, Provenance, RuleId, Service,
+    SideMode, Subject, Surroundings, compile, identity, read_objects,
 };
 
 use super::reference::{HttpWords, Place, Question, Request, Setting};
-use super::world::{End, Pod, RESERVED, World};
+use super::world::{End, Label, RESERVED, World};
 
 /// Number of the first pod, as endpoint and as identity.
 const FIRST_ENDPOINT: u16 = 16;
 const FIRST_IDENTITY: u32 = 300;
+/// Number of the first node.
+const FIRST_NODE: u32 = 2 << 24;
 
 /// What the engine says, and the rule that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub struct Engine {
     compiled: Arc<Compiled>,
     /// Endpoint and identity of each pod, by its name.
     pods: BTreeMap<String, (u16, u32)>,
+    /// Identity of each node, by its name.
+    nodes: BTreeMap<String, u32>,
     /// Entries of each set, by its number.
     entries: BTreeMap<u32, Vec<Entry>>,
 }
@@ -50,9 +56,9 @@ pub struct Engine {
 /// Pods with their numbers.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// Of each pod, in order.
+    /// Of each pod, in order, and of the nodes.
     pub(super) identities: Vec<Identity>,
-    /// Of each pod, in order; none of those that are elsewhere.
+    /// Of the same; none of those that are elsewhere.
     pub(super) endpoints: Vec<Option<Endpoint>>,
     /// The identity of each pod, in order.
     pub(super) numbers: Vec<u32>,
@@ -82,7 +88,7 @@ impl Known {
         let mut endpoints = Vec::new();
         let mut numbers = Vec::new();
         for (pod, id) in world.pods.iter().zip(FIRST_ENDPOINT..) {
-            let labels = labels(pod);
+            let labels = labels(&pod.labels);
             let same = identities.iter().find(|known| known.labels == labels);
             let number = same.map_or(FIRST_IDENTITY + u32::from(id), |same| same.number);
             numbers.push(number);
@@ -94,10 +100,54 @@ impl Known {
             }));
             identities.push(Identity { number, labels });
         }
+        for (node, number) in world.nodes.iter().zip(FIRST_NODE..) {
+            let labels = labels(&End::Node(node).labels());
+            identities.push(Identity { number, labels });
+            endpoints.push(None);
+        }
         Self {
             identities,
             endpoints,
             numbers,
+        }
+    }
+}
+
+/// What policies refer to.
+#[derive(Debug)]
+pub(super) struct Referred {
+    cidr_groups: Vec<CidrGroup>,
+    services: Vec<Service>,
+}
+
+impl Referred {
+    pub(super) fn of(world: &World) -> Self {
+        let prefix = |text: &String| {
+            let address = text.parse::<IpAddr>().map(IpNet::from);
+            address.or_else(|_| text.parse()).ok()
+        };
+        let groups = world.cidr_groups.iter().map(|group| CidrGroup {
+            name: group.name.clone(),
+            labels: labels(&group.labels),
+            prefixes: group.prefixes.iter().filter_map(prefix).collect(),
+        });
+        let services = world.services.iter().map(|service| Service {
+            namespace: service.namespace.clone(),
+            name: service.name.clone(),
+            labels: labels(&service.labels),
+            selector: service.selector.iter().cloned().collect(),
+            backends: service.backends.clone(),
+        });
+        Self {
+            cidr_groups: groups.collect(),
+            services: services.collect(),
+        }
+    }
+
+    pub(super) fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            cidr_groups: &self.cidr_groups,
+            services: &self.services,
         }
     }
 }
@@ -134,9 +184,11 @@ impl Engine {
         let identities = [identity::reserved(), known.identities].concat();
         let port_names = port_names(world, &known.numbers, |_| true);
         let endpoints: Vec<Endpoint> = known.endpoints.into_iter().flatten().collect();
+        let referred = Referred::of(world);
         let build = |named: &BTreeSet<Named>| {
             compile(&Inputs {
                 policies: &policies,
+                surroundings: referred.surroundings(),
                 identities: &identities,
                 endpoints: &endpoints,
                 port_names: &port_names,
@@ -144,7 +196,6 @@ impl Engine {
                 enforcement: setting.enforcement,
                 audit: &setting.audit,
                 revision: 1,
-                ..Inputs::default()
             })
         };
         // As the agent does it: what names are asked about is known from a first compilation.
@@ -159,11 +210,14 @@ impl Engine {
         let numbers = known.identities.iter().map(|identity| identity.number);
         let pods = world.pods.iter().zip(FIRST_ENDPOINT..).zip(numbers);
         let pods = pods.map(|((pod, id), number)| (pod.name.clone(), (id, number)));
+        let nodes = world.nodes.iter().zip(FIRST_NODE..);
+        let nodes = nodes.map(|(node, number)| (node.name.clone(), number));
         let sets = compiled.sets();
         let entries = sets.iter();
         let entries = entries.map(|set| (set.number(), compiled.entries(set)));
         Self {
             pods: pods.collect(),
+            nodes: nodes.collect(),
             entries: entries.collect(),
             compiled,
         }
@@ -172,6 +226,7 @@ impl Engine {
     /// Identity of an end, found as the kernel finds it: by name and the longest prefix.
     pub fn identity(&self, end: End<'_>) -> u32 {
         match end {
+            End::Node(node) => self.nodes.get(&node.name).copied().unwrap_or(0),
             End::Pod(pod) => self.pods.get(&pod.name).map_or(0, |(_, number)| *number),
             End::Reserved(name) => RESERVED
                 .iter()
@@ -275,6 +330,10 @@ impl Engine {
                 let paths = paths(words);
                 self.compiled.judge_http(&subject, &http(words, &paths))
             }
+            Request::Tls(name) => {
+                let name = name.map(str::as_bytes);
+                self.compiled.judge_server_name(&subject, name)
+            }
         };
         match verdict {
             Ok(permit) => Ok(permit.rule().and_then(|rule| self.place(rule))),
@@ -296,6 +355,10 @@ impl Engine {
                     .connection(&subject)
                     .audit_http(&http(words, &paths))
             }
+            Request::Tls(name) => {
+                let connection = self.compiled.connection(&subject);
+                connection.audit_server_name(name.map(str::as_bytes))
+            }
         };
         denial.map(|denial| denial.policies().iter().map(place).collect())
     }
@@ -304,6 +367,12 @@ impl Engine {
     pub fn audits(&self, question: &Question<'_>) -> bool {
         let policy = self.compiled.endpoint(self.subject(question).endpoint);
         policy.is_some_and(|policy| policy.audited.is_some())
+    }
+
+    /// Whether requests of HTTP are judged on a connection, or only looked at.
+    pub fn reads_http(&self, question: &Question<'_>) -> bool {
+        let subject = self.subject(question);
+        self.compiled.judges_in(&subject, JudgedProtocol::Http)
     }
 
     /// Whether requests of a connection are judged at all.
@@ -331,8 +400,8 @@ fn place(provenance: &Provenance) -> Place {
     (provenance.name.clone(), provenance.rule.clone())
 }
 
-fn labels(pod: &Pod) -> Labels {
-    let labels = pod.labels.iter().map(|label| policy_l7::Label {
+fn labels(labels: &[Label]) -> Labels {
+    let labels = labels.iter().map(|label| policy_l7::Label {
         source: label.source.clone(),
         key: label.key.clone(),
         value: label.value.clone(),

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use policy_l7::{Compiled, Compiler, Endpoint, Identity, Policy, identity};
+use policy_l7::{Compiled, Compiler, Endpoint, Identity, Policy, Surroundings, identity};
 
 use super::choices::Choices;
-use super::engine::{Engine, Known, named, port_names, read};
+use super::engine::{Engine, Known, Referred, named, port_names, read};
 use super::reference::Setting;
 use super::words::{Object, yaml};
 use super::world::World;
@@ -34,6 +34,7 @@ pub(super) fn grown(
         );
     }
     let known = Known::of(world);
+    let referred = Referred::of(world);
     let mut compiler = Compiler::new();
     let mut last: Option<Arc<Compiled>> = None;
     let steps = 1 + choices.below(4);
@@ -54,6 +55,11 @@ pub(super) fn grown(
         };
         compiler.set_enforcement(setting.enforcement, setting.audit);
         compiler.set_policies(some);
+        compiler.set_surroundings(if is_there(0) {
+            referred.surroundings()
+        } else {
+            Surroundings::default()
+        });
         turn_pods(&mut compiler, world, &known, &pods, choices.is(2));
         let first = compiler.commit();
         compiler.set_named(named(&first, world));

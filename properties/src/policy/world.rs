@@ -7,8 +7,14 @@ use std::net::IpAddr;
 pub struct World {
     /// Pods, of this node and of others.
     pub pods: Vec<Pod>,
+    /// Other nodes of which more is known than that.
+    pub nodes: Vec<Node>,
     /// Addresses outside the cluster.
     pub outside: Vec<Outside>,
+    /// Services.
+    pub services: Vec<Service>,
+    /// Groups of prefixes.
+    pub cidr_groups: Vec<CidrGroup>,
 }
 
 /// A pod.
@@ -24,6 +30,41 @@ pub struct Pod {
     pub is_here: bool,
 }
 
+/// Another node.
+#[derive(Debug, Clone, Default)]
+pub struct Node {
+    /// Name, for messages.
+    pub name: String,
+    /// Its own labels.
+    pub labels: Vec<Label>,
+}
+
+/// A service.
+#[derive(Debug, Clone, Default)]
+pub struct Service {
+    /// Name.
+    pub name: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Labels of the object.
+    pub labels: Vec<Label>,
+    /// What pods behind it have: keys and values. Without any, its backends are told.
+    pub selector: Vec<(String, String)>,
+    /// Addresses behind a service without a selector.
+    pub backends: Vec<IpAddr>,
+}
+
+/// A `CiliumCIDRGroup`.
+#[derive(Debug, Clone, Default)]
+pub struct CidrGroup {
+    /// Name.
+    pub name: String,
+    /// Labels of the object.
+    pub labels: Vec<Label>,
+    /// Prefixes and addresses.
+    pub prefixes: Vec<String>,
+}
+
 /// An address outside the cluster.
 #[derive(Debug, Clone)]
 pub struct Outside {
@@ -36,7 +77,7 @@ pub struct Outside {
 /// A label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
-    /// `k8s`, `reserved`.
+    /// `k8s`, `node`, `reserved`.
     pub source: String,
     /// Key.
     pub key: String,
@@ -54,6 +95,14 @@ impl Label {
         }
     }
 
+    /// A label of a node.
+    pub fn of_node(key: &str, value: &str) -> Self {
+        Self {
+            source: "node".to_owned(),
+            ..Self::new(key, value)
+        }
+    }
+
     fn reserved(name: &str) -> Self {
         Self {
             source: "reserved".to_owned(),
@@ -66,6 +115,8 @@ impl Label {
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy)]
 pub enum End<'w> {
+    /// Another node.
+    Node(&'w Node),
     /// A pod.
     Pod(&'w Pod),
     /// One of the reserved identities, by its name.
@@ -90,7 +141,8 @@ impl World {
     pub fn ends(&self) -> impl Iterator<Item = End<'_>> {
         let reserved = RESERVED.iter().map(|(name, _)| End::Reserved(name));
         let pods = self.pods.iter().map(End::Pod);
-        pods.chain(reserved)
+        pods.chain(self.nodes.iter().map(End::Node))
+            .chain(reserved)
             .chain(self.outside.iter().map(End::Outside))
     }
 }
@@ -98,6 +150,10 @@ impl World {
 impl End<'_> {
     pub(super) fn labels(self) -> Vec<Label> {
         match self {
+            Self::Node(node) => {
+                let reserved = Label::reserved("remote-node");
+                node.labels.iter().cloned().chain([reserved]).collect()
+            }
             Self::Pod(pod) => pod.labels.clone(),
             // It runs on a node.
             Self::Reserved("kube-apiserver") => {

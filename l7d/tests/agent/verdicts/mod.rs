@@ -39,6 +39,7 @@ const VOCABULARY: Vocabulary<'static> = Vocabulary {
     http_ports: &TCP_PORTS,
     ranges: &[(80, 90), (81, 8080), (1, 65535)],
     has_requests: false,
+    has_surroundings: false,
 };
 
 /// Pods: name, how it is connected, namespace, labels and named ports.
@@ -102,6 +103,7 @@ fn world() -> World {
     World {
         pods: pods.into(),
         outside: outside.into(),
+        ..World::default()
     }
 }
 

@@ -5,9 +5,10 @@ use policy_l7::Direction;
 use super::ports::to_ports;
 use super::requests::name;
 use super::selectors::selector;
+use super::surroundings::{group_set, node_selector, service_peer};
 use super::{DIRECTIONS, Vocabulary, block};
 use crate::policy::choices::Choices;
-use crate::policy::words::{Element, Limits, List, Peers, Spec};
+use crate::policy::words::{Block, CidrSet, Element, Limits, List, Peers, Source, Spec};
 
 const ENTITIES: [&str; 10] = [
     "all",
@@ -72,24 +73,7 @@ fn element(
     direction: Direction,
     is_deny: bool,
 ) -> Element {
-    let peers = match choices.below(7) {
-        0 => None,
-        1 | 2 => Some(Peers::Endpoints(
-            choices.some(0, 2, |choices| selector(choices, true)),
-        )),
-        3 => Some(Peers::Entities(
-            choices.some(1, 2, |choices| choices.text(&ENTITIES)),
-        )),
-        4 => Some(Peers::Cidrs(
-            choices.some(1, 2, |choices| block(choices, vocabulary).cidr),
-        )),
-        5 if direction == Direction::Egress && !is_deny && vocabulary.has_requests => {
-            Some(Peers::Fqdns(choices.some(1, 2, name)))
-        }
-        _ => Some(Peers::CidrSets(
-            choices.some(1, 2, |choices| block(choices, vocabulary)),
-        )),
-    };
+    let peers = peers(choices, vocabulary, direction, is_deny);
     let limits = match choices.below(6) {
         0 => Limits::Absent,
         5 => Limits::Icmps(vec![choices.some(1, 2, |choices| {
@@ -101,4 +85,32 @@ fn element(
         })),
     };
     Element { peers, limits }
+}
+
+fn peers(
+    choices: &mut Choices<'_>,
+    vocabulary: &Vocabulary<'_>,
+    direction: Direction,
+    is_deny: bool,
+) -> Option<Peers> {
+    let kinds = if vocabulary.has_surroundings { 10 } else { 7 };
+    Some(match choices.below(kinds) {
+        0 => return None,
+        1 | 2 => Peers::Endpoints(choices.some(0, 2, |choices| selector(choices, true))),
+        3 => Peers::Entities(choices.some(1, 2, |choices| choices.text(&ENTITIES))),
+        4 => Peers::Cidrs(choices.some(1, 2, |choices| block(choices, vocabulary).cidr)),
+        5 if direction == Direction::Egress && !is_deny && vocabulary.has_requests => {
+            Peers::Fqdns(choices.some(1, 2, name))
+        }
+        7 => Peers::Nodes(choices.some(0, 2, node_selector)),
+        8 => Peers::CidrSets(choices.some(1, 2, group_set)),
+        9 if direction == Direction::Egress => Peers::Services(choices.some(0, 2, service_peer)),
+        _ => Peers::CidrSets(choices.some(1, 2, |choices| {
+            let Block { cidr, except } = block(choices, vocabulary);
+            CidrSet {
+                of: Source::Prefix(cidr),
+                except,
+            }
+        })),
+    })
 }

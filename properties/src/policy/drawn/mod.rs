@@ -5,6 +5,7 @@ mod kubernetes;
 mod ports;
 mod requests;
 mod selectors;
+mod surroundings;
 mod world;
 
 use policy_l7::{AuditScope, Direction, Enforcement};
@@ -39,6 +40,8 @@ pub struct Vocabulary<'v> {
     pub ranges: &'v [(u16, u16)],
     /// Whether rules of requests and names are drawn.
     pub has_requests: bool,
+    /// Whether rules refer to nodes, services and groups of prefixes.
+    pub has_surroundings: bool,
 }
 
 /// What properties are drawn from.
@@ -64,6 +67,7 @@ pub const WIDE: Vocabulary<'static> = Vocabulary {
         (1024, 65535),
     ],
     has_requests: true,
+    has_surroundings: true,
 };
 
 /// How policies are enforced: mostly as they are by themselves.

@@ -3,7 +3,7 @@
 use policy_l7::Direction;
 
 use super::Vocabulary;
-use super::requests::{http, name};
+use super::requests::{http, name, server_pattern};
 use crate::policy::choices::Choices;
 use crate::policy::words::{Port, Rules, ToPorts};
 
@@ -13,10 +13,13 @@ pub(super) fn to_ports(
     direction: Direction,
     is_deny: bool,
 ) -> ToPorts {
-    let rules = match choices.below(4) {
+    let rules = match choices.below(5) {
         0 if !is_deny && vocabulary.has_requests => Rules::Http(choices.some(0, 3, http)),
         1 if !is_deny && direction == Direction::Egress && vocabulary.has_requests => {
             Rules::Dns(choices.some(0, 2, |choices| choices.some(0, 1, name)))
+        }
+        2 if !is_deny && vocabulary.has_requests => {
+            Rules::ServerNames(choices.some(0, 2, server_pattern))
         }
         _ => Rules::Absent,
     };
@@ -31,19 +34,25 @@ pub(super) fn to_ports(
                 .flatten()
                 .map(str::to_owned),
         }],
-        Rules::Http(_) => choices.some(1, 2, |choices| {
-            let last = choices.perhaps(3, |_| 90);
-            Port {
-                port: Some(match last {
-                    Some(_) => "80".to_owned(),
-                    None => port_number(choices, vocabulary),
-                }),
-                last,
-                protocol: Some("TCP".to_owned()),
-            }
+        Rules::Http(_) => choices.some(1, 2, |choices| port_of_tcp(choices, vocabulary, "TCP")),
+        Rules::ServerNames(_) => choices.some(1, 2, |choices| {
+            let protocol = choices.text(&["TCP", "ANY"]);
+            port_of_tcp(choices, vocabulary, &protocol)
         }),
     };
     ToPorts { ports, rules }
+}
+
+fn port_of_tcp(choices: &mut Choices<'_>, vocabulary: &Vocabulary<'_>, protocol: &str) -> Port {
+    let last = choices.perhaps(3, |_| 90);
+    Port {
+        port: Some(match last {
+            Some(_) => "80".to_owned(),
+            None => port_number(choices, vocabulary),
+        }),
+        last,
+        protocol: Some(protocol.to_owned()),
+    }
 }
 
 fn port_number(choices: &mut Choices<'_>, vocabulary: &Vocabulary<'_>) -> String {

@@ -88,6 +88,10 @@ pub(super) fn name(choices: &mut Choices<'_>) -> Name {
     }
 }
 
+pub(super) fn server_pattern(choices: &mut Choices<'_>) -> String {
+    choices.text(&PATTERNS)
+}
+
 /// An HTTP request.
 pub fn http_request(choices: &mut Choices<'_>) -> HttpWords {
     HttpWords {

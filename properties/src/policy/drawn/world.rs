@@ -1,7 +1,8 @@
 //! Who there is.
 
 use super::requests::NAMES;
-use super::{LABELS, NAMESPACES};
+use super::surroundings::{cidr_groups, nodes, services};
+use super::{LABELS, NAMESPACES, WIDE};
 use crate::policy::choices::Choices;
 use crate::policy::world::{Label, Outside, Pod, World};
 
@@ -42,9 +43,13 @@ pub fn world(choices: &mut Choices<'_>) -> World {
         let address = address.parse().ok()?;
         Some(Outside { address, names })
     });
+    let outside = outside.collect();
     World {
         pods,
-        outside: outside.collect(),
+        nodes: nodes(choices),
+        outside,
+        services: services(choices),
+        cidr_groups: cidr_groups(choices, &WIDE),
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Request<'r> {
     Dns(&'r str),
     /// An HTTP request.
     Http(&'r HttpWords),
+    /// A TLS connection to a server of that name, in lower case and with its last dot, or of none.
+    Tls(Option<&'r str>),
 }
 
 /// An HTTP request.

@@ -14,7 +14,7 @@ use policy_l7::Enforcement;
 use super::words::{Object, Rules};
 use super::world::{Pod, World};
 use labels::{NAMESPACE, is_value};
-use requests::{allowing_http, allowing_name};
+use requests::{allowing_http, allowing_name, allowing_server};
 use sayings::sayings;
 
 pub use asked::{HttpWords, Question, Request, Setting};
@@ -88,6 +88,8 @@ impl Said<'_> {
             Rules::Absent => false,
             Rules::Dns(rules) => !rules.is_empty(),
             Rules::Http(rules) => !rules.is_empty(),
+            // What is no TLS, or names no server, passes where rules only look: nothing is left to judge.
+            Rules::ServerNames(names) => !names.is_empty() && !self.is_looking,
         }
     }
 }
@@ -144,6 +146,7 @@ pub fn request(
             let paths = words.paths.iter();
             paths.map(|path| allowing_http(&all, words, path)).collect()
         }
+        Request::Tls(name) => vec![allowing_server(&all, name)],
     };
     let is_open = all.said.is_empty() && !all.is_closed;
     if readings.is_empty() || (!is_open && readings.iter().any(Vec::is_empty)) {

@@ -6,32 +6,90 @@ use ipnet::IpNet;
 
 use super::labels::{NAMESPACE, NAMESPACE_LABELS, is_value, selects, split};
 use super::requests::is_name;
-use crate::policy::words::{Block, Peers, Selector};
-use crate::policy::world::{End, Label};
+use crate::policy::words::{Block, CidrSet, Peers, Selector, ServicePeer, Source, Which};
+use crate::policy::world::{CidrGroup, End, Label, Service, World};
 
-pub(super) fn is_peer(peers: &Peers, namespace: Option<&str>, end: End<'_>) -> bool {
+pub(super) fn is_peer(world: &World, peers: &Peers, namespace: Option<&str>, end: End<'_>) -> bool {
     match peers {
         Peers::Endpoints(selectors) => selectors
             .iter()
             .any(|selector| is_selected_peer(selector, namespace, end)),
         Peers::Entities(entities) => entities.iter().any(|entity| is_entity(entity, end)),
-        Peers::Cidrs(prefixes) => prefixes.iter().any(|prefix| {
-            is_in_block(
-                &Block {
-                    cidr: prefix.clone(),
-                    except: Vec::new(),
-                },
-                end,
-            )
-        }),
-        Peers::CidrSets(blocks) => blocks.iter().any(|block| is_in_block(block, end)),
+        Peers::Cidrs(prefixes) => prefixes.iter().any(|prefix| is_in(&[prefix], &[], end)),
+        Peers::CidrSets(sets) => sets.iter().any(|set| is_in_set(world, set, end)),
         Peers::Fqdns(names) => match end {
             End::Outside(outside) => outside
                 .names
                 .iter()
                 .any(|have| names.iter().any(|name| is_name(name, have))),
-            End::Pod(_) | End::Reserved(_) => false,
+            End::Node(_) | End::Pod(_) | End::Reserved(_) => false,
         },
+        Peers::Nodes(selectors) => {
+            let labels = end.labels();
+            let mut selectors = selectors.iter().map(of_node);
+            is_node(end) && selectors.any(|selector| selects(&selector, &labels))
+        }
+        Peers::Services(peers) => {
+            let mut services = world.services.iter();
+            services.any(|service| {
+                let is_meant = peers.iter().any(|peer| is_service(peer, service));
+                is_meant && is_behind(service, end)
+            })
+        }
+    }
+}
+
+fn is_node(end: End<'_>) -> bool {
+    match end {
+        End::Node(_) => true,
+        End::Reserved(name) => ["host", "kube-apiserver", "remote-node"].contains(&name),
+        End::Outside(_) | End::Pod(_) => false,
+    }
+}
+
+/// A key without a source is a label of a node.
+fn of_node(selector: &Selector) -> Selector {
+    let full = |key: &String| {
+        if key.contains(':') {
+            key.clone()
+        } else {
+            format!("node:{key}")
+        }
+    };
+    let labels = selector.labels.iter();
+    let expressions = selector.expressions.iter();
+    Selector {
+        labels: labels
+            .map(|(key, value)| (full(key), value.clone()))
+            .collect(),
+        expressions: expressions
+            .map(|(key, operator, values)| (full(key), operator.clone(), values.clone()))
+            .collect(),
+    }
+}
+
+fn is_service(peer: &ServicePeer, service: &Service) -> bool {
+    let mut namespace = peer.namespace.iter();
+    namespace.all(|namespace| *namespace == service.namespace)
+        && match &peer.which {
+            Which::Named(name) => *name == service.name,
+            Which::Labelled(selector) => selects(selector, &service.labels),
+        }
+}
+
+/// Pods of its namespace that it selects; without a selector, the addresses that are told.
+fn is_behind(service: &Service, end: End<'_>) -> bool {
+    let mut selector = service.selector.iter();
+    match end {
+        End::Outside(outside) => {
+            service.selector.is_empty() && service.backends.contains(&outside.address)
+        }
+        End::Pod(pod) => {
+            !service.selector.is_empty()
+                && is_value(&pod.labels, NAMESPACE, &service.namespace)
+                && selector.all(|(key, value)| is_value(&pod.labels, key, value))
+        }
+        End::Node(_) | End::Reserved(_) => false,
     }
 }
 
@@ -63,7 +121,7 @@ fn is_entity(entity: &str, end: End<'_>) -> bool {
     match entity {
         "all" => true,
         "cluster" => match end {
-            End::Pod(_) => true,
+            End::Node(_) | End::Pod(_) => true,
             End::Reserved(name) => name != "world",
             End::Outside(_) => false,
         },
@@ -71,13 +129,30 @@ fn is_entity(entity: &str, end: End<'_>) -> bool {
     }
 }
 
-/// Pods and nodes are no addresses.
 pub(super) fn is_in_block(block: &Block, end: End<'_>) -> bool {
+    is_in(&[&block.cidr], &block.except, end)
+}
+
+fn is_in_set(world: &World, set: &CidrSet, end: End<'_>) -> bool {
+    let of_groups = |meant: &dyn Fn(&CidrGroup) -> bool| -> Vec<&String> {
+        let groups = world.cidr_groups.iter().filter(|group| meant(group));
+        groups.flat_map(|group| &group.prefixes).collect()
+    };
+    let prefixes = match &set.of {
+        Source::Prefix(prefix) => vec![prefix],
+        Source::Group(name) => of_groups(&|group| group.name == *name),
+        Source::Groups(selector) => of_groups(&|group| selects(selector, &group.labels)),
+    };
+    is_in(&prefixes, &set.except, end)
+}
+
+/// Pods and nodes are no addresses.
+fn is_in(prefixes: &[&String], except: &[String], end: End<'_>) -> bool {
     let End::Outside(outside) = end else {
         return false;
     };
-    let holds = |prefix: &str| holds_address(prefix, outside.address);
-    holds(&block.cidr) && !block.except.iter().any(|except| holds(except))
+    let holds = |prefix: &String| holds_address(prefix, outside.address);
+    prefixes.iter().copied().any(holds) && !except.iter().any(holds)
 }
 
 fn holds_address(prefix: &str, address: IpAddr) -> bool {

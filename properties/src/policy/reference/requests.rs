@@ -22,6 +22,24 @@ pub(super) fn allowing_name(all: &Sayings<'_>, name: &str) -> Vec<Place> {
     places
 }
 
+pub(super) fn allowing_server(all: &Sayings<'_>, name: Option<&str>) -> Vec<Place> {
+    let mut places = Vec::new();
+    for said in &all.said {
+        if !said.judges() {
+            places.push(said.place.clone());
+        } else if let Rules::ServerNames(names) = said.rules {
+            for (position, pattern) in names.iter().enumerate() {
+                let pattern = Name::Pattern(pattern.clone());
+                if name.is_some_and(|name| is_name(&pattern, name)) {
+                    let (object, path) = &said.place;
+                    places.push((object.clone(), format!("{path}.serverNames[{position}]")));
+                }
+            }
+        }
+    }
+    places
+}
+
 pub(super) fn is_name(words: &Name, name: &str) -> bool {
     let whole = |text: &str| {
         let text = text.to_ascii_lowercase();

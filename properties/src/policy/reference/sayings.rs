@@ -7,8 +7,8 @@ use super::peers::{is_in_block, is_peer, is_pod};
 use super::ports::{ICMP, ICMPV6, SCTP, TCP, UDP, is_port, names};
 use super::{Policies, Question, Said, Sayings};
 use crate::policy::words::{
-    Element, KubernetesElement, KubernetesPeer, KubernetesSpec, Limits, Object, Rules, Selector,
-    Spec, Specs,
+    Element, KubernetesElement, KubernetesPeer, KubernetesSpec, Limits, Object, Peers, Rules,
+    Selector, Spec, Specs,
 };
 use crate::policy::world::{End, Pod, World};
 
@@ -130,7 +130,7 @@ fn limits<'o>(
 ) -> Vec<(String, &'o Rules)> {
     let meant = |end: End<'_>| match &element.peers {
         None => true,
-        Some(peers) => is_peer(peers, namespace, end),
+        Some(peers) => is_peer(world, peers, namespace, end),
     };
     if !meant(question.other) {
         return Vec::new();
@@ -150,13 +150,14 @@ fn limits<'o>(
                 .collect()
         }
         Limits::Ports(all) => {
+            let of_services = matches!(element.peers, Some(Peers::Services(_)));
+            // An address behind a service calls no port anything.
+            let calls_ports = !(of_services && matches!(question.other, End::Outside(_)));
             let mut about = Vec::new();
             for (position, to_ports) in all.iter().enumerate() {
-                let reached = |pod: &Pod| meant(End::Pod(pod));
+                let reached = |pod: &Pod| calls_ports && meant(End::Pod(pod));
                 let named = |name: &str| names(world, question, name, &reached);
-                let is_dns = matches!(&to_ports.rules, Rules::Dns(rules) if !rules.is_empty());
-                // DNS is not spoken over SCTP, so that a rule about it is not about SCTP.
-                let is_about = !(is_dns && question.protocol == SCTP)
+                let is_about = is_spoken(&to_ports.rules, question.protocol)
                     && to_ports
                         .ports
                         .iter()
@@ -167,6 +168,15 @@ fn limits<'o>(
             }
             about
         }
+    }
+}
+
+/// DNS is not spoken over SCTP, and TLS over TCP only, so that rules about them are about nothing else.
+fn is_spoken(rules: &Rules, protocol: u8) -> bool {
+    match rules {
+        Rules::Dns(rules) if !rules.is_empty() => protocol != SCTP,
+        Rules::ServerNames(names) if !names.is_empty() => protocol == TCP,
+        _ => true,
     }
 }
 

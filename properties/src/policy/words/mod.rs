@@ -1,11 +1,13 @@
 //! Policies as their authors write them: no more is understood of the words than where they stand.
 
 mod kubernetes;
+mod peers;
 mod write;
 
 use policy_l7::Direction;
 
 pub use kubernetes::{KubernetesElement, KubernetesPeer, KubernetesSpec};
+pub use peers::{Block, CidrSet, Peers, ServicePeer, Source, Which};
 pub use write::yaml;
 
 /// One object.
@@ -73,30 +75,6 @@ pub struct Element {
     pub limits: Limits,
 }
 
-/// The one kind of peers of an element.
-#[derive(Debug, Clone)]
-pub enum Peers {
-    /// `fromEndpoints`, `toEndpoints`.
-    Endpoints(Vec<Selector>),
-    /// `fromEntities`, `toEntities`.
-    Entities(Vec<String>),
-    /// `fromCIDR`, `toCIDR`.
-    Cidrs(Vec<String>),
-    /// `fromCIDRSet`, `toCIDRSet`.
-    CidrSets(Vec<Block>),
-    /// `toFQDNs`.
-    Fqdns(Vec<Name>),
-}
-
-/// `cidr` and `except`.
-#[derive(Debug, Clone)]
-pub struct Block {
-    /// The whole.
-    pub cidr: String,
-    /// What is not meant of it.
-    pub except: Vec<String>,
-}
-
 /// A DNS name.
 #[derive(Debug, Clone)]
 pub enum Name {
@@ -122,7 +100,7 @@ pub enum Limits {
 pub struct ToPorts {
     /// `ports`.
     pub ports: Vec<Port>,
-    /// `rules`.
+    /// `rules`, or `serverNames`.
     pub rules: Rules,
 }
 
@@ -146,6 +124,8 @@ pub enum Rules {
     Dns(Vec<Vec<Name>>),
     /// `http`.
     Http(Vec<Http>),
+    /// `serverNames`.
+    ServerNames(Vec<String>),
 }
 
 /// An HTTP rule.

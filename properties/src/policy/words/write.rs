@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use policy_l7::Direction;
 
 use super::{
-    Block, Element, Http, KubernetesElement, KubernetesPeer, KubernetesSpec, Limits, Name, Object,
-    Peers, Port, Rules, Selector, Spec, Specs, ToPorts,
+    Block, CidrSet, Element, Http, KubernetesElement, KubernetesPeer, KubernetesSpec, Limits, Name,
+    Object, Peers, Port, Rules, Selector, ServicePeer, Source, Spec, Specs, ToPorts, Which,
 };
 
 /// All objects as one YAML text.
@@ -110,8 +110,10 @@ impl Peers {
             Self::Endpoints(all) => ("Endpoints", list(all.iter().map(Selector::yaml))),
             Self::Entities(all) => ("Entities", quoted_list(all)),
             Self::Cidrs(all) => ("CIDR", quoted_list(all)),
-            Self::CidrSets(all) => ("CIDRSet", list(all.iter().map(Block::yaml))),
+            Self::CidrSets(all) => ("CIDRSet", list(all.iter().map(CidrSet::yaml))),
             Self::Fqdns(all) => ("FQDNs", list(all.iter().map(|name| map([name.yaml()])))),
+            Self::Nodes(all) => ("Nodes", list(all.iter().map(Selector::yaml))),
+            Self::Services(all) => ("Services", list(all.iter().map(ServicePeer::yaml))),
         }
     }
 }
@@ -122,6 +124,29 @@ impl Block {
             field("cidr", quoted(&self.cidr)),
             field("except", quoted_list(&self.except)),
         ])
+    }
+}
+
+impl CidrSet {
+    fn yaml(&self) -> String {
+        let of = match &self.of {
+            Source::Prefix(cidr) => field("cidr", quoted(cidr)),
+            Source::Group(name) => field("cidrGroupRef", quoted(name)),
+            Source::Groups(selector) => field("cidrGroupSelector", selector.yaml()),
+        };
+        map([of, field("except", quoted_list(&self.except))])
+    }
+}
+
+impl ServicePeer {
+    fn yaml(&self) -> String {
+        let (kind, which) = match &self.which {
+            Which::Named(name) => ("k8sService", field("serviceName", quoted(name))),
+            Which::Labelled(labels) => ("k8sServiceSelector", field("selector", labels.yaml())),
+        };
+        let namespace = self.namespace.iter();
+        let namespace = namespace.map(|namespace| field("namespace", quoted(namespace)));
+        map([field(kind, map(namespace.chain([which])))])
     }
 }
 
@@ -137,15 +162,18 @@ impl Name {
 impl ToPorts {
     fn yaml(&self) -> String {
         let mut fields = vec![field("ports", list(self.ports.iter().map(Port::yaml)))];
-        let rules = match &self.rules {
+        fields.extend(match &self.rules {
             Rules::Absent => None,
             Rules::Dns(rules) => {
                 let rules = rules.iter().map(|names| map(names.iter().map(Name::yaml)));
-                Some(field("dns", list(rules)))
+                Some(field("rules", map([field("dns", list(rules))])))
             }
-            Rules::Http(rules) => Some(field("http", list(rules.iter().map(Http::yaml)))),
-        };
-        fields.extend(rules.map(|rules| field("rules", map([rules]))));
+            Rules::Http(rules) => {
+                let rules = list(rules.iter().map(Http::yaml));
+                Some(field("rules", map([field("http", rules)])))
+            }
+            Rules::ServerNames(names) => Some(field("serverNames", quoted_list(names))),
+        });
         map(fields)
     }
 }
