@@ -13,7 +13,6 @@ use super::set::PolicySet;
 use super::{RuleId, Scope};
 use crate::fqdn::{NameSelectors, Named};
 use crate::identity::Identity;
-use crate::judge::Subject;
 use crate::rule::Provenance;
 
 /// The policy of one endpoint.
@@ -172,8 +171,8 @@ impl Compiled {
         &self.members
     }
 
-    /// Whether a rule is about a connection in its direction.
-    pub(crate) fn is_about(&self, scope: &Scope, subject: &Subject) -> bool {
-        scope.covering(subject.asked()).is_some() && scope.means(&self.members, subject.remote)
+    /// Whether a rule is about an identity.
+    pub(crate) fn is_about(&self, scope: &Scope, identity: u32) -> bool {
+        scope.means(&self.members, identity)
     }
 }

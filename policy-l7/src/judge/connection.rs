@@ -42,7 +42,7 @@ impl Compiled {
     fn about(&self, set: &Arc<PolicySet>, subject: &Subject) -> About {
         let direction = subject.direction;
         let scopes = set.scopes(direction).iter().enumerate();
-        let about = scopes.filter(|(_, scope)| self.is_about(scope, subject));
+        let about = scopes.filter(|(_, scope)| subject.is_met(self, scope));
         About {
             set: Arc::clone(set),
             direction,

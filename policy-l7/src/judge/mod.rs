@@ -209,7 +209,7 @@ impl Compiled {
         let mut own: Option<Strictest> = None;
         let mut any: Option<Strictest> = None;
         let scopes = set.scopes(subject.direction).iter();
-        for scope in scopes.filter(|scope| self.is_about(scope, subject)) {
+        for scope in scopes.filter(|scope| subject.is_met(self, scope)) {
             let of = if scope.is_for_anybody() {
                 &mut any
             } else {
@@ -263,7 +263,7 @@ impl Compiled {
                 ScopeL7::Tls { .. } => protocol == JudgedProtocol::Tls,
                 ScopeL7::Nothing => false,
             };
-            is_so && self.is_about(scope, subject)
+            is_so && subject.is_met(self, scope)
         })
     }
 
@@ -290,7 +290,12 @@ struct Strictest {
 }
 
 impl Subject {
-    pub(crate) fn asked(&self) -> Prefix {
+    /// Whether a rule of its direction is about it.
+    fn is_met(&self, policy: &Compiled, scope: &Scope) -> bool {
+        scope.covering(self.asked()).is_some() && policy.is_about(scope, self.remote)
+    }
+
+    fn asked(&self) -> Prefix {
         Prefix {
             protocol: self.protocol,
             port: self.port,
