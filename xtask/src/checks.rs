@@ -72,7 +72,9 @@ fn dependencies() -> anyhow::Result<()> {
                 "sources",
             ])
             .current_dir(workspace()),
-    )
+    )?;
+    // Built by nobody here, and left behind easily.
+    succeed(cargo(&["fetch", "--quiet", "--locked"]).current_dir(workspace().join("fuzz")))
 }
 
 fn lints() -> anyhow::Result<()> {
