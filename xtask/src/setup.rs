@@ -49,7 +49,7 @@ const TOOLCHAIN: [Package; 6] = [
     ),
 ];
 
-const PEERS: [Package; 16] = [
+const PEERS: [Package; 17] = [
     Package(
         "iproute2",
         "/usr/sbin/ip",
@@ -76,6 +76,7 @@ const PEERS: [Package; 16] = [
         "reachability in the tests' own namespaces",
     ),
     Package("curl", "/usr/bin/curl", "a real client"),
+    Package("openssl", "/usr/bin/openssl", "certificates for TLS"),
     // Debian's, whatever else the PATH has.
     Package("python3", "/usr/bin/python3", "a real server"),
     Package(
@@ -148,13 +149,12 @@ const DISSECTOR: [Package; 1] = [Package(
     "reads captures independently of us; dumpcap, which records them, comes with it",
 )];
 
-const FIXTURES: [Package; 4] = [
+const FIXTURES: [Package; 3] = [
     Package(
         "nginx-light",
         "/usr/sbin/nginx",
         "the server of most captures",
     ),
-    Package("openssl", "/usr/bin/openssl", "a certificate for TLS"),
     Package(
         "tinyproxy-bin",
         "/usr/bin/tinyproxy",
