@@ -58,6 +58,12 @@ pub(crate) fn ways(data: &[u8]) -> Vec<Vec<usize>> {
     ways
 }
 
+/// One of them, from 1; 0 is no cut.
+pub(crate) fn way(data: &[u8], number: usize) -> Vec<usize> {
+    let mut ways = std::iter::once(Vec::new()).chain(ways(data));
+    ways.nth(number).unwrap_or_default()
+}
+
 /// Gives `data` to `step`, which keeps to the contract of the parsers, with more bytes at each cut.
 pub(crate) fn feed(data: &[u8], cuts: &[usize], mut step: impl FnMut(&[u8]) -> Outcome) {
     // An event need not consume bytes, but a run of such events has an end.

@@ -118,13 +118,7 @@ fn read(make: fn(Limits) -> Connection, sides: [(Direction, &[u8]); 2], how: usi
     let mut connection = make(limits());
     sides.map(|(direction, bytes)| {
         let mut seen = Seen::default();
-        let cuts = match how {
-            0 => Vec::new(),
-            way => cuts::ways(bytes)
-                .into_iter()
-                .nth(way - 1)
-                .unwrap_or_default(),
-        };
+        let cuts = cuts::way(bytes, how);
         feed(&mut connection, direction, bytes, &cuts, &mut seen);
         seen
     })

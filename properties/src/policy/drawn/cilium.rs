@@ -93,7 +93,7 @@ fn peers(
     direction: Direction,
     is_deny: bool,
 ) -> Option<Peers> {
-    let kinds = if vocabulary.has_surroundings { 10 } else { 7 };
+    let kinds = if vocabulary.has_surroundings { 11 } else { 7 };
     Some(match choices.below(kinds) {
         0 => return None,
         1 | 2 => Peers::Endpoints(choices.some(0, 2, |choices| selector(choices, true))),
@@ -104,7 +104,9 @@ fn peers(
         }
         7 => Peers::Nodes(choices.some(0, 2, node_selector)),
         8 => Peers::CidrSets(choices.some(1, 2, group_set)),
-        9 if direction == Direction::Egress => Peers::Services(choices.some(0, 2, service_peer)),
+        9 | 10 if direction == Direction::Egress => {
+            Peers::Services(choices.some(0, 2, service_peer))
+        }
         _ => Peers::CidrSets(choices.some(1, 2, |choices| {
             let Block { cidr, except } = block(choices, vocabulary);
             CidrSet {

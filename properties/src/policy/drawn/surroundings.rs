@@ -68,8 +68,9 @@ fn labels(choices: &mut Choices<'_>) -> Vec<Label> {
 pub(super) fn node_selector(choices: &mut Choices<'_>) -> Selector {
     let mut selector = plain(choices, &ZONES);
     if choices.is(4) {
-        let reserved = choices.text(&["reserved:remote-node", "reserved:host"]);
-        selector.labels.push((reserved, String::new()));
+        // Without a source it is a label that no node has.
+        let keys = ["reserved:remote-node", "reserved:host", "remote-node"];
+        selector.labels.push((choices.text(&keys), String::new()));
     }
     selector
 }

@@ -1,25 +1,22 @@
 //! The same questions to the engine that is shipped.
 
+mod known;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use policy_l7::identity::{HOST, WORLD};
 use policy_l7::{
-    Action, CidrGroup, Compiled, ConnectionVerdict, Endpoint, Entry, Headers, HttpRequest,
-    Identity, Inputs, JudgedProtocol, Labels, Named, Policy, PortName, Provenance, RuleId, Service,
-    SideMode, Subject, Surroundings, compile, identity, read_objects,
+    Action, Compiled, ConnectionVerdict, Endpoint, Entry, Headers, HttpRequest, Inputs,
+    JudgedProtocol, Named, Policy, Provenance, RuleId, SideMode, Subject, compile, identity,
+    read_objects,
 };
 
 use super::reference::{HttpWords, Place, Question, Request, Setting};
-use super::world::{End, Label, RESERVED, World};
+use super::world::{End, RESERVED, World};
+use known::{FIRST_ENDPOINT, FIRST_NODE};
 
-/// Number of the first pod, as endpoint and as identity.
-const FIRST_ENDPOINT: u16 = 16;
-const FIRST_IDENTITY: u32 = 300;
-/// Number of the first node.
-const FIRST_NODE: u32 = 2 << 24;
+pub(super) use known::{Known, Referred, port_names};
 
 /// What the engine says, and the rule that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,105 +48,6 @@ pub struct Engine {
     nodes: BTreeMap<String, u32>,
     /// Entries of each set, by its number.
     entries: BTreeMap<u32, Vec<Entry>>,
-}
-
-/// Pods with their numbers.
-#[derive(Debug)]
-pub(super) struct Known {
-    /// Of each pod, in order, and of the nodes.
-    pub(super) identities: Vec<Identity>,
-    /// Of the same; none of those that are elsewhere.
-    pub(super) endpoints: Vec<Option<Endpoint>>,
-    /// The identity of each pod, in order.
-    pub(super) numbers: Vec<u32>,
-}
-
-/// What those pods call their ports that `is_there`, by their places.
-pub(super) fn port_names(
-    world: &World,
-    numbers: &[u32],
-    is_there: impl Fn(usize) -> bool,
-) -> Vec<PortName> {
-    let pods = world.pods.iter().zip(numbers).enumerate();
-    let there = pods.filter(|(place, _)| is_there(*place));
-    let names = there.flat_map(|(_, (pod, identity))| {
-        pod.named_ports.iter().map(|(name, port)| PortName {
-            identity: *identity,
-            name: name.clone(),
-            port: *port,
-        })
-    });
-    names.collect()
-}
-
-impl Known {
-    pub(super) fn of(world: &World) -> Self {
-        let mut identities: Vec<Identity> = Vec::new();
-        let mut endpoints = Vec::new();
-        let mut numbers = Vec::new();
-        for (pod, id) in world.pods.iter().zip(FIRST_ENDPOINT..) {
-            let labels = labels(&pod.labels);
-            let same = identities.iter().find(|known| known.labels == labels);
-            let number = same.map_or(FIRST_IDENTITY + u32::from(id), |same| same.number);
-            numbers.push(number);
-            endpoints.push(pod.is_here.then(|| Endpoint {
-                id,
-                identity: number,
-                labels: labels.clone(),
-                named_ports: pod.named_ports.clone(),
-            }));
-            identities.push(Identity { number, labels });
-        }
-        for (node, number) in world.nodes.iter().zip(FIRST_NODE..) {
-            let labels = labels(&End::Node(node).labels());
-            identities.push(Identity { number, labels });
-            endpoints.push(None);
-        }
-        Self {
-            identities,
-            endpoints,
-            numbers,
-        }
-    }
-}
-
-/// What policies refer to.
-#[derive(Debug)]
-pub(super) struct Referred {
-    cidr_groups: Vec<CidrGroup>,
-    services: Vec<Service>,
-}
-
-impl Referred {
-    pub(super) fn of(world: &World) -> Self {
-        let prefix = |text: &String| {
-            let address = text.parse::<IpAddr>().map(IpNet::from);
-            address.or_else(|_| text.parse()).ok()
-        };
-        let groups = world.cidr_groups.iter().map(|group| CidrGroup {
-            name: group.name.clone(),
-            labels: labels(&group.labels),
-            prefixes: group.prefixes.iter().filter_map(prefix).collect(),
-        });
-        let services = world.services.iter().map(|service| Service {
-            namespace: service.namespace.clone(),
-            name: service.name.clone(),
-            labels: labels(&service.labels),
-            selector: service.selector.iter().cloned().collect(),
-            backends: service.backends.clone(),
-        });
-        Self {
-            cidr_groups: groups.collect(),
-            services: services.collect(),
-        }
-    }
-
-    pub(super) fn surroundings(&self) -> Surroundings<'_> {
-        Surroundings {
-            cidr_groups: &self.cidr_groups,
-            services: &self.services,
-        }
-    }
 }
 
 /// All objects of a text.
@@ -398,15 +296,6 @@ fn http<'w>(words: &'w HttpWords, paths: &'w [&'w [u8]]) -> HttpRequest<'w> {
 
 fn place(provenance: &Provenance) -> Place {
     (provenance.name.clone(), provenance.rule.clone())
-}
-
-fn labels(labels: &[Label]) -> Labels {
-    let labels = labels.iter().map(|label| policy_l7::Label {
-        source: label.source.clone(),
-        key: label.key.clone(),
-        value: label.value.clone(),
-    });
-    labels.collect()
 }
 
 /// Direction and identity must be equal; of protocol and port, as many bits as the entry has.
