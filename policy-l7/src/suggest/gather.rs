@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::talk::{Asked, Key, Said, Side, TCP, Talk, UDP, line};
 use super::{
-    Element, Form, Heading, PathPart, Peer, Request, Rules, Seen, Selectors, Standing, Suggested,
-    Workload,
+    Element, Form, Heading, PathPart, Peer, Rules, Seen, Selectors, Standing, Suggested, Workload,
 };
 use crate::rule::Direction;
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 const ICMP: [u8; 2] = [1, 58];
 const DNS_PORT: u16 = 53;
 
@@ -18,87 +16,6 @@ pub(super) struct Gathered<'s> {
     talks: BTreeMap<Side<'s>, BTreeMap<Talk<'s>, Said<'s>>>,
     form: Form,
     min_count: u64,
-}
-
-/// One direction of a workload.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Side<'s> {
-    workload: &'s Workload,
-    direction: Direction,
-}
-
-/// A peer and a port.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Talk<'s> {
-    peer: &'s Peer,
-    protocol: u8,
-    port: u16,
-}
-
-/// What was said there.
-#[derive(Default)]
-struct Said<'s> {
-    /// Connections and requests that passed.
-    count: u64,
-    requests: BTreeMap<Key<'s>, Asked>,
-    is_dropped: bool,
-}
-
-/// A request, whether it had a query or not.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key<'s> {
-    Dns(&'s str),
-    Http(&'s str, &'s [PathPart], &'s str),
-}
-
-#[derive(Default)]
-struct Asked {
-    passed: u64,
-    has_query: bool,
-    is_dropped: bool,
-    is_ambiguous: bool,
-}
-
-impl<'s> Key<'s> {
-    fn of(request: &'s Request) -> Self {
-        match request {
-            Request::Dns(name) => Self::Dns(name),
-            Request::Http {
-                method,
-                path,
-                shown,
-                ..
-            } => Self::Http(method, path, shown),
-        }
-    }
-}
-
-impl std::fmt::Display for Key<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Dns(name) => write!(f, "DNS {name}"),
-            Self::Http(method, _, shown) => write!(f, "{method} {shown}"),
-        }
-    }
-}
-
-impl<'s> Side<'s> {
-    fn of(seen: &'s Seen) -> Self {
-        Self {
-            workload: &seen.workload,
-            direction: seen.direction,
-        }
-    }
-}
-
-impl<'s> Talk<'s> {
-    fn of(seen: &'s Seen) -> Self {
-        Self {
-            peer: &seen.peer,
-            protocol: seen.protocol,
-            port: seen.port,
-        }
-    }
 }
 
 impl<'s> Gathered<'s> {
@@ -382,28 +299,6 @@ impl Ports {
     }
 }
 
-impl<'s> Said<'s> {
-    fn take(&mut self, seen: &'s Seen) {
-        match seen.standing {
-            Standing::Passed | Standing::Ambiguous => self.count += seen.count,
-            Standing::Dropped if seen.request.is_none() => self.is_dropped = true,
-            Standing::Dropped => {}
-        }
-        let Some(request) = &seen.request else { return };
-        let asked = self.requests.entry(Key::of(request)).or_default();
-        match seen.standing {
-            Standing::Passed => {
-                asked.passed += seen.count;
-                if let Request::Http { has_query, .. } = request {
-                    asked.has_query |= has_query;
-                }
-            }
-            Standing::Dropped => asked.is_dropped = true,
-            Standing::Ambiguous => asked.is_ambiguous = true,
-        }
-    }
-}
-
 /// Kinds of peers cannot stand in one element.
 fn kind(peer: &Peer) -> u8 {
     match peer {
@@ -427,36 +322,4 @@ fn expression(path: &[PathPart], has_query: bool) -> String {
         text.push_str("(\\?.*)?");
     }
     text
-}
-
-/// What is listed, for people.
-fn line(direction: Direction, talk: Talk<'_>, what: Option<&Key<'_>>) -> String {
-    let port = talk.port;
-    let port = match talk.protocol {
-        1 => format!("ICMPv4 type {port}"),
-        TCP => format!("{port}/TCP"),
-        UDP => format!("{port}/UDP"),
-        58 => format!("ICMPv6 type {port}"),
-        132 => format!("{port}/SCTP"),
-        other => format!("{port}/protocol {other}"),
-    };
-    let peer = match talk.peer {
-        Peer::Address(address) => address.to_string(),
-        Peer::Entity(name) | Peer::Name(name) => name.clone(),
-        Peer::Workload(workload) => {
-            let labels = workload.labels.iter();
-            let all: Vec<String> = labels
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect();
-            format!("{}/{}", workload.namespace, all.join(","))
-        }
-    };
-    let way = match direction {
-        Direction::Egress => "to",
-        Direction::Ingress => "from",
-    };
-    match what {
-        Some(key) => format!("{way} {peer} {port} {key}"),
-        None => format!("{way} {peer} {port}"),
-    }
 }

@@ -8,6 +8,7 @@
 //! else in the egress of the client.
 
 mod gather;
+mod talk;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
