@@ -10,9 +10,9 @@ use crate::{assert_golden, err, golden_path, l7d, out};
 fn explain(arguments: &[&str]) -> Output {
     let endpoints = golden_path("explain-endpoints.yaml");
     let by_name = golden_path("explain-policy.yaml");
-    let audited = golden_path("explain-audited.yaml");
-    let by_path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/policies/api-access-l7.yaml");
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
+    let audited = testdata.join("policy-tests/audited-policy.yaml");
+    let by_path = testdata.join("policies/api-access-l7.yaml");
     l7d()
         .args(["policy", "explain", "--endpoints"])
         .arg(endpoints)
