@@ -41,7 +41,8 @@ pub(crate) struct Run {
 }
 
 /// Finds the connection of the packet and notes how the packet stands in it. A SYN on a closed
-/// connection begins a new one, so the old entry is as good as none.
+/// connection begins a new one, so the old entry is as good as none; so does one against the
+/// direction of an open connection, or an entry that a late packet made would let it pass unjudged.
 #[inline(always)]
 pub(crate) fn find(passage: &mut Passage) -> Option<&'static mut Connection> {
     name(passage);
@@ -50,10 +51,11 @@ pub(crate) fn find(passage: &mut Passage) -> Option<&'static mut Connection> {
     // write at the same time: flags and verdicts are whole words and idempotent; counters are
     // added to atomically.
     let entry = unsafe { &mut *entry };
-    if passage.packet.is_syn() && is_closed(entry) {
+    let is_reply = (entry.flags & CONNECTION_FROM_A != 0) != passage.from_a;
+    if passage.packet.is_syn() && (is_reply || is_closed(entry)) {
         return None;
     }
-    passage.is_reply = (entry.flags & CONNECTION_FROM_A != 0) != passage.from_a;
+    passage.is_reply = is_reply;
     passage.connection = entry.id;
     passage.verdicts = entry.verdicts;
     Some(entry)
