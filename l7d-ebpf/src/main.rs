@@ -6,6 +6,8 @@
 //! | `to_pod` | tc egress of a pod's host interface | judges what the pod receives |
 //! | `from_network` | tc ingress of an uplink | brings replies of proxied connections to the proxy |
 //! | `to_network` | tc egress of an uplink | judges what left a pod for a service address |
+//! | `guard_in` | tc ingress of an uplink, in the place of `from_network` | judges what comes for this node as well |
+//! | `guard_out` | tc egress of an uplink, in the place of `to_network` | judges what this node sends as well |
 //! | `portal` | tc ingress of the portal | gives redirected packets to the proxy's sockets |
 //! | `datagram` | socket lookup of the network namespace | gives redirected datagrams to the proxy |
 //! | `connect4`, `connect6` | cgroup | sends this host's processes to the proxy |
@@ -51,6 +53,16 @@ pub(crate) fn from_network(ctx: TcContext) -> i32 {
 #[classifier]
 pub(crate) fn to_network(ctx: TcContext) -> i32 {
     hooks::uplink::to_network(&ctx)
+}
+
+#[classifier]
+pub(crate) fn guard_in(ctx: TcContext) -> i32 {
+    hooks::host::guard_in(&ctx)
+}
+
+#[classifier]
+pub(crate) fn guard_out(ctx: TcContext) -> i32 {
+    hooks::host::guard_out(&ctx)
 }
 
 #[classifier]

@@ -175,6 +175,8 @@ pub const IPCACHE_ADDRESS: u16 = 2;
 pub const IDENTITY_WORLD: u32 = 2;
 /// Identity of this node.
 pub const IDENTITY_HOST: u32 = 1;
+/// Endpoint of this node, where its own policies are enforced.
+pub const HOST_ENDPOINT: u16 = 1;
 
 /// Key data of `POLICY`, in the order in which a longest prefix match reads it: slot of the set (big
 /// endian), direction (`DIRECTION_*`), 0, identity (big endian, 0 = any), protocol, port (big
@@ -355,6 +357,8 @@ pub const CONNECTION_TAP_FORWARD_ARRIVING: u32 = 16;
 pub const CONNECTION_TAP_REPLY_ARRIVING: u32 = 32;
 /// Nobody wants more of its bytes.
 pub const CONNECTION_TAP_DONE: u32 = 64;
+/// One end is this node, and its uplinks count the packets.
+pub const CONNECTION_HOST: u32 = 128;
 /// Everything about the tap.
 pub const CONNECTION_TAP: u32 = CONNECTION_TAPPED
     | CONNECTION_TAP_FORWARD_ARRIVING

@@ -2,6 +2,7 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod datagram;
+pub(crate) mod host;
 pub(crate) mod pod;
 pub(crate) mod portal;
 pub(crate) mod uplink;

@@ -3,16 +3,16 @@
 use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
 use aya_ebpf::programs::TcContext;
 use l7d_ebpf::maps::{
-    ACTION_ALLOW, ACTION_AUDIT, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED,
-    CONNECTION_PROXIED, CONNECTION_TAPPED, Config, Connection, IPCACHE_SERVICE, Interface,
-    WATCHED_BY_PROXY, WATCHED_BY_TAP,
+    ACTION_AUDIT, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED,
+    CONNECTION_TAPPED, Config, Connection, IPCACHE_SERVICE, Interface, WATCHED_BY_PROXY,
+    WATCHED_BY_TAP,
 };
 use l7d_ebpf::records::{POINT_TO_ENDPOINT, POINT_TO_PROXY, POINT_TO_STACK};
 
 use crate::state::{self, INTERFACES};
 use crate::steps::headers::{self, NoPacket, TCP, UDP};
 use crate::steps::judge::{self, Reading};
-use crate::steps::passage::{NO_VERDICT, Passage, Side};
+use crate::steps::passage::{Passage, Side};
 use crate::steps::{conntrack, redirect, report, tap};
 
 const AUDIT: u32 = ACTION_AUDIT as u32;
@@ -79,7 +79,7 @@ fn pass(ctx: &TcContext, side: Side) -> i32 {
         return from_proxy(passage, config, owner);
     }
     match conntrack::find(passage) {
-        Some(entry) if is_settled(passage) => forward(ctx, passage, entry, config, owner),
+        Some(entry) if passage.is_settled() => forward(ctx, passage, entry, config, owner),
         Some(entry) => judge_again(ctx, passage, entry, config, owner),
         None => begin(ctx, passage, config, owner),
     }
@@ -100,19 +100,6 @@ fn from_proxy(passage: &mut Passage, config: &Config, owner: Interface) -> i32 {
     } else {
         TC_ACT_PIPE
     }
-}
-
-/// Whether nothing needs to be asked about this packet: a reply, or a connection whose policy on
-/// this side was asked under this generation.
-#[inline(always)]
-fn is_settled(passage: &Passage) -> bool {
-    let [egress, ingress] = passage.verdicts;
-    let own = if passage.side == Side::Leaving {
-        egress
-    } else {
-        ingress
-    };
-    passage.is_reply || (own.action != 0 && own.generation == passage.generation)
 }
 
 /// Counts, reports, and sends it on: to the portal when the connection is redirected.
@@ -189,7 +176,7 @@ fn judge_again(
     if action == DENY {
         return TC_ACT_SHOT;
     }
-    settle(passage);
+    passage.settle();
     entry.verdicts = passage.verdicts;
     if action != REDIRECT {
         entry.flags &= !CONNECTION_ENFORCED;
@@ -228,7 +215,7 @@ fn begin(ctx: &TcContext, passage: &mut Passage, config: &Config, owner: Interfa
     if is_late && flags & CONNECTION_PROXIED == 0 {
         flags |= tap::join(passage);
     }
-    settle(passage);
+    passage.settle();
     match conntrack::insert(passage, flags) {
         Some(entry) => forward(ctx, passage, entry, config, owner),
         // The table is full of connections in use: nothing is remembered, the verdict holds.
@@ -277,8 +264,8 @@ fn watch(passage: &Passage, config: &Config) -> u32 {
     }
 }
 
-/// A TCP connection that began before us, or whose entry was evicted. It is kept when either
-/// direction of it would be allowed; no new connection can begin this way.
+/// A TCP connection that began before us, or whose entry was evicted: its flags, or what happens to
+/// its packet.
 #[inline(always)]
 fn join(ctx: &TcContext, passage: &mut Passage, config: &Config) -> Result<u32, i32> {
     let proxied = if redirect::proxy_has_socket(ctx, &passage.packet) {
@@ -286,53 +273,9 @@ fn join(ctx: &TcContext, passage: &mut Passage, config: &Config) -> Result<u32, 
     } else {
         0
     };
-    let enforced = proxied | CONNECTION_PROXIED | CONNECTION_ENFORCED;
-    let as_reply = judge::judge(passage, config, Reading::AsReply);
-    // The server's port is the smaller one nearly always.
-    let looks_like_reply = passage.packet.source_port < passage.packet.destination_port;
-    if looks_like_reply && as_reply != DENY {
-        passage.is_reply = true;
-        return Ok(if as_reply == REDIRECT {
-            enforced
-        } else {
-            proxied
-        });
-    }
-    passage.verdicts = [NO_VERDICT; 2];
-    let forward = judge::judge(passage, config, Reading::Forward);
-    if forward != DENY {
-        return Ok(if forward == REDIRECT {
-            enforced
-        } else {
-            proxied
-        });
-    }
-    if as_reply == DENY {
-        return Err(TC_ACT_SHOT);
-    }
-    passage.verdicts = [NO_VERDICT; 2];
-    passage.is_reply = true;
-    Ok(if as_reply == REDIRECT {
-        enforced
-    } else {
-        proxied
-    })
-}
-
-/// Marks this side as asked, also where it has no endpoint, so that the next packet is settled
-/// with one look-up.
-#[inline(always)]
-fn settle(passage: &mut Passage) {
-    let generation = passage.generation;
-    let [egress, ingress] = &mut passage.verdicts;
-    let own = if passage.side == Side::Leaving {
-        egress
-    } else {
-        ingress
-    };
-    if own.action == 0 || own.generation != generation {
-        own.action = u16::from(ACTION_ALLOW);
-        own.is_audited = 0;
-        own.generation = generation;
+    match judge::join(passage, config) {
+        DENY => Err(TC_ACT_SHOT),
+        REDIRECT => Ok(proxied | CONNECTION_PROXIED | CONNECTION_ENFORCED),
+        _ => Ok(proxied),
     }
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
 use aya_ebpf::programs::TcContext;
 use l7d_ebpf::maps::{
-    ACTION_AUDIT, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED,
+    ACTION_AUDIT, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED, Config,
 };
 
 use crate::state;
@@ -56,6 +56,12 @@ pub(crate) fn to_network(ctx: &TcContext) -> i32 {
     if passage.source.endpoint == 0 {
         return TC_ACT_PIPE;
     }
+    from_pod(passage, config)
+}
+
+/// What a pod sent, behind the translation.
+#[inline(always)]
+pub(super) fn from_pod(passage: &mut Passage, config: &Config) -> i32 {
     passage.endpoint = u32::from(passage.source.endpoint);
     if let Some(entry) = conntrack::find(passage) {
         let [egress, _] = passage.verdicts;

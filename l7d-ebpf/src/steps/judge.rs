@@ -2,7 +2,7 @@
 
 use l7d_ebpf::maps::{
     ACTION_ALLOW, ACTION_AUDIT, ACTION_DENY, ACTION_REDIRECT, CONFIG_IPCACHE_INCOMPLETE, Config,
-    IDENTITY_HOST, IPCACHE_ADDRESS, IPCACHE_SERVICE, Ipcache, Verdict,
+    HOST_ENDPOINT, IDENTITY_HOST, IPCACHE_ADDRESS, IPCACHE_SERVICE, Ipcache, Verdict,
 };
 use l7d_ebpf::records::{DIRECTION_EGRESS, DIRECTION_INGRESS};
 
@@ -53,6 +53,29 @@ pub(crate) fn judge(passage: &mut Passage, config: &Config, reading: Reading) ->
         (receiver, beginner),
     );
     if ingress > egress { ingress } else { egress }
+}
+
+/// Judges a TCP connection that began before us, or whose entry was evicted, and finds out which way
+/// it goes. It is kept when either direction of it would be allowed; no new connection can begin this
+/// way. Returns `ACTION_*`.
+#[inline(always)]
+pub(crate) fn join(passage: &mut Passage, config: &Config) -> u32 {
+    let deny = u32::from(ACTION_DENY);
+    let as_reply = judge(passage, config, Reading::AsReply);
+    // The server's port is the smaller one nearly always.
+    let looks_like_reply = passage.packet.source_port < passage.packet.destination_port;
+    if looks_like_reply && as_reply != deny {
+        passage.is_reply = true;
+        return as_reply;
+    }
+    passage.verdicts = [NO_VERDICT; 2];
+    let forward = judge(passage, config, Reading::Forward);
+    if forward != deny || as_reply == deny {
+        return forward;
+    }
+    passage.verdicts = [NO_VERDICT; 2];
+    passage.is_reply = true;
+    as_reply
 }
 
 /// One endpoint's verdict, and its record.
@@ -124,7 +147,9 @@ fn decide(
         port,
         identity: peer.identity,
         generation: passage.generation,
-        is_exempt: direction == DIRECTION_INGRESS && peer.identity == IDENTITY_HOST,
+        is_exempt: direction == DIRECTION_INGRESS
+            && peer.identity == IDENTITY_HOST
+            && own.endpoint != HOST_ENDPOINT,
         is_unknown: config.flags & CONFIG_IPCACHE_INCOMPLETE != 0
             && peer.flags & IPCACHE_ADDRESS == 0,
     };

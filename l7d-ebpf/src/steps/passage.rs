@@ -5,7 +5,7 @@
 //! arguments.
 
 use l7d_ebpf::maps::{
-    Connection, IDENTITY_WORLD, IPCACHE_ADDRESS, Interface, Ipcache, Tuple, Verdict,
+    ACTION_ALLOW, Connection, IDENTITY_WORLD, IPCACHE_ADDRESS, Interface, Ipcache, Tuple, Verdict,
 };
 
 use super::headers::Packet;
@@ -62,7 +62,8 @@ pub(crate) const NO_VERDICT: Verdict = Verdict {
     is_audited: 0,
 };
 
-const NOBODY: Ipcache = Ipcache {
+/// The world.
+pub(crate) const NOBODY: Ipcache = Ipcache {
     identity: IDENTITY_WORLD,
     endpoint: 0,
     flags: 0,
@@ -88,6 +89,37 @@ impl Passage {
         passage.destination = NOBODY;
         passage.verdicts = [NO_VERDICT; 2];
         Some(passage)
+    }
+
+    /// Whether nothing needs to be asked about this packet: a reply, or a connection whose policy on
+    /// this side was asked under this generation.
+    #[inline(always)]
+    pub(crate) fn is_settled(&self) -> bool {
+        let [egress, ingress] = self.verdicts;
+        let own = if self.side == Side::Leaving {
+            egress
+        } else {
+            ingress
+        };
+        self.is_reply || (own.action != 0 && own.generation == self.generation)
+    }
+
+    /// Marks this side as asked, also where it has no endpoint, so that the next packet is settled
+    /// with one look-up.
+    #[inline(always)]
+    pub(crate) fn settle(&mut self) {
+        let generation = self.generation;
+        let [egress, ingress] = &mut self.verdicts;
+        let own = if self.side == Side::Leaving {
+            egress
+        } else {
+            ingress
+        };
+        if own.action == 0 || own.generation != generation {
+            own.action = u16::from(ACTION_ALLOW);
+            own.is_audited = 0;
+            own.generation = generation;
+        }
     }
 
     /// Finds out who both ends are. The hook's own end is known by its interface, not by what it

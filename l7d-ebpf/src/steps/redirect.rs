@@ -179,8 +179,9 @@ fn tuple(packet: &Packet) -> (bpf_sock_tuple, u32) {
     }
 }
 
+/// An address as sockets have it.
 #[inline(always)]
-fn words(address: [u8; 16]) -> [u32; 4] {
+pub(crate) fn words(address: [u8; 16]) -> [u32; 4] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
     [
         u32::from_ne_bytes([a, b, c, d]),

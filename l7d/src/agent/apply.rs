@@ -10,7 +10,7 @@ use policy_l7::identity::Numbering;
 use policy_l7::{Compiled, Compiler, Policy, Surroundings, dangling, lint};
 
 use super::learn::LearntNames;
-use super::reload::Stamp;
+use super::reload::{AddressesStamp, Stamp};
 use super::{Agent, Error, File};
 use crate::config::{Config, Enforcement, Policies};
 use crate::datapath::host_network;
@@ -26,6 +26,8 @@ pub(super) struct World {
     /// Its state when it was last looked at; taken before it was first read.
     pub(super) stamp: Option<Stamp>,
     pub(super) config: Config,
+    /// This host's addresses when they were last looked at.
+    pub(super) addresses_stamp: AddressesStamp,
     pub(super) inventory: Inventory,
     pub(super) numbers: EndpointNumbers,
     pub(super) numbering: Numbering,
@@ -49,6 +51,8 @@ pub(super) struct Hooked {
     index: u32,
     endpoint: u16,
     identity: u32,
+    /// Whether policies of this node are enforced there.
+    is_guarded: bool,
 }
 
 /// This host's own addresses.
@@ -64,6 +68,7 @@ impl World {
     pub(super) fn read((file, stamp): File, config: Config) -> Result<(Self, LoadReport), Error> {
         let mut numbers = EndpointNumbers::default();
         let mut numbering = Numbering::default();
+        let addresses_stamp = AddressesStamp::take();
         let addresses = host_addresses();
         let inventory = Inventory::from_config(&config, &mut numbers, &mut numbering, addresses)?;
         let mut store = PolicyStore::new(
@@ -77,6 +82,7 @@ impl World {
             stamp,
             file,
             config,
+            addresses_stamp,
             inventory,
             numbers,
             numbering,
@@ -163,13 +169,21 @@ impl World {
         let has_host = self.inventory.has_host_endpoint();
         let idle = idle.filter(|_| !has_host).map(|policy| {
             let name = &policy.provenance().name;
-            format!("{name}: selects this node, which is not enforced")
+            format!(
+                "{name}: selects this node, which is not enforced: `datapath.hostFirewall` is off"
+            )
+        });
+        let is_unseen = has_host && self.config.datapath.uplinks.is_empty();
+        let unseen = is_unseen.then(|| {
+            "datapath.hostFirewall: without `uplinks` this node's policies hold for its pods only"
+                .to_owned()
         });
         self.warnings = unmatched
             .iter()
             .map(ToString::to_string)
             .chain(dangling(&policies, &surroundings))
             .chain(idle)
+            .chain(unseen)
             .collect();
         for warning in &self.warnings {
             tracing::warn!("{warning}");
@@ -255,14 +269,32 @@ impl Agent {
             let Some(name) = &local.interface else {
                 continue;
             };
-            let numbers = (local.endpoint.id.0, local.endpoint.identity.0);
-            self.follow(name, numbers, |agent, index| {
-                agent.datapath.attach_pod(name, index, numbers.0, numbers.1)
+            let hooked = |index| Hooked {
+                index,
+                endpoint: local.endpoint.id.0,
+                identity: local.endpoint.identity.0,
+                is_guarded: false,
+            };
+            self.follow(name, hooked, |agent, hooked| {
+                let Hooked {
+                    index,
+                    endpoint,
+                    identity,
+                    ..
+                } = hooked;
+                agent.datapath.attach_pod(name, index, endpoint, identity)
             });
         }
+        let is_guarded = self.world.config().datapath.host_firewall;
         for name in &uplinks {
-            self.follow(name, (0, 0), |agent, index| {
-                agent.datapath.attach_uplink(name, index)
+            let hooked = |index| Hooked {
+                index,
+                endpoint: 0,
+                identity: 0,
+                is_guarded,
+            };
+            self.follow(name, hooked, |agent, hooked| {
+                agent.datapath.attach_uplink(name, hooked.index, is_guarded)
             });
         }
     }
@@ -277,16 +309,10 @@ impl Agent {
     fn follow(
         &mut self,
         name: &str,
-        (endpoint, identity): (u16, u32),
-        attach: impl FnOnce(&mut Self, u32) -> Result<(), crate::datapath::Error>,
+        hooked: impl FnOnce(u32) -> Hooked,
+        attach: impl FnOnce(&mut Self, Hooked) -> Result<(), crate::datapath::Error>,
     ) {
-        let present = host_network::interface_index(name)
-            .ok()
-            .map(|index| Hooked {
-                index,
-                endpoint,
-                identity,
-            });
+        let present = host_network::interface_index(name).ok().map(hooked);
         let known = self.world.attached.get(name).copied();
         if present == known {
             return;
@@ -299,7 +325,7 @@ impl Agent {
             .network
             .prepare_interface(name)
             .map_err(crate::datapath::Error::from);
-        match result.and_then(|()| attach(self, hooked.index)) {
+        match result.and_then(|()| attach(self, hooked)) {
             Ok(()) => {
                 tracing::info!(interface = name, index = hooked.index, "hooked");
                 self.world.attached.insert(name.to_owned(), hooked);

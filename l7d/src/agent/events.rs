@@ -107,6 +107,11 @@ impl Agent {
         if self.world.has_new_file() {
             self.reload()?;
         }
+        if self.world.has_new_addresses() {
+            self.world.compile();
+            self.apply_world()?;
+            tracing::info!("this host's addresses have changed");
+        }
         self.follow_interfaces();
         self.forget_aged_names()?;
         self.namer.refresh_clock();

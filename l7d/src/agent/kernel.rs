@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use l7d_ebpf::maps::HOST_ENDPOINT;
 use policy_l7::{Action, Compiled, Direction, Entry, PolicySet, SideMode};
 
 use super::{Agent, Error};
@@ -173,6 +174,9 @@ impl Agent {
         let table = self.world.identities().load();
         let told = |shortage: &Shortage| {
             let id = shortage.endpoint().map(EndpointId);
+            if id == Some(EndpointId(HOST_ENDPOINT)) {
+                return format!("this node: {shortage}");
+            }
             match id.and_then(|id| table.local_by_id(id)) {
                 Some(local) => {
                     let endpoint = &local.endpoint;

@@ -1,6 +1,6 @@
 //! The configuration file, read again while the agent runs.
 //!
-//! Endpoints, services, ports, uplinks and the modes of policies are taken over at once. What the agent was built from at
+//! Endpoints, services, ports, uplinks, `hostFirewall` and the modes of policies are taken over at once. What the agent was built from at
 //! its start (sockets, marks, workers…) is not: a change there is told, and waits for a restart. A
 //! file that cannot be used changes nothing.
 
@@ -31,6 +31,20 @@ impl Stamp {
             bytes: metadata.len(),
             inode: metadata.ino(),
         })
+    }
+}
+
+/// What tells one state of this host's addresses from another, for the price of two files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AddressesStamp([Option<Vec<u8>>; 2]);
+
+impl AddressesStamp {
+    /// Of this moment.
+    pub(super) fn take() -> Self {
+        Self(
+            ["/proc/self/net/fib_trie", "/proc/self/net/if_inet6"]
+                .map(|file| std::fs::read(file).ok()),
+        )
     }
 }
 
@@ -89,6 +103,7 @@ impl World {
             },
             datapath: config::Datapath {
                 uplinks: fresh.datapath.uplinks,
+                host_firewall: fresh.datapath.host_firewall,
                 ..self.config.datapath.clone()
             },
             policies: config::Policies {
@@ -101,16 +116,35 @@ impl World {
         if next == self.config {
             return Ok(false);
         }
-        let inventory = Inventory::from_config(
-            &next,
-            &mut self.numbers,
-            &mut self.numbering,
-            super::apply::host_addresses(),
-        )?;
-        self.numbers.retain(|id| inventory.has(id));
-        self.inventory = inventory;
+        self.take_inventory(&next)?;
         self.config = next;
         Ok(true)
+    }
+
+    fn take_inventory(&mut self, config: &Config) -> Result<(), host::Error> {
+        self.addresses_stamp = AddressesStamp::take();
+        let addresses = super::apply::host_addresses();
+        let (numbers, numbering) = (&mut self.numbers, &mut self.numbering);
+        let inventory = Inventory::from_config(config, numbers, numbering, addresses)?;
+        self.numbers.retain(|id| inventory.has(id));
+        self.inventory = inventory;
+        Ok(())
+    }
+
+    /// Finds out whether this host's own addresses have changed, where policies are enforced for them:
+    /// a new one would be open.
+    pub(super) fn has_new_addresses(&mut self) -> bool {
+        if !self.config.datapath.host_firewall || self.addresses_stamp == AddressesStamp::take() {
+            return false;
+        }
+        let config = self.config.clone();
+        match self.take_inventory(&config) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "this host's new addresses are not known");
+                false
+            }
+        }
     }
 }
 
@@ -118,6 +152,7 @@ impl World {
 fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
     let datapath = config::Datapath {
         uplinks: former.datapath.uplinks.clone(),
+        host_firewall: former.datapath.host_firewall,
         ..fresh.datapath.clone()
     };
     let policies = config::Policies {
@@ -180,6 +215,7 @@ mod tests {
             mode: config::Visibility::Tap,
         });
         fresh.datapath.uplinks.push("eth0".to_owned());
+        fresh.datapath.host_firewall = true;
         assert!(needing_restart(&former, &fresh).is_empty());
         fresh.datapath.table += 1;
         fresh.proxy.workers += 1;

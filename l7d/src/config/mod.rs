@@ -110,6 +110,9 @@ pub struct Datapath {
     pub ipcache_entries: u32,
     /// What enforced ports do while the proxy is not there.
     pub on_proxy_down: OnProxyDown,
+    /// Whether policies that select this node are enforced; default: no, since they can lock out who
+    /// administers it.
+    pub host_firewall: bool,
 }
 
 /// Packet marks of the proxy's own packets.
@@ -358,6 +361,7 @@ impl Default for Datapath {
             policy_entries: l7d_ebpf::maps::POLICY_MAX,
             ipcache_entries: l7d_ebpf::maps::IPCACHE_MAX,
             on_proxy_down: OnProxyDown::default(),
+            host_firewall: false,
         }
     }
 }

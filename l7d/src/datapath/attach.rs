@@ -14,23 +14,49 @@ use aya::programs::{
 use super::Error;
 use super::links::{Links, remove};
 
-/// Programs of one kind of interface, with the side they sit on.
-pub(super) type Hooks = [(&'static str, TcAttachType)];
+/// A program at one side of an interface.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hook {
+    /// What it is pinned as: programs that stand for each other have the same, so that one is replaced
+    /// by the other in place.
+    pin: &'static str,
+    program: &'static str,
+    side: TcAttachType,
+}
+
+impl Hook {
+    const fn new(pin: &'static str, program: &'static str, side: TcAttachType) -> Self {
+        Self { pin, program, side }
+    }
+}
 
 /// A pod's host interface: its ingress is what the pod sends.
-pub(super) const POD: [(&str, TcAttachType); 2] = [
-    ("from_pod", TcAttachType::Ingress),
-    ("to_pod", TcAttachType::Egress),
+pub(super) const POD: [Hook; 2] = [
+    Hook::new("from_pod", "from_pod", TcAttachType::Ingress),
+    Hook::new("to_pod", "to_pod", TcAttachType::Egress),
 ];
 /// An interface that leads out of the node.
-pub(super) const UPLINK: [(&str, TcAttachType); 2] = [
-    ("from_network", TcAttachType::Ingress),
-    ("to_network", TcAttachType::Egress),
+pub(super) const UPLINK: [Hook; 2] = [
+    Hook::new("from_network", "from_network", TcAttachType::Ingress),
+    Hook::new("to_network", "to_network", TcAttachType::Egress),
+];
+/// The same where policies of the node are enforced.
+pub(super) const GUARDED_UPLINK: [Hook; 2] = [
+    Hook::new("from_network", "guard_in", TcAttachType::Ingress),
+    Hook::new("to_network", "guard_out", TcAttachType::Egress),
 ];
 /// The portal.
-pub(super) const PORTAL: [(&str, TcAttachType); 1] = [("portal", TcAttachType::Ingress)];
+pub(super) const PORTAL: [Hook; 1] = [Hook::new("portal", "portal", TcAttachType::Ingress)];
 
-const CLASSIFIERS: [&str; 5] = ["from_pod", "to_pod", "from_network", "to_network", "portal"];
+const CLASSIFIERS: [&str; 7] = [
+    "from_pod",
+    "to_pod",
+    "from_network",
+    "to_network",
+    "guard_in",
+    "guard_out",
+    "portal",
+];
 const SOCK_ADDRS: [&str; 4] = ["connect4", "connect6", "peer4", "peer6"];
 /// Those that only datagrams need.
 const DATAGRAM_ADDRS: [&str; 4] = ["sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6"];
@@ -91,20 +117,20 @@ pub(super) fn interface(
     links: &Links,
     interface: &str,
     index: u32,
-    hooks: &Hooks,
+    hooks: &[Hook],
 ) -> Result<(), Error> {
-    for (name, side) in hooks {
-        let pin = links.pin(format!("{index}-{name}"));
-        let program: &mut SchedClassifier = program(ebpf, name)?;
+    for hook in hooks {
+        let pin = links.pin(format!("{index}-{}", hook.pin));
+        let program: &mut SchedClassifier = program(ebpf, hook.program)?;
         if adopt(program, &pin) {
             continue;
         }
         let fault = |cause| Error::Attach {
-            program: name,
+            program: hook.program,
             target: interface.to_owned(),
             cause,
         };
-        let id = program.attach(interface, *side).map_err(fault)?;
+        let id = program.attach(interface, hook.side).map_err(fault)?;
         let link = program.take_link(id).map_err(fault)?;
         // Kernels before 6.6 have no tcx: their clsact filters live on the interface by
         // themselves and need no pin.
@@ -237,8 +263,8 @@ fn pin_at(link: FdLink, pin: &Path) -> Result<(), Error> {
 
 /// Removes the pins of an interface that is gone.
 pub(super) fn forget(links: &Links, index: u32) {
-    for (name, _) in POD.iter().chain(&UPLINK).chain(&PORTAL) {
-        remove(&links.pin(format!("{index}-{name}")));
+    for hook in POD.iter().chain(&UPLINK).chain(&PORTAL) {
+        remove(&links.pin(format!("{index}-{}", hook.pin)));
     }
 }
 

@@ -220,9 +220,15 @@ impl Datapath {
         attach::interface(&mut self.ebpf, &self.links, name, index, &attach::POD)
     }
 
-    /// Puts the hooks on an interface that leads out of the node.
-    pub fn attach_uplink(&mut self, name: &str, index: u32) -> Result<(), Error> {
-        attach::interface(&mut self.ebpf, &self.links, name, index, &attach::UPLINK)
+    /// Puts the hooks on an interface that leads out of the node, those that judge what is for the node
+    /// itself or those that do not; where the others are, they are replaced.
+    pub fn attach_uplink(&mut self, name: &str, index: u32, is_guarded: bool) -> Result<(), Error> {
+        let hooks = if is_guarded {
+            &attach::GUARDED_UPLINK
+        } else {
+            &attach::UPLINK
+        };
+        attach::interface(&mut self.ebpf, &self.links, name, index, hooks)
     }
 
     /// Puts the hook on the portal.

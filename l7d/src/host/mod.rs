@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use l7d_ebpf::maps::HOST_ENDPOINT;
 use policy_l7::Labels;
 
 use node::KnownNode;
@@ -27,6 +28,8 @@ pub struct Inventory {
     host_name: Option<String>,
     /// Its labels.
     host: Labels,
+    /// Whether it is an endpoint, so that policies that select it are enforced.
+    is_host_endpoint: bool,
     host_addresses: Vec<IpAddr>,
     /// All others.
     nodes: Vec<KnownNode>,
@@ -91,6 +94,7 @@ impl Inventory {
             services: config.services.clone(),
             host_name,
             host,
+            is_host_endpoint: config.datapath.host_firewall,
             host_addresses,
             nodes,
         })
@@ -109,7 +113,14 @@ impl Inventory {
                 }
             }
         }
-        let host = Arc::new(of_identity(&self.host_identity()));
+        let host = Arc::new(Endpoint {
+            id: EndpointId(if self.is_host_endpoint {
+                HOST_ENDPOINT
+            } else {
+                0
+            }),
+            ..of_identity(&self.host_identity())
+        });
         for address in &self.host_addresses {
             table.address(*address, Arc::clone(&host));
         }
@@ -196,11 +207,7 @@ impl Inventory {
 
     /// Whether this node itself is an endpoint, so that policies that select it are enforced.
     pub fn has_host_endpoint(&self) -> bool {
-        let mut local = self
-            .endpoints
-            .iter()
-            .filter(|known| known.interface.is_some());
-        local.any(|known| known.labels.has("reserved", "host"))
+        self.is_host_endpoint
     }
 
     /// What ports are called, here and on other nodes.
@@ -216,7 +223,7 @@ impl Inventory {
         names.collect()
     }
 
-    /// Endpoints of this node, as the compiler wants them.
+    /// Endpoints of this node, itself among them where it is one, as the compiler wants them.
     pub fn local_endpoints(&self) -> Vec<policy_l7::Endpoint> {
         let local = self
             .endpoints
@@ -229,6 +236,12 @@ impl Inventory {
                 labels: known.labels.clone(),
                 named_ports: known.named_ports.clone(),
             })
+            .chain(self.is_host_endpoint.then(|| policy_l7::Endpoint {
+                id: HOST_ENDPOINT,
+                identity: policy_l7::identity::HOST,
+                labels: self.host.clone(),
+                named_ports: Vec::new(),
+            }))
             .collect()
     }
 }
@@ -332,6 +345,34 @@ mod tests {
         assert!(named.contains(&of("192.0.2.3").identity.0));
         let host = known.iter().find(|identity| identity.number == 1);
         assert!(host.is_some_and(|host| host.labels.has("node", "zone")));
+    }
+
+    #[test]
+    fn this_node_is_an_endpoint_where_its_policies_are_enforced() {
+        let policy = "apiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: p}\nspec: {nodeSelector: {matchLabels: {zone: x}}, ingress: [{}]}\n";
+        let objects = policy_l7::read_objects("p", policy).expect("a policy");
+        for (text, id) in [
+            (NODES.to_owned(), 0),
+            (format!("{NODES}datapath: {{hostFirewall: true}}\n"), 1),
+        ] {
+            let inventory = inventory(&text);
+            assert_eq!(inventory.has_host_endpoint(), id != 0);
+            let table = inventory.table(&[]).build();
+            let host = table.endpoint("192.0.2.1".parse().expect("an address"));
+            assert_eq!(host.id, EndpointId(id));
+            let endpoints = inventory.local_endpoints();
+            let compiled = policy_l7::compile(&policy_l7::Inputs {
+                policies: &objects.policies,
+                identities: &inventory.identities(),
+                endpoints: &endpoints,
+                ..policy_l7::Inputs::default()
+            });
+            let direction = policy_l7::Direction::Ingress;
+            let world = policy_l7::identity::WORLD;
+            let verdict = compiled.judge_connection(HOST_ENDPOINT, direction, world, 6, 22);
+            let is_denied = matches!(verdict, policy_l7::ConnectionVerdict::Deny { .. });
+            assert_eq!(is_denied, id != 0);
+        }
     }
 
     #[test]

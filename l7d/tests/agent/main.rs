@@ -3,6 +3,7 @@
 
 mod audits;
 mod dns;
+mod host_policies;
 mod http2;
 mod lifecycle;
 mod modes;

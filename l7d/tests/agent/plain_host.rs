@@ -11,10 +11,10 @@ use crate::node::{Node, output, serve};
 use crate::websocket;
 
 /// A cgroup of this test's own, so that no other process of the machine is touched.
-struct Cgroup(PathBuf);
+pub(crate) struct Cgroup(pub(crate) PathBuf);
 
 impl Cgroup {
-    fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let mounts = std::fs::read_to_string("/proc/self/mounts")?;
         let mount = mounts
@@ -33,7 +33,7 @@ impl Cgroup {
     }
 
     /// Runs a program of the node in it.
-    fn output(&self, node: &Node, words: &[&str]) -> anyhow::Result<String> {
+    pub(crate) fn output(&self, node: &Node, words: &[&str]) -> anyhow::Result<String> {
         let script = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", self.0.display());
         let words = [&["sh", "-c", &script, "sh"], words].concat();
         output(&node.world.node(), &words)

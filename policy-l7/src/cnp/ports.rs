@@ -107,11 +107,18 @@ fn l7(
 }
 
 fn check_subject(reader: &mut Reader, at: &Cursor<'_>, subject: Subject<'_>, l7: &L7) {
-    if matches!((subject, l7), (Subject::Host, L7::Http(_) | L7::Tls(_))) {
-        reader.fault(
+    if !matches!(subject, Subject::Host) {
+        return;
+    }
+    match l7 {
+        L7::Http(_) | L7::Tls(_) => {
+            reader.fault(at, "requests of a host are not judged: use ports alone");
+        }
+        L7::Dns(_) => reader.fault(
             at,
-            "of the requests of a host only DNS is judged: use ports alone",
-        );
+            "what a host looks up is not redirected, so `dns` rules cannot judge it: use ports alone",
+        ),
+        L7::Nothing => {}
     }
 }
 

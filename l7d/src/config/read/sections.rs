@@ -82,6 +82,9 @@ pub(super) fn datapath(reader: &mut Reader, map: &mut Map<'_>, datapath: &mut Da
     {
         datapath.on_proxy_down = value;
     }
+    if let Some(value) = map.get("hostFirewall").and_then(|at| reader.boolean(&at)) {
+        datapath.host_firewall = value;
+    }
 }
 
 fn marks(reader: &mut Reader, map: &mut Map<'_>, marks: &mut Marks) {

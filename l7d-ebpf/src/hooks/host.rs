@@ -1,0 +1,205 @@
+//! This node itself, at its uplinks: what comes for its own addresses, and what it sends. These
+//! programs do what those of `uplink` do, and stand in their place where policies of the node are
+//! enforced.
+
+use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
+use aya_ebpf::programs::TcContext;
+use l7d_ebpf::maps::{ACTION_AUDIT, CONNECTION_HOST, Config, Connection, HOST_ENDPOINT};
+use l7d_ebpf::records::{POINT_FROM_NETWORK, POINT_TO_NETWORK};
+
+use super::uplink;
+use crate::state;
+use crate::steps::headers::{self, NoPacket, Packet, TCP};
+use crate::steps::judge::{self, Reading};
+use crate::steps::passage::{NOBODY, Passage, Side};
+use crate::steps::{conntrack, ipcache, redirect, report};
+
+/// tc ingress: replies of proxied connections go to the proxy, and what is for this node is judged.
+#[inline(always)]
+pub(crate) fn guard_in(ctx: &TcContext) -> i32 {
+    let Some(config) = state::config() else {
+        return TC_ACT_PIPE;
+    };
+    // SAFETY: a read of the context the kernel gave us.
+    let interface = unsafe { (*ctx.skb.skb).ifindex };
+    let Some(passage) = Passage::begin(Side::Arriving, interface, config.generation) else {
+        return TC_ACT_PIPE;
+    };
+    // A datagram is never complete without its first fragment, which is judged.
+    if headers::read(ctx, &mut passage.packet).is_err() {
+        return TC_ACT_PIPE;
+    }
+    let known = conntrack::find(passage);
+    if let Some(entry) = &known
+        && redirect::is_for_proxy(passage, entry, config)
+    {
+        return redirect::to_portal(config);
+    }
+    judge_unless_settled(passage, known, config)
+}
+
+/// tc egress: what a pod sent to a service address is judged, and what this node's own processes
+/// send.
+#[inline(always)]
+pub(crate) fn guard_out(ctx: &TcContext) -> i32 {
+    let Some(config) = state::config() else {
+        return TC_ACT_PIPE;
+    };
+    // SAFETY: reads of the context the kernel gave us.
+    let (interface, mark, from) = unsafe {
+        (
+            (*ctx.skb.skb).ifindex,
+            (*ctx.skb.skb).mark & config.mark_mask,
+            (*ctx.skb.skb).ingress_ifindex,
+        )
+    };
+    let is_upstream = mark == config.mark_upstream || mark == config.mark_upstream_local;
+    if mark != 0 && !is_upstream {
+        return TC_ACT_PIPE;
+    }
+    let Some(passage) = Passage::begin(Side::Leaving, interface, config.generation) else {
+        return TC_ACT_PIPE;
+    };
+    let read = headers::read(ctx, &mut passage.packet);
+    if matches!(read, Err(NoPacket::NotIp | NoPacket::Truncated)) {
+        return TC_ACT_PIPE;
+    }
+    passage.source = ipcache::look_up(&passage.packet.source);
+    let is_host = passage.source.endpoint == HOST_ENDPOINT;
+    if read.is_err() {
+        // What cannot be judged does not leave.
+        let is_own = is_host && mark == 0 && from == 0;
+        return if is_own { TC_ACT_SHOT } else { TC_ACT_PIPE };
+    }
+    if !is_host {
+        let is_pod = mark == 0 && passage.source.endpoint != 0;
+        return if is_pod {
+            uplink::from_pod(passage, config)
+        } else {
+            TC_ACT_PIPE
+        };
+    }
+    let known = conntrack::find(passage);
+    // Behind a translation, what others send has this node's address as well.
+    let is_own = if mark == 0 {
+        from == 0
+    } else {
+        has_socket_address(ctx, &passage.packet)
+    };
+    if is_own {
+        judge_unless_settled(passage, known, config)
+    } else {
+        expect_replies(passage, known.is_some())
+    }
+}
+
+/// Whether the socket that sends has the packet's address: the proxy's own, not one with a client's.
+#[inline(always)]
+fn has_socket_address(ctx: &TcContext, packet: &Packet) -> bool {
+    let own = redirect::words(packet.source);
+    // SAFETY: the kernel's pointer, checked before it is followed; each field is read as one word,
+    // as the verifier wants it.
+    unsafe {
+        let socket = (*ctx.skb.skb).__bindgen_anon_2.sk;
+        if socket.is_null() {
+            return false;
+        }
+        if packet.is_ipv4 {
+            return core::ptr::read_volatile(&raw const (*socket).src_ip4) == own[3];
+        }
+        let field = (&raw const (*socket).src_ip6).cast::<u32>();
+        (0..4).all(|word| core::ptr::read_volatile(field.add(word)) == own[word])
+    }
+}
+
+/// What is not ours to judge leaves with our address: its replies come to it.
+#[inline(always)]
+fn expect_replies(passage: &mut Passage, is_known: bool) -> i32 {
+    if !is_known {
+        passage.settle();
+        // Without an entry its replies are judged like anything that comes for this node.
+        let _ = conntrack::insert(passage, 0);
+    }
+    TC_ACT_PIPE
+}
+
+/// Lets pass what is settled or not for this node; anything else is judged.
+#[inline(always)]
+fn judge_unless_settled(
+    passage: &mut Passage,
+    known: Option<&'static mut Connection>,
+    config: &Config,
+) -> i32 {
+    match known {
+        Some(entry) if passage.is_settled() => pass(passage, entry, config),
+        known => {
+            name_ends(passage);
+            let own = if passage.side == Side::Leaving {
+                passage.source
+            } else {
+                passage.destination
+            };
+            if own.endpoint != HOST_ENDPOINT {
+                return TC_ACT_PIPE;
+            }
+            judge(passage, known, config)
+        }
+    }
+}
+
+/// Judges a new connection, one that began before us, or one whose policy has changed.
+#[inline(always)]
+fn judge(passage: &mut Passage, known: Option<&'static mut Connection>, config: &Config) -> i32 {
+    let is_late = passage.packet.protocol == TCP && !passage.packet.is_syn();
+    let action = if known.is_none() && is_late {
+        judge::join(passage, config)
+    } else {
+        judge::judge(passage, config, Reading::Forward)
+    };
+    // The node has no policy of requests: what asks for the proxy is as good as denied.
+    if action > u32::from(ACTION_AUDIT) {
+        return TC_ACT_SHOT;
+    }
+    passage.settle();
+    let entry = match known {
+        Some(entry) => {
+            entry.verdicts = passage.verdicts;
+            entry.flags |= CONNECTION_HOST;
+            Some(entry)
+        }
+        None => conntrack::insert(passage, CONNECTION_HOST),
+    };
+    match entry {
+        Some(entry) => pass(passage, entry, config),
+        // The table is full of connections in use: nothing is remembered, the verdict holds.
+        None => TC_ACT_PIPE,
+    }
+}
+
+/// Counts and reports what is this node's; connections of pods are counted at theirs.
+#[inline(always)]
+fn pass(passage: &mut Passage, entry: &mut Connection, config: &Config) -> i32 {
+    if entry.flags & CONNECTION_HOST == 0 {
+        return TC_ACT_PIPE;
+    }
+    if let Some(run) = conntrack::count(passage, entry, config) {
+        name_ends(passage);
+        let point = match passage.side {
+            Side::Leaving => POINT_TO_NETWORK,
+            Side::Arriving => POINT_FROM_NETWORK,
+        };
+        report::trace(passage, point, &run);
+    }
+    TC_ACT_PIPE
+}
+
+/// Finds out who both ends are. Nobody of this node comes from outside, whatever the packet says.
+#[inline(always)]
+fn name_ends(passage: &mut Passage) {
+    passage.endpoint = u32::from(HOST_ENDPOINT);
+    passage.source = ipcache::look_up(&passage.packet.source);
+    passage.destination = ipcache::look_up(&passage.packet.destination);
+    if passage.side == Side::Arriving && passage.source.endpoint != 0 {
+        passage.source = NOBODY;
+    }
+}
