@@ -359,6 +359,9 @@ pub const CONNECTION_TAP_REPLY_ARRIVING: u32 = 32;
 pub const CONNECTION_TAP_DONE: u32 = 64;
 /// One end is this node, and its uplinks count the packets.
 pub const CONNECTION_HOST: u32 = 128;
+/// The proxy's own towards a server outside, on another port than its client's: its packets are no
+/// connection of the pod's, and nothing is told of them.
+pub const CONNECTION_UPSTREAM: u32 = 256;
 /// Everything about the tap.
 pub const CONNECTION_TAP: u32 = CONNECTION_TAPPED
     | CONNECTION_TAP_FORWARD_ARRIVING

@@ -4,8 +4,8 @@ use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
 use aya_ebpf::programs::TcContext;
 use l7d_ebpf::maps::{
     ACTION_AUDIT, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED,
-    CONNECTION_TAPPED, Config, Connection, IPCACHE_SERVICE, Interface, WATCHED_BY_PROXY,
-    WATCHED_BY_TAP,
+    CONNECTION_TAPPED, CONNECTION_UPSTREAM, Config, Connection, IPCACHE_SERVICE, Interface,
+    WATCHED_BY_PROXY, WATCHED_BY_TAP,
 };
 use l7d_ebpf::records::{POINT_TO_ENDPOINT, POINT_TO_PROXY, POINT_TO_STACK};
 
@@ -127,7 +127,8 @@ fn forward(
             return action;
         }
     }
-    if let Some(run) = conntrack::count(passage, entry, config) {
+    let run = conntrack::count(passage, entry, config);
+    if let Some(run) = run.filter(|_| entry.flags & CONNECTION_UPSTREAM == 0) {
         passage.name_ends(owner);
         let point = match (is_proxied, passage.side) {
             (true, _) => POINT_TO_PROXY,
@@ -268,10 +269,14 @@ fn watch(passage: &Passage, config: &Config) -> u32 {
 /// its packet.
 #[inline(always)]
 fn join(ctx: &TcContext, passage: &mut Passage, config: &Config) -> Result<u32, i32> {
-    let proxied = if redirect::proxy_has_socket(ctx, &passage.packet) {
-        CONNECTION_PROXIED
-    } else {
-        0
+    let proxied = match (
+        redirect::proxy_has_socket(ctx, &passage.packet),
+        passage.side,
+    ) {
+        (false, _) => 0,
+        (true, Side::Leaving) => CONNECTION_PROXIED,
+        // What the proxy sends to a client has its mark: this is what a server sends to the proxy.
+        (true, Side::Arriving) => CONNECTION_PROXIED | CONNECTION_UPSTREAM,
     };
     match judge::join(passage, config) {
         DENY => Err(TC_ACT_SHOT),

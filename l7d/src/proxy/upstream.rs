@@ -9,13 +9,18 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::{Upstream, transparent};
 use crate::config::Marks;
 
-/// Connects. The client's address and port are kept; where that pair is in use, as it is when the
-/// client is a process of this host, the address is kept and another port taken.
+/// Connects. The client's address is kept. Its port is kept inside the cluster, unless the pair is in
+/// use, as it is when the client is a process of this host. Towards the world another one is taken:
+/// where netfilter gives packets the node's address, the client's own connection to us and ours to
+/// the server would be one to it.
 pub(super) async fn connect(upstream: &Upstream, marks: &Marks) -> io::Result<TcpStream> {
     let mark = upstream.mark(marks);
     let Some(client) = upstream.client else {
         return dial(&open(upstream.server, mark)?, upstream.server).await;
     };
+    if !upstream.is_inside {
+        return dial_from_other_port(upstream, mark, client).await;
+    }
     let socket = open(upstream.server, mark)?;
     transparent::allow(&socket, upstream.server.is_ipv6())?;
     socket.set_reuse_address(true)?;
@@ -44,6 +49,9 @@ async fn dial_from_other_port(
 ) -> io::Result<TcpStream> {
     let socket = open(upstream.server, mark)?;
     transparent::allow(&socket, upstream.server.is_ipv6())?;
+    // The port is chosen when the server is known: it may be in use towards others.
+    let no_port = libc::IP_BIND_ADDRESS_NO_PORT;
+    transparent::set(&socket, libc::IPPROTO_IP, no_port, 1)?;
     socket.bind(&SocketAddr::new(client.ip(), 0).into())?;
     dial(&socket, upstream.server).await
 }

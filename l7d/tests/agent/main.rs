@@ -6,6 +6,7 @@ mod dns;
 mod host_policies;
 mod http2;
 mod lifecycle;
+mod masquerade;
 mod modes;
 mod names;
 mod node;

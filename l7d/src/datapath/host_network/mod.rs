@@ -228,11 +228,14 @@ fn untrack(settings: &Settings) -> Option<String> {
          chain prerouting {{\ntype filter hook prerouting priority -310;\n\
          iifname \"{portal}\" notrack\n}}\n\
          chain output {{\ntype filter hook output priority -310;\n\
-         meta mark & {mask:#x} == {local:#x} notrack\n}}\n\
+         meta mark & {mask:#x} == {local:#x} notrack\n\
+         meta mark & {mask:#x} == {world:#x} ct original zone set {zone}\n}}\n\
          }}\n",
         portal = settings.portal,
         mask = settings.marks.mask,
         local = settings.marks.upstream_local,
+        world = settings.marks.upstream,
+        zone = settings.table,
     );
     let failure = |cause: String| {
         format!(
