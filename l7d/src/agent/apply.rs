@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use policy_l7::identity::Numbering;
-use policy_l7::{Compiled, Compiler, Policy, Surroundings, dangling, lint};
+use policy_l7::{Compiled, Compiler, Named, Policy, Surroundings, dangling, lint};
 
 use super::learn::LearntNames;
 use super::reload::{AddressesStamp, Stamp};
@@ -209,6 +209,14 @@ impl World {
             *enforcement != Enforcement::Never && (policy.is_audited() || audit.node || is_in_scope)
         };
         self.store.shared().filter(is_audited).cloned()
+    }
+
+    /// Makes the policies know of other names, and of nothing else: an answer waits for it.
+    pub(super) fn compile_names(&mut self, named: BTreeSet<Named>) {
+        self.compiler.set_named(named);
+        let compiled = self.compiler.commit();
+        self.name_addresses(&compiled);
+        self.live.store(compiled);
     }
 
     /// Gives addresses their names, those that DNS has told among them.

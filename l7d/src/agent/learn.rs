@@ -207,7 +207,7 @@ impl Agent {
             self.world.name_addresses(&compiled);
             self.apply_addresses()?;
         } else {
-            self.world.compile();
+            self.world.compile_names(named);
             self.apply_world()?;
         }
         Ok(())

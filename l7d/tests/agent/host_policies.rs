@@ -3,37 +3,13 @@
 use rustix::process::Signal;
 use testbed::{Attach, Host, Process};
 
-use crate::node::{Node, curl, serve};
+use crate::node::{ECHO, Node, TALK, curl, serve};
 use crate::plain_host::Cgroup;
 
 /// The node at its uplink, in both families.
 const NODE: [&str; 2] = ["192.0.2.1", "[2001:db8::1]"];
 /// Whoever is beyond it.
 const OUTSIDE: [&str; 2] = ["192.0.2.2", "[2001:db8::2]"];
-
-/// Sends a line for each that it is told, over one connection, and says what comes back.
-const TALK: &str = r#"
-import socket, sys
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2)
-print("open", flush=True)
-for line in sys.stdin:
-    s.sendall(b"ping")
-    try:
-        print("heard" if s.recv(4) == b"ping" else "closed", flush=True)
-    except OSError:
-        print("cut", flush=True)
-"#;
-
-const ECHO: &str = r#"
-import socket, sys
-server = socket.create_server(("0.0.0.0", int(sys.argv[1])))
-print("serving", flush=True)
-connection, _ = server.accept()
-while True:
-    data = connection.recv(4)
-    if not data: break
-    connection.sendall(data)
-"#;
 
 /// A late packet of a connection that never was, which its receiver drops in silence since its checksum
 /// is wrong, and then a connection from the same port.

@@ -224,6 +224,31 @@ impl Drop for Node {
     }
 }
 
+/// Sends a line for each that it is told, over one connection, and says what comes back.
+pub(crate) const TALK: &str = r#"
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2)
+print("open", flush=True)
+for line in sys.stdin:
+    s.sendall(b"ping")
+    try:
+        print("heard" if s.recv(4) == b"ping" else "closed", flush=True)
+    except OSError:
+        print("cut", flush=True)
+"#;
+
+/// Sends back what comes over one connection.
+pub(crate) const ECHO: &str = r#"
+import socket, sys
+server = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+print("serving", flush=True)
+connection, _ = server.accept()
+while True:
+    data = connection.recv(4)
+    if not data: break
+    connection.sendall(data)
+"#;
+
 /// Starts a server; its log has a line per request.
 pub(crate) fn serve(host: &Host, port: u16) -> anyhow::Result<Process> {
     let mut command = host.command("python3");

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use testbed::{Attach, Process};
 
-use crate::node::{Node, curl, serve};
+use crate::node::{ECHO, Node, TALK, curl, serve};
 
 /// Opens connection after connection to two ports until it is told to stop; says how many to the first
 /// did not open, and how many to the second did.
@@ -129,27 +129,6 @@ fn a_flood_never_meets_half_a_change() -> anyhow::Result<()> {
 
 #[test]
 fn connections_stay_open_while_they_are_allowed_and_are_cut_when_not() -> anyhow::Result<()> {
-    const TALK: &str = r#"
-import socket, sys
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2)
-print("open", flush=True)
-for line in sys.stdin:
-    s.sendall(b"ping")
-    try:
-        print("heard" if s.recv(4) == b"ping" else "closed", flush=True)
-    except OSError:
-        print("cut", flush=True)
-"#;
-    const ECHO: &str = r#"
-import socket, sys
-server = socket.create_server(("0.0.0.0", int(sys.argv[1])))
-print("serving", flush=True)
-connection, _ = server.accept()
-while True:
-    data = connection.recv(4)
-    if not data: break
-    connection.sendall(data)
-"#;
     let node = two_pods()?;
     node.policy(&version(0))?;
     let service = &node.pod("user-service").host;

@@ -247,13 +247,6 @@ impl Compiled {
         policy.is_some_and(|policy| self.speaks_of(&policy.in_force, subject, protocol))
     }
 
-    /// The same if nothing were only audited.
-    pub fn audits_in(&self, subject: &Subject, protocol: JudgedProtocol) -> bool {
-        let policy = self.endpoint(subject.endpoint);
-        let audited = policy.and_then(|policy| policy.audited.as_ref());
-        audited.is_some_and(|audited| self.speaks_of(audited, subject, protocol))
-    }
-
     fn speaks_of(&self, set: &PolicySet, subject: &Subject, protocol: JudgedProtocol) -> bool {
         let mut scopes = set.scopes(subject.direction).iter();
         scopes.any(|scope| {
