@@ -26,6 +26,7 @@ pub mod hpack;
 pub mod http1;
 pub mod http2;
 mod limits;
+pub mod netlink;
 pub mod packet;
 pub mod reassembly;
 pub mod socks;

@@ -19,14 +19,31 @@ pub struct Error {
     pub suggestion: Option<String>,
 }
 
+impl Error {
+    /// Field and fault, for what does not come from a file.
+    pub fn without_place(&self) -> String {
+        About(self).to_string()
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
+        About(self).fmt(f)
+    }
+}
+
+/// An error without its place.
+struct About<'e>(&'e Error);
+
+impl fmt::Display for About<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(error) = self;
+        if !error.field.is_empty() {
+            write!(f, "{}: ", error.field)?;
         }
-        f.write_str(&self.message)?;
-        match &self.suggestion {
+        f.write_str(&error.message)?;
+        match &error.suggestion {
             Some(suggestion) => write!(f, " (did you mean `{suggestion}`?)"),
             None => Ok(()),
         }

@@ -1,5 +1,6 @@
 //! The one form that every policy becomes.
 
+use crate::identity::Identity;
 use crate::names::{DnsRule, NamePattern};
 use crate::pattern::Pattern;
 use crate::selector::{Peers, Selector};
@@ -40,9 +41,22 @@ impl Policy {
         self.is_audited
     }
 
+    /// How many rules it has: one for each of its `specs`.
+    pub fn rules(&self) -> usize {
+        self.specs.len()
+    }
+
     /// Whether it selects nodes, so that it is enforced only where the node itself is an endpoint.
     pub fn is_about_nodes(&self) -> bool {
         self.specs.iter().any(|spec| spec.subject.is_of_host())
+    }
+
+    /// Whether it selects anybody of these.
+    pub fn selects_any(&self, identities: &[Identity]) -> bool {
+        let selects = |spec: &Spec, who: &Identity| spec.subject.matches(&who.labels);
+        self.specs
+            .iter()
+            .any(|spec| identities.iter().any(|who| selects(spec, who)))
     }
 
     /// The object, with what a spec of it says about itself.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod capture_file;
+mod conntrack_message;
 mod cuts;
 mod dns_message;
 mod frame;
@@ -27,8 +28,9 @@ pub use cuts::TURN;
 pub type Property = fn(&[u8]);
 
 /// All targets, by the name of what they eat.
-pub const TARGETS: [(&str, Property); 14] = [
+pub const TARGETS: [(&str, Property); 15] = [
     ("capture_file", capture_file::holds),
+    ("conntrack_message", conntrack_message::holds),
     ("dns_message", dns_message::holds),
     ("frame", frame::holds),
     ("grpc_split", grpc_split::holds),

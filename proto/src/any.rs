@@ -1,10 +1,12 @@
 //! What a flow has beside the fields of Hubble, with the JSON form of the protobuf specification:
 //! `{"@type": …, "value": {…}}`.
 
+use std::collections::BTreeMap;
+
 use pbjson_types::{Struct, Value, value::Kind};
 use prost::Message as _;
 use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 const STRUCT: &str = "type.googleapis.com/google.protobuf.Struct";
 
@@ -43,6 +45,21 @@ impl Any {
         }
     }
 
+    /// All texts by their names, where the value is a Struct.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        let fields = self
+            .fields()
+            .map(|fields| fields.fields)
+            .unwrap_or_default();
+        let texts = fields
+            .into_iter()
+            .filter_map(|(name, value)| match value.kind? {
+                Kind::StringValue(text) => Some((name, text)),
+                _ => None,
+            });
+        texts.collect()
+    }
+
     fn fields(&self) -> Option<Struct> {
         let fields = (self.type_url == STRUCT).then(|| Struct::decode(self.value.as_slice()));
         fields?.ok()
@@ -58,7 +75,7 @@ impl Serialize for Any {
             let type_url = self.type_url.clone();
             return pbjson_types::Any { type_url, value }.serialize(serializer);
         };
-        let fields = serde_json::to_value(fields).map_err(ser::Error::custom)?;
+        let fields: BTreeMap<&String, &Value> = fields.fields.iter().collect();
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("@type", &self.type_url)?;
         map.serialize_entry("value", &fields)?;

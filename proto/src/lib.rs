@@ -7,7 +7,10 @@
 #![forbid(unsafe_code)]
 
 mod any;
+pub mod encoded;
+pub mod schema;
 mod timestamp;
+pub mod wire;
 
 pub use any::Any;
 pub use timestamp::Timestamp;

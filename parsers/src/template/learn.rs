@@ -34,6 +34,7 @@ struct Place {
 /// A segment that stays as it is, however many there are.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Other {
+    Given(Box<str>),
     Id(Kind, Box<str>),
     Name(Box<str>),
 }
@@ -41,6 +42,7 @@ enum Other {
 impl Other {
     fn of(part: Part<'_>) -> Option<Self> {
         match part {
+            Part::Given(segment) => Some(Self::Given(Box::from(segment.as_str()))),
             Part::Id { kind, suffix } => Some(Self::Id(kind, Box::from(suffix))),
             Part::Name(name) => Some(Self::Name(Box::from(name))),
             Part::Rest | Part::Word(_) => None,
@@ -131,7 +133,7 @@ impl Learner {
                 }
                 _ => place.words.get(word).map(|next| (*next, part)),
             },
-            Part::Id { .. } | Part::Name(_) | Part::Rest => {
+            Part::Given(_) | Part::Id { .. } | Part::Name(_) | Part::Rest => {
                 let next = place.others.get(&Other::of(part)?)?;
                 Some((*next, part))
             }
@@ -155,7 +157,7 @@ impl Learner {
                     return self.give_up_words(at);
                 }
             }
-            Part::Id { .. } | Part::Name(_) | Part::Rest => {
+            Part::Given(_) | Part::Id { .. } | Part::Name(_) | Part::Rest => {
                 place.others.insert(Other::of(part)?, next);
             }
         }

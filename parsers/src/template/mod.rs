@@ -11,13 +11,15 @@
 mod given;
 mod kind;
 mod learn;
+mod segment;
 
 use std::borrow::Cow;
 use std::str::Split;
 
-pub use given::{GivenError, Templates};
+pub use given::{GivenError, GivenParts, Templates};
 pub use kind::Kind;
 pub use learn::Learner;
+pub use segment::Segment;
 
 /// Most segments of a template, the empty one before the first slash included; what follows is
 /// `{rest}`.
@@ -34,6 +36,8 @@ const REST: &str = "{rest}";
 /// One segment of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part<'p> {
+    /// A segment of a given template that stands for many.
+    Given(&'p Segment),
     /// One thing among many, and what stands behind it in the segment (`.json`, `:cancel`).
     Id {
         /// What it looks like.
@@ -52,6 +56,7 @@ pub enum Part<'p> {
 impl Part<'_> {
     fn push_onto(self, text: &mut String) {
         match self {
+            Self::Given(segment) => text.push_str(segment.as_str()),
             Self::Id { kind, suffix } => {
                 text.push_str(kind.name());
                 text.push_str(suffix);
@@ -116,13 +121,32 @@ pub fn fold(path: &str) -> Cow<'_, str> {
 )]
 pub fn text<'p>(parts: impl Iterator<Item = Part<'p>>) -> String {
     let mut joined = String::new();
+    push(parts, &mut joined);
+    joined
+}
+
+/// Appends segments as one template.
+#[expect(
+    single_use_lifetimes,
+    reason = "anonymous lifetimes in impl Trait are unstable"
+)]
+fn push<'p>(parts: impl Iterator<Item = Part<'p>>, text: &mut String) {
     for (position, part) in parts.enumerate() {
         if position > 0 {
-            joined.push('/');
+            text.push('/');
         }
-        part.push_onto(&mut joined);
+        part.push_onto(text);
     }
-    joined
+}
+
+/// The path of a URL, or of a request's target, with its query; a URL without one has `/`.
+pub fn path_of(url: &str) -> &str {
+    let absolute = url.split_once("://").filter(|_| !url.starts_with('/'));
+    let Some((_, rest)) = absolute else {
+        return if url.is_empty() { "/" } else { url };
+    };
+    let path = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..));
+    path.filter(|path| path.starts_with('/')).unwrap_or("/")
 }
 
 fn without_query(path: &str) -> &str {
@@ -224,6 +248,20 @@ mod tests {
         ];
         for (path, template) in table {
             assert_eq!(fold(path), template, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_a_url_begins_behind_its_authority() {
+        for (url, path) in [
+            ("http://web.shop:80/items/7?x=/1", "/items/7?x=/1"),
+            ("https://user@web", "/"),
+            ("http://web?x", "/"),
+            ("/items?u=http://a/b", "/items?u=http://a/b"),
+            ("", "/"),
+            ("*", "*"),
+        ] {
+            assert_eq!(path_of(url), path, "{url}");
         }
     }
 

@@ -9,6 +9,8 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Write as _;
+
 pub use build::{Extent, parse, parse_within};
 pub use read::{Map, Reader};
 
@@ -53,6 +55,32 @@ impl Node {
         }
     }
 
+    fn write_json(&self, out: &mut String) {
+        match &self.value {
+            Value::Scalar {
+                text,
+                is_plain: true,
+            } if matches!(text.as_str(), "true" | "false") => out.push_str(text),
+            Value::Scalar { text, .. } => quote(text, out),
+            Value::List(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    out.push(if at == 0 { '[' } else { ',' });
+                    item.write_json(out);
+                }
+                out.push_str(if items.is_empty() { "[]" } else { "]" });
+            }
+            Value::Map(entries) => {
+                for (at, (name, value)) in entries.iter().enumerate() {
+                    out.push(if at == 0 { '{' } else { ',' });
+                    quote(name.text().unwrap_or_default(), out);
+                    out.push(':');
+                    value.write_json(out);
+                }
+                out.push_str(if entries.is_empty() { "{}" } else { "}" });
+            }
+        }
+    }
+
     fn is_null(&self) -> bool {
         match &self.value {
             Value::Scalar {
@@ -73,6 +101,21 @@ impl Node {
             Value::Map(_) => "a mapping",
         }
     }
+}
+
+/// A string of JSON (RFC 8259 §7).
+fn quote(text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c < ' ' => {
+                let _infallible = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
 }
 
 /// A node on the way through a document: where it is, and how it is called.
@@ -110,6 +153,14 @@ impl<'n> Cursor<'n> {
     /// Whether a single value stands here, where a mapping may stand as well.
     pub fn is_scalar(&self) -> bool {
         self.node.text().is_some()
+    }
+
+    /// The value as JSON, for readers that want that: what stands there in quotes is text, and so is
+    /// whatever is neither `true` nor `false`.
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        self.node.write_json(&mut out);
+        out
     }
 
     fn field(&self, node: &'n Node, name: &str) -> Self {

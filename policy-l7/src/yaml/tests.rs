@@ -67,3 +67,13 @@ fn documents_are_split_and_empty_ones_left_out() {
     let nodes = parse("f", "---\na: 1\n---\n---\nb: 2\n").expect("yaml");
     assert_eq!(nodes.len(), 2);
 }
+
+#[test]
+fn a_value_can_be_had_as_json() {
+    let text = "{ a: [1, \"true\", true, 'b\"c'], d: {}, e: [], f: \"\\u0007\" }";
+    let nodes = parse("test", text).expect("yaml");
+    assert_eq!(
+        nodes[0].root().to_json(),
+        r#"{"a":["1","true",true,"b\"c"],"d":{},"e":[],"f":"\u0007"}"#
+    );
+}
