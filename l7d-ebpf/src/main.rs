@@ -15,6 +15,8 @@
 //! | `peer4`, `peer6`, `recvmsg4`, `recvmsg6` | cgroup | tells them the address that they asked for |
 //! | `leaving` | cgroup, egress | remembers who asked for what by datagrams |
 //! | `established` | cgroup, sock_ops | remembers who asked for what |
+//! | `kfree_skb` | tracepoint | tells what the kernel drops, and why |
+//! | `tcp_conn_request` | the kernel's function | tells of connections that find no room with their server |
 
 #![no_std]
 #![no_main]
@@ -28,46 +30,50 @@ mod hooks;
 mod state;
 mod steps;
 
-use aya_ebpf::bindings::TC_ACT_PIPE;
 use aya_ebpf::bindings::sk_action::SK_PASS;
-use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, classifier, sk_lookup, sock_ops};
-use aya_ebpf::programs::{
-    SkBuffContext, SkLookupContext, SockAddrContext, SockOpsContext, TcContext,
+use aya_ebpf::macros::{
+    btf_tracepoint, cgroup_skb, cgroup_sock_addr, classifier, fentry, sk_lookup, sock_ops,
 };
+use aya_ebpf::programs::{
+    BtfTracePointContext, FEntryContext, SkBuffContext, SkLookupContext, SockAddrContext,
+    SockOpsContext, TcContext,
+};
+
+use steps::action::{self, PASS};
 
 #[classifier]
 pub(crate) fn from_pod(ctx: TcContext) -> i32 {
-    hooks::pod::from_pod(&ctx)
+    action::note(hooks::pod::from_pod(&ctx))
 }
 
 #[classifier]
 pub(crate) fn to_pod(ctx: TcContext) -> i32 {
-    hooks::pod::to_pod(&ctx)
+    action::note(hooks::pod::to_pod(&ctx))
 }
 
 #[classifier]
 pub(crate) fn from_network(ctx: TcContext) -> i32 {
-    hooks::uplink::from_network(&ctx)
+    action::note(hooks::uplink::from_network(&ctx))
 }
 
 #[classifier]
 pub(crate) fn to_network(ctx: TcContext) -> i32 {
-    hooks::uplink::to_network(&ctx)
+    action::note(hooks::uplink::to_network(&ctx))
 }
 
 #[classifier]
 pub(crate) fn guard_in(ctx: TcContext) -> i32 {
-    hooks::host::guard_in(&ctx)
+    action::note(hooks::host::guard_in(&ctx))
 }
 
 #[classifier]
 pub(crate) fn guard_out(ctx: TcContext) -> i32 {
-    hooks::host::guard_out(&ctx)
+    action::note(hooks::host::guard_out(&ctx))
 }
 
 #[classifier]
 pub(crate) fn portal(ctx: TcContext) -> i32 {
-    hooks::portal::portal(&ctx).unwrap_or(TC_ACT_PIPE)
+    action::note(hooks::portal::portal(&ctx).unwrap_or(PASS))
 }
 
 #[sk_lookup]
@@ -127,6 +133,20 @@ pub(crate) fn leaving(ctx: SkBuffContext) -> i32 {
 #[sock_ops]
 pub(crate) fn established(ctx: SockOpsContext) -> u32 {
     hooks::cgroup::established(&ctx)
+}
+
+#[btf_tracepoint(function = "kfree_skb")]
+pub(crate) fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
+    // Told or not, it is gone.
+    let _told = hooks::kfree_skb::kfree_skb(&ctx);
+    0
+}
+
+#[fentry(function = "tcp_conn_request")]
+pub(crate) fn tcp_conn_request(ctx: FEntryContext) -> i32 {
+    // As above.
+    let _told = hooks::kfree_skb::tcp_conn_request(&ctx);
+    0
 }
 
 /// Never reached: nothing here panics, and the verifier refuses what could.

@@ -10,17 +10,20 @@
 //! | `POLICY` | [`PolicyKey`] prefix → [`Policy`] | user | programs |
 //! | `WATCHED_PORTS` | [`watched_port`] → `WATCHED_*` | user | programs |
 //! | `HOST_PORTS` | [`watched_port`] → 1 | user | socket programs |
-//! | `CONNTRACK` | [`Tuple`] → [`Connection`] | programs | user (to list) |
+//! | `CONNTRACK` | [`Tuple`] → [`Connection`] | programs | user (which ends them) |
+//! | `TABLE` | `TABLE_*` → count, per CPU | programs | user |
 //! | `FRAGMENTS` | [`Fragment`] → ports | programs | programs |
 //! | `LISTENERS` | 0 IPv4, 1 IPv6 → socket | user | portal |
 //! | `DATAGRAM_SOCKETS` | [`datagram_socket`] → socket | user | `datagram` |
 //! | `ORIGINAL` | socket cookie → [`Original`] | socket programs | socket programs |
 //! | `CLIENTS` | [`Client`] → [`Original`] | socket programs | user |
-//! | `LOST` | kind → count, per CPU | programs | user |
+//! | `RECORDS` | recorder → [`RingCount`](crate::records::RingCount), per CPU | programs that judge no packets | user |
+//! | `PASSAGE` | 0 → [`Scratch`](crate::records::Scratch), per CPU | programs | user (the counts) |
+//! | `SHOT` | 0 → 1: the packet at hand is dropped by us, per CPU | programs | programs |
 //! | `RING` | records | programs | user |
 //! | `TAP_RING` | [`Segment`](crate::records::Segment)s with their bytes | programs | user |
-//! | `TAP_LOST` | 0 → segments that found no room, per CPU | programs | user |
-//! | `TAP_READER` | 0 → `TAP_READER_*` | user | programs |
+//! | `TAP_RECORDS` | 0 → segments made and lost, per CPU | programs | user |
+//! | `RING_READER`, `TAP_READER` | 0 → `READER_*` | user | programs |
 //! | `TAP_DONE` | connection → 1: nothing more of it is of use | user | programs |
 
 /// Most hooked interfaces of a node.
@@ -31,7 +34,7 @@ pub const ENDPOINTS_MAX: u32 = 65_536;
 pub const IPCACHE_MAX: u32 = 512_000;
 /// Most policy entries of a node; memory is taken as they come.
 pub const POLICY_MAX: u32 = 1_048_576;
-/// Connections remembered; the least recently used gives way.
+/// Connections remembered where user space does not say; the least recently used gives way.
 pub const CONNTRACK_MAX: u32 = 65_536;
 /// First fragments remembered.
 pub const FRAGMENTS_MAX: u32 = 8192;
@@ -70,9 +73,23 @@ pub struct Config {
     pub tap_response_bytes: u32,
     /// A beat older than this (ns) means that the proxy is gone.
     pub heartbeat_ns: u64,
-    /// A running connection is reported this often (ns).
-    pub report_ns: u64,
+    /// A running connection is reported this often, in moments.
+    pub report_moments: u32,
+    /// `AGGREGATION_*`.
+    pub aggregation: u32,
 }
+
+/// `aggregation`: each packet is told, where it comes from and where it goes.
+pub const AGGREGATION_NONE: u32 = 0;
+/// `aggregation`: each packet is told, where it goes.
+pub const AGGREGATION_LOW: u32 = 1;
+/// `aggregation`: of each direction the first packet, new TCP flags, and what came in an interval.
+pub const AGGREGATION_MEDIUM: u32 = 2;
+/// `aggregation`: of each connection its beginning and its end, and what came in an interval.
+pub const AGGREGATION_MAXIMUM: u32 = 3;
+
+/// A moment is so many bits of nanoseconds of `CLOCK_MONOTONIC`: 1.05 ms.
+pub const MOMENT_SHIFT: u32 = 20;
 
 /// Enforced ports let everything pass while the proxy is gone.
 pub const CONFIG_FAIL_OPEN: u32 = 1;
@@ -94,10 +111,10 @@ pub const WATCHED_BY_TAP: u8 = 2;
 
 /// Most bytes of one [`Segment`](crate::records::Segment).
 pub const TAP_COPY_MAX: u32 = 16 << 10;
-/// `TAP_READER`: it looks by itself, nobody needs to wake it.
-pub const TAP_READER_AWAKE: u32 = 0;
-/// `TAP_READER`: it waits to be woken.
-pub const TAP_READER_ASLEEP: u32 = 1;
+/// Reader of a ring: it looks by itself, nobody needs to wake it.
+pub const READER_AWAKE: u32 = 0;
+/// Reader of a ring: it waits to be woken.
+pub const READER_ASLEEP: u32 = 1;
 /// Connections that user space wants no more of.
 pub const TAP_DONE_MAX: u32 = 65_536;
 
@@ -244,8 +261,7 @@ pub struct Tuple {
 
 const _: () = assert!(size_of::<Tuple>() == 40);
 
-/// One direction of a connection, as seen on one side: where it leaves its sender, or where it
-/// arrives at its receiver.
+/// One direction of a connection, as seen at one place.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
@@ -253,17 +269,84 @@ pub struct Counters {
     pub packets: u64,
     /// Bytes (IP length) so far.
     pub bytes: u64,
-    /// Packets already reported.
-    pub reported_packets: u64,
-    /// Bytes already reported.
-    pub reported_bytes: u64,
-    /// When this direction was last reported.
-    pub reported_ns: u64,
+    /// Packets already told.
+    pub told_packets: u64,
+    /// Bytes already told.
+    pub told_bytes: u64,
+    /// When this direction was last told of, in moments; 0 is never.
+    pub told_at: u32,
+    /// When its last packet came, in moments.
+    pub seen_at: u32,
     /// TCP flags seen since the connection began.
     pub flags_seen: u8,
     /// Always 0.
     pub reserved: [u8; 7],
 }
+
+const _: () = assert!(size_of::<Counters>() == 48);
+
+impl Counters {
+    /// Nothing was seen.
+    pub const fn none() -> Self {
+        Self {
+            packets: 0,
+            bytes: 0,
+            told_packets: 0,
+            told_bytes: 0,
+            told_at: 0,
+            seen_at: 0,
+            flags_seen: 0,
+            reserved: [0; 7],
+        }
+    }
+}
+
+/// How one direction of a TCP connection fares, measured where its packets pass first.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// Sequence number behind everything that was seen.
+    pub next: u32,
+    /// The ACK of this sequence number is waited for.
+    pub timed: u32,
+    /// Since when, in µs of `CLOCK_MONOTONIC`.
+    pub timed_us: u32,
+    /// Eight times the smoothed time to an ACK, in µs.
+    pub srtt8_us: u32,
+    /// The shortest time to an ACK, in µs.
+    pub min_rtt_us: u32,
+    /// Segments that repeated what had been seen.
+    pub retransmits: u32,
+    /// How often the sender's window closed.
+    pub zero_windows: u32,
+    /// `HEALTH_*` bits.
+    pub flags: u32,
+}
+
+const _: () = assert!(size_of::<Health>() == 32);
+
+impl Health {
+    /// Nothing was measured.
+    pub const fn none() -> Self {
+        Self {
+            next: 0,
+            timed: 0,
+            timed_us: 0,
+            srtt8_us: 0,
+            min_rtt_us: 0,
+            retransmits: 0,
+            zero_windows: 0,
+            flags: 0,
+        }
+    }
+}
+
+/// `next` is known.
+pub const HEALTH_STARTED: u32 = 1;
+/// An ACK is waited for.
+pub const HEALTH_TIMING: u32 = 2;
+/// The sender's window is closed.
+pub const HEALTH_CLOSED: u32 = 4;
 
 /// A verdict of one endpoint's policy on a connection.
 #[repr(C)]
@@ -307,6 +390,25 @@ pub struct TapHalf {
     pub turns: u32,
 }
 
+impl TapHalf {
+    /// Nothing was copied or left out.
+    pub const fn none() -> Self {
+        Self {
+            skipped: 0,
+            next: 0,
+            budget: 0,
+            hole_from: 0,
+            hole_to: 0,
+            frame_copy: 0,
+            frame_skip: 0,
+            frame_head: 0,
+            frame_head_len: 0,
+            flags: 0,
+            turns: 0,
+        }
+    }
+}
+
 /// `next` is known.
 pub const TAP_STARTED: u32 = 1;
 /// Its end was told.
@@ -324,23 +426,26 @@ pub const TAP_WHOLE: u32 = 32;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connection {
-    /// Forward leaving, forward arriving, reply leaving, reply arriving.
-    pub counters: [Counters; 4],
     /// By the sender's egress and the receiver's ingress policy.
     pub verdicts: [Verdict; 2],
-    /// What the tap knows of the direction that began, and of the other.
-    pub tap: [TapHalf; 2],
     /// Number, unique while the maps live.
     pub id: u64,
-    /// When the first packet was seen.
+    /// When the first packet was seen, in ns of `CLOCK_MONOTONIC`.
     pub created_ns: u64,
     /// `CONNECTION_*` bits.
     pub flags: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// From the first SYN to the client's first ACK, in µs; 0 while unknown.
+    pub handshake_us: u32,
+    /// Of the direction that began: leaving a pod, arriving at one; the same of the other; the first one
+    /// at an uplink, whichever way, and the other one there.
+    pub counters: [Counters; 6],
+    /// Of the direction that began, and of the other.
+    pub health: [Health; 2],
+    /// What the tap knows of the direction that began, and of the other.
+    pub tap: [TapHalf; 2],
 }
 
-const _: () = assert!(size_of::<Connection>() == 336);
+const _: () = assert!(size_of::<Connection>() == 496);
 
 /// Who began: set when it was `a` of the tuple.
 pub const CONNECTION_FROM_A: u32 = 1;
@@ -362,11 +467,24 @@ pub const CONNECTION_HOST: u32 = 128;
 /// The proxy's own towards a server outside, on another port than its client's: its packets are no
 /// connection of the pod's, and nothing is told of them.
 pub const CONNECTION_UPSTREAM: u32 = 256;
+/// Its first packet was a SYN: how long the handshake takes can be told.
+pub const CONNECTION_FROM_SYN: u32 = 512;
+/// It bears this node's address in place of a pod's, behind a translation.
+pub const CONNECTION_TRANSLATED: u32 = 1024;
 /// Everything about the tap.
 pub const CONNECTION_TAP: u32 = CONNECTION_TAPPED
     | CONNECTION_TAP_FORWARD_ARRIVING
     | CONNECTION_TAP_REPLY_ARRIVING
     | CONNECTION_TAP_DONE;
+
+/// `TABLE`: connections that were given an entry.
+pub const TABLE_INSERTED: u32 = 0;
+/// `TABLE`: of these, those that took the place of one between the same ports.
+pub const TABLE_REPLACED: u32 = 1;
+/// `TABLE`: connections that found no room.
+pub const TABLE_REFUSED: u32 = 2;
+/// Number of counters in `TABLE`.
+pub const TABLE_COUNTS: u32 = 3;
 
 /// Key of the first fragment of a datagram.
 #[repr(C)]

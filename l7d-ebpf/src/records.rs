@@ -1,13 +1,19 @@
 //! Events that leave the kernel through the ring buffer.
 
+use crate::maps::{Connection, Tuple};
+
 /// A packet passed an observation point.
 pub const KIND_TRACE: u8 = 1;
 /// A connection met the policy of an endpoint.
 pub const KIND_POLICY: u8 = 2;
 /// A packet was dropped.
 pub const KIND_DROP: u8 = 3;
-/// Number of kinds, and of the counters of records that did not fit (index 0 is unused).
-pub const KINDS: u32 = 4;
+/// A connection ended since another one took its place.
+pub const KIND_END: u8 = 4;
+/// The kernel itself dropped a packet: [`crate::drops::DropRecord`].
+pub const KIND_KERNEL_DROP: u8 = 5;
+/// Number of kinds, and of their [`RingCount`]s (index 0 is unused).
+pub const KINDS: u32 = 6;
 
 /// `direction`: not known.
 pub const DIRECTION_UNKNOWN: u8 = 0;
@@ -29,6 +35,12 @@ pub const POINT_TO_ENDPOINT: u8 = 0;
 pub const POINT_TO_PROXY: u8 = 1;
 /// `point`: left an endpoint, towards the stack.
 pub const POINT_TO_STACK: u8 = 3;
+/// `point`: to this host's own stack.
+pub const POINT_TO_HOST: u8 = 2;
+/// `point`: sent by an endpoint.
+pub const POINT_FROM_ENDPOINT: u8 = 5;
+/// `point`: sent by the proxy.
+pub const POINT_FROM_PROXY: u8 = 6;
 /// `point`: arrived from the wire.
 pub const POINT_FROM_NETWORK: u8 = 10;
 /// `point`: left to the wire.
@@ -42,6 +54,21 @@ pub const REASON_POLICY_DENY: u8 = 181;
 pub const REASON_FRAGMENT: u8 = 157;
 /// `reason`, Hubble's number: the port is enforced and the proxy is not there.
 pub const REASON_PROXY_UNAVAILABLE: u8 = 205;
+/// `reason`, Hubble's number: the kernel does not let us give the packet to the proxy's socket.
+pub const REASON_ASSIGN_FAILED: u8 = 179;
+
+/// `why`: the first packet of this direction here.
+pub const WHY_FIRST: u8 = 1;
+/// `why`: a TCP flag that this direction had not shown before.
+pub const WHY_FLAGS: u8 = 2;
+/// `why`: the interval of reports is over.
+pub const WHY_INTERVAL: u8 = 3;
+/// `why`: every packet is reported.
+pub const WHY_EACH: u8 = 4;
+/// `why`: a SYN again, since nobody answered the one before.
+pub const WHY_SYN_AGAIN: u8 = 5;
+/// `why`: the sender's window closed.
+pub const WHY_ZERO_WINDOW: u8 = 6;
 
 /// `verdict`: passed.
 pub const VERDICT_FORWARDED: u8 = 1;
@@ -51,6 +78,35 @@ pub const VERDICT_DROPPED: u8 = 2;
 pub const VERDICT_AUDIT: u8 = 4;
 /// `verdict`: handed to the proxy.
 pub const VERDICT_REDIRECTED: u8 = 5;
+
+/// What one CPU made for a ring of one kind of record.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RingCount {
+    /// Records that were to be written, those that found no room among them.
+    pub made: u64,
+    /// Records that found no room.
+    pub lost: u64,
+}
+
+const _: () = assert!(size_of::<RingCount>() == 16);
+
+/// Programs that make records without judging packets: each has a [`RingCount`] of its own, since one
+/// may interrupt the other.
+pub const RECORDERS: u32 = 4;
+
+/// Memory of one CPU: what its hooks made for the ring, then room that they use as they like.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Scratch {
+    /// By kind.
+    pub counts: [RingCount; KINDS as usize],
+    /// The programs' own.
+    pub room: [u64; SCRATCH_WORDS],
+}
+
+/// Words of a [`Scratch`] that are the programs' own.
+pub const SCRATCH_WORDS: usize = 192;
 
 /// One fact about a packet, or about the packets of one direction of a connection since the last
 /// record of that direction.
@@ -110,9 +166,43 @@ pub struct PacketRecord {
     pub bytes: u64,
     /// Number of the connection; unique on this node while the maps live.
     pub connection: u64,
+    /// TCP, of the connection: from the first SYN to the client's first ACK, in µs; 0 while unknown.
+    pub handshake_us: u32,
+    /// TCP, of this direction: smoothed time from a segment here to its ACK, in µs; 0 while unknown.
+    pub srtt_us: u32,
+    /// The shortest such time.
+    pub min_rtt_us: u32,
+    /// TCP, of this direction so far: segments that repeated what had been seen already.
+    pub retransmits: u32,
+    /// TCP, of this direction so far: how often the sender closed its window.
+    pub zero_windows: u32,
+    /// One of `WHY_*`; only on traces.
+    pub why: u8,
+    /// Always 0.
+    pub reserved: [u8; 3],
 }
 
-const _: () = assert!(size_of::<PacketRecord>() == 104);
+const _: () = assert!(size_of::<PacketRecord>() == 128);
+
+/// A connection whose place in the table another one takes: everything that was known of it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndRecord {
+    /// [`crate::ABI_VERSION`].
+    pub version: u8,
+    /// [`KIND_END`].
+    pub kind: u8,
+    /// Always 0.
+    pub reserved: [u8; 6],
+    /// `bpf_ktime_get_ns` (`CLOCK_MONOTONIC`).
+    pub time_ns: u64,
+    /// Its key.
+    pub tuple: Tuple,
+    /// Its entry.
+    pub connection: Connection,
+}
+
+const _: () = assert!(size_of::<EndRecord>() == 552);
 
 /// Bytes of a tapped connection, in `TAP_RING`; as many as [`Segment::taken`] says follow at once.
 #[repr(C)]
@@ -162,3 +252,13 @@ pub const SEGMENT_REPLY: u8 = 1;
 pub const SEGMENT_WHOLE: u8 = 2;
 /// `flags`: among the `skipped` bytes are some that found no room.
 pub const SEGMENT_LOSSY: u8 = 4;
+
+#[cfg(feature = "user")]
+mod pod {
+    #![expect(unsafe_code, reason = "aya's marker for types that are plain bytes")]
+
+    // SAFETY: repr(C), only integers, no padding (its size is asserted).
+    unsafe impl aya::Pod for super::RingCount {}
+    // SAFETY: repr(C), only integers of eight bytes.
+    unsafe impl aya::Pod for super::Scratch {}
+}

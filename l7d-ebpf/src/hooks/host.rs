@@ -2,32 +2,39 @@
 //! programs do what those of `uplink` do, and stand in their place where policies of the node are
 //! enforced.
 
-use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
 use aya_ebpf::programs::TcContext;
-use l7d_ebpf::maps::{ACTION_AUDIT, CONNECTION_HOST, Config, Connection, HOST_ENDPOINT};
-use l7d_ebpf::records::{POINT_FROM_NETWORK, POINT_TO_NETWORK};
+use l7d_ebpf::maps::{
+    ACTION_AUDIT, ACTION_DENY, AGGREGATION_NONE, CONNECTION_HOST, CONNECTION_UPSTREAM, Config,
+    Connection, HOST_ENDPOINT,
+};
+use l7d_ebpf::records::{
+    POINT_FROM_NETWORK, POINT_TO_HOST, POINT_TO_NETWORK, REASON_FRAGMENT, REASON_PROXY_UNAVAILABLE,
+};
 
 use super::uplink;
 use crate::state;
+use crate::steps::action::{DROP, PASS};
 use crate::steps::headers::{self, NoPacket, Packet, TCP};
 use crate::steps::judge::{self, Reading};
 use crate::steps::passage::{NOBODY, Passage, Side};
-use crate::steps::{conntrack, ipcache, redirect, report};
+use crate::steps::{address, clock, conntrack, health, ipcache, redirect, report, words};
 
 /// tc ingress: replies of proxied connections go to the proxy, and what is for this node is judged.
 #[inline(always)]
 pub(crate) fn guard_in(ctx: &TcContext) -> i32 {
     let Some(config) = state::config() else {
-        return TC_ACT_PIPE;
+        return PASS;
     };
     // SAFETY: a read of the context the kernel gave us.
     let interface = unsafe { (*ctx.skb.skb).ifindex };
     let Some(passage) = Passage::begin(Side::Arriving, interface, config.generation) else {
-        return TC_ACT_PIPE;
+        return PASS;
     };
+    passage.is_uplink = true;
+    passage.moment = clock::moment();
     // A datagram is never complete without its first fragment, which is judged.
     if headers::read(ctx, &mut passage.packet).is_err() {
-        return TC_ACT_PIPE;
+        return PASS;
     }
     let known = conntrack::find(passage);
     if let Some(entry) = &known
@@ -43,7 +50,7 @@ pub(crate) fn guard_in(ctx: &TcContext) -> i32 {
 #[inline(always)]
 pub(crate) fn guard_out(ctx: &TcContext) -> i32 {
     let Some(config) = state::config() else {
-        return TC_ACT_PIPE;
+        return PASS;
     };
     // SAFETY: reads of the context the kernel gave us.
     let (interface, mark, from) = unsafe {
@@ -53,40 +60,59 @@ pub(crate) fn guard_out(ctx: &TcContext) -> i32 {
             (*ctx.skb.skb).ingress_ifindex,
         )
     };
-    let is_upstream = mark == config.mark_upstream || mark == config.mark_upstream_local;
-    if mark != 0 && !is_upstream {
-        return TC_ACT_PIPE;
-    }
     let Some(passage) = Passage::begin(Side::Leaving, interface, config.generation) else {
-        return TC_ACT_PIPE;
+        return PASS;
     };
+    passage.is_uplink = true;
+    passage.moment = clock::moment();
     let read = headers::read(ctx, &mut passage.packet);
     if matches!(read, Err(NoPacket::NotIp | NoPacket::Truncated)) {
-        return TC_ACT_PIPE;
+        return PASS;
+    }
+    if read.is_err() {
+        return refuse_fragment(passage, mark == 0 && from == 0);
+    }
+    if mark != 0 {
+        return from_proxy(ctx, passage, config, mark);
+    }
+    match conntrack::find(passage) {
+        Some(entry) if passage.is_settled() => pass(passage, entry, config),
+        known => {
+            passage.source = ipcache::look_up(&passage.packet.source);
+            match (passage.source.endpoint, from) {
+                (HOST_ENDPOINT, 0) => judge_unless_settled(passage, known, config),
+                // Behind a translation, what others send has this node's address as well.
+                (HOST_ENDPOINT, _) => uplink::translated(passage, known, config),
+                (0, _) => PASS,
+                _ => uplink::from_pod(passage, known, config),
+            }
+        }
+    }
+}
+
+/// What cannot be judged does not leave.
+#[inline(always)]
+fn refuse_fragment(passage: &mut Passage, may_be_own: bool) -> i32 {
+    name_ends(passage);
+    if !may_be_own || passage.source.endpoint != HOST_ENDPOINT {
+        return PASS;
+    }
+    report::refused(passage, REASON_FRAGMENT);
+    DROP
+}
+
+/// What the proxy sends: in the name of others, or, where a process of this node asked, in this node's.
+#[inline(always)]
+fn from_proxy(ctx: &TcContext, passage: &mut Passage, config: &Config, mark: u32) -> i32 {
+    if mark == config.mark_reply {
+        return uplink::from_proxy(passage, config, mark);
     }
     passage.source = ipcache::look_up(&passage.packet.source);
-    let is_host = passage.source.endpoint == HOST_ENDPOINT;
-    if read.is_err() {
-        // What cannot be judged does not leave.
-        let is_own = is_host && mark == 0 && from == 0;
-        return if is_own { TC_ACT_SHOT } else { TC_ACT_PIPE };
-    }
-    if !is_host {
-        let is_pod = mark == 0 && passage.source.endpoint != 0;
-        return if is_pod {
-            uplink::from_pod(passage, config)
-        } else {
-            TC_ACT_PIPE
-        };
+    if passage.source.endpoint != HOST_ENDPOINT {
+        return uplink::from_proxy(passage, config, mark);
     }
     let known = conntrack::find(passage);
-    // Behind a translation, what others send has this node's address as well.
-    let is_own = if mark == 0 {
-        from == 0
-    } else {
-        has_socket_address(ctx, &passage.packet)
-    };
-    if is_own {
+    if has_socket_address(ctx, &passage.packet) {
         judge_unless_settled(passage, known, config)
     } else {
         expect_replies(passage, known.is_some())
@@ -96,7 +122,7 @@ pub(crate) fn guard_out(ctx: &TcContext) -> i32 {
 /// Whether the socket that sends has the packet's address: the proxy's own, not one with a client's.
 #[inline(always)]
 fn has_socket_address(ctx: &TcContext, packet: &Packet) -> bool {
-    let own = redirect::words(packet.source);
+    let own = address::words(&packet.source);
     // SAFETY: the kernel's pointer, checked before it is followed; each field is read as one word,
     // as the verifier wants it.
     unsafe {
@@ -112,15 +138,17 @@ fn has_socket_address(ctx: &TcContext, packet: &Packet) -> bool {
     }
 }
 
-/// What is not ours to judge leaves with our address: its replies come to it.
+/// What the proxy sends for pods leaves with our address, behind a translation: its replies come to it,
+/// and are told where pods hear them.
 #[inline(always)]
 fn expect_replies(passage: &mut Passage, is_known: bool) -> i32 {
     if !is_known {
         passage.settle();
+        conntrack::number(passage);
         // Without an entry its replies are judged like anything that comes for this node.
-        let _ = conntrack::insert(passage, 0);
+        let _ = conntrack::insert(passage, CONNECTION_UPSTREAM);
     }
-    TC_ACT_PIPE
+    PASS
 }
 
 /// Lets pass what is settled or not for this node; anything else is judged.
@@ -140,7 +168,7 @@ fn judge_unless_settled(
                 passage.destination
             };
             if own.endpoint != HOST_ENDPOINT {
-                return TC_ACT_PIPE;
+                return PASS;
             }
             judge(passage, known, config)
         }
@@ -151,6 +179,9 @@ fn judge_unless_settled(
 #[inline(always)]
 fn judge(passage: &mut Passage, known: Option<&'static mut Connection>, config: &Config) -> i32 {
     let is_late = passage.packet.protocol == TCP && !passage.packet.is_syn();
+    if known.is_none() {
+        conntrack::number(passage);
+    }
     let action = if known.is_none() && is_late {
         judge::join(passage, config)
     } else {
@@ -158,12 +189,15 @@ fn judge(passage: &mut Passage, known: Option<&'static mut Connection>, config: 
     };
     // The node has no policy of requests: what asks for the proxy is as good as denied.
     if action > u32::from(ACTION_AUDIT) {
-        return TC_ACT_SHOT;
+        if action != u32::from(ACTION_DENY) {
+            report::refused(passage, REASON_PROXY_UNAVAILABLE);
+        }
+        return DROP;
     }
     passage.settle();
     let entry = match known {
         Some(entry) => {
-            entry.verdicts = passage.verdicts;
+            words::copy(&mut entry.verdicts, &passage.verdicts);
             entry.flags |= CONNECTION_HOST;
             Some(entry)
         }
@@ -172,25 +206,35 @@ fn judge(passage: &mut Passage, known: Option<&'static mut Connection>, config: 
     match entry {
         Some(entry) => pass(passage, entry, config),
         // The table is full of connections in use: nothing is remembered, the verdict holds.
-        None => TC_ACT_PIPE,
+        None => PASS,
     }
 }
 
-/// Counts and reports what is this node's; connections of pods are counted at theirs.
-#[inline(always)]
+/// Counts and reports what is this node's; connections of pods are counted at theirs, and where they
+/// leave.
+#[inline(never)]
 fn pass(passage: &mut Passage, entry: &mut Connection, config: &Config) -> i32 {
     if entry.flags & CONNECTION_HOST == 0 {
-        return TC_ACT_PIPE;
+        return match passage.side {
+            Side::Leaving => uplink::leave(passage, entry, config),
+            Side::Arriving => uplink::arrive(passage, entry, config),
+        };
     }
-    if let Some(run) = conntrack::count(passage, entry, config) {
+    passage.is_first_place = true;
+    health::observe(passage, entry);
+    if config.aggregation == AGGREGATION_NONE && passage.side == Side::Arriving {
+        name_ends(passage);
+        report::packet(passage, entry, POINT_FROM_NETWORK);
+    }
+    if conntrack::count(passage, entry, config) {
         name_ends(passage);
         let point = match passage.side {
             Side::Leaving => POINT_TO_NETWORK,
-            Side::Arriving => POINT_FROM_NETWORK,
+            Side::Arriving => POINT_TO_HOST,
         };
-        report::trace(passage, point, &run);
+        report::trace(passage, entry, point);
     }
-    TC_ACT_PIPE
+    PASS
 }
 
 /// Finds out who both ends are. Nobody of this node comes from outside, whatever the packet says.

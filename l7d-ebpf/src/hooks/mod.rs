@@ -3,6 +3,7 @@
 pub(crate) mod cgroup;
 pub(crate) mod datagram;
 pub(crate) mod host;
+pub(crate) mod kfree_skb;
 pub(crate) mod pod;
 pub(crate) mod portal;
 pub(crate) mod uplink;

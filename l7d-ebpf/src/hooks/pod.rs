@@ -1,19 +1,22 @@
 //! The host interface of a pod: what it sends and what it receives.
 
-use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
 use aya_ebpf::programs::TcContext;
 use l7d_ebpf::maps::{
-    ACTION_AUDIT, ACTION_DENY, ACTION_REDIRECT, CONNECTION_ENFORCED, CONNECTION_PROXIED,
-    CONNECTION_TAPPED, CONNECTION_UPSTREAM, Config, Connection, IPCACHE_SERVICE, Interface,
-    WATCHED_BY_PROXY, WATCHED_BY_TAP,
+    ACTION_AUDIT, ACTION_DENY, ACTION_REDIRECT, AGGREGATION_NONE, CONNECTION_ENFORCED,
+    CONNECTION_PROXIED, CONNECTION_TAPPED, CONNECTION_UPSTREAM, Config, Connection, IDENTITY_HOST,
+    IPCACHE_SERVICE, WATCHED_BY_PROXY, WATCHED_BY_TAP,
 };
-use l7d_ebpf::records::{POINT_TO_ENDPOINT, POINT_TO_PROXY, POINT_TO_STACK};
+use l7d_ebpf::records::{
+    POINT_FROM_ENDPOINT, POINT_FROM_PROXY, POINT_TO_ENDPOINT, POINT_TO_HOST, POINT_TO_PROXY,
+    POINT_TO_STACK, REASON_FRAGMENT,
+};
 
 use crate::state::{self, INTERFACES};
+use crate::steps::action::{DROP, PASS};
 use crate::steps::headers::{self, NoPacket, TCP, UDP};
 use crate::steps::judge::{self, Reading};
-use crate::steps::passage::{Passage, Side};
-use crate::steps::{conntrack, redirect, report, tap};
+use crate::steps::passage::{self, Passage, Side};
+use crate::steps::{clock, conntrack, health, redirect, report, tap, words};
 
 const AUDIT: u32 = ACTION_AUDIT as u32;
 const DENY: u32 = ACTION_DENY as u32;
@@ -34,7 +37,7 @@ pub(crate) fn to_pod(ctx: &TcContext) -> i32 {
 #[inline(always)]
 fn pass(ctx: &TcContext, side: Side) -> i32 {
     let Some(config) = state::config() else {
-        return TC_ACT_PIPE;
+        return PASS;
     };
     // SAFETY: reads of the context the kernel gave us.
     let (interface, mark, from) = unsafe {
@@ -44,26 +47,15 @@ fn pass(ctx: &TcContext, side: Side) -> i32 {
             (*ctx.skb.skb).ingress_ifindex,
         )
     };
-    // SAFETY: the value is copied at once; user space replaces whole values.
-    let Some(owner) = (unsafe { INTERFACES.get(&interface) }).copied() else {
-        return TC_ACT_PIPE;
-    };
     let Some(passage) = Passage::begin(side, interface, config.generation) else {
-        return TC_ACT_PIPE;
+        return PASS;
     };
-    passage.endpoint = owner.endpoint;
     passage.is_local = from == 0;
+    passage.moment = clock::moment();
     match headers::read(ctx, &mut passage.packet) {
         Ok(()) => {}
-        // A receiver can never complete it; a sender's is dropped, since no policy can be asked.
-        Err(NoPacket::UnknownFragment) => {
-            return if side == Side::Leaving {
-                TC_ACT_SHOT
-            } else {
-                TC_ACT_PIPE
-            };
-        }
-        Err(NoPacket::NotIp | NoPacket::Truncated) => return TC_ACT_PIPE,
+        Err(NoPacket::UnknownFragment) => return refuse_fragment(passage),
+        Err(NoPacket::NotIp | NoPacket::Truncated) => return PASS,
     }
     // A pod cannot speak for the proxy: marks are the node's, and count where packets arrive.
     let mark = if side == Side::Arriving {
@@ -71,46 +63,117 @@ fn pass(ctx: &TcContext, side: Side) -> i32 {
     } else {
         0
     };
-    if mark != 0 && mark == config.mark_reply {
-        return TC_ACT_PIPE;
+    if mark != 0 {
+        if mark == config.mark_reply {
+            return to_client(passage, config);
+        }
+        if mark == config.mark_upstream || mark == config.mark_upstream_local {
+            return to_server(passage, config);
+        }
     }
-    let is_upstream = mark == config.mark_upstream || mark == config.mark_upstream_local;
-    if mark != 0 && is_upstream {
-        return from_proxy(passage, config, owner);
+    let known = conntrack::find(passage);
+    passage::forget();
+    let entry = match known {
+        Some(entry) if passage.is_settled() => entry,
+        known => match admit(ctx, passage, config, known) {
+            Some(entry) => entry,
+            None => return passage.action,
+        },
+    };
+    passage::forget();
+    forward(ctx, passage, entry, config)
+}
+
+/// Asks the policies of both ends where the connection is not settled, and gives its entry; without
+/// one, `passage.action` says what happens to the packet. A function of its own: nearly no packet needs
+/// it.
+#[inline(never)]
+fn admit(
+    ctx: &TcContext,
+    passage: &mut Passage,
+    config: &Config,
+    known: Option<&'static mut Connection>,
+) -> Option<&'static mut Connection> {
+    passage.action = PASS;
+    if !name_ends(passage) {
+        return None;
     }
-    match conntrack::find(passage) {
-        Some(entry) if passage.is_settled() => forward(ctx, passage, entry, config, owner),
-        Some(entry) => judge_again(ctx, passage, entry, config, owner),
-        None => begin(ctx, passage, config, owner),
+    match known {
+        Some(entry) => judge_again(passage, entry, config),
+        None => begin(ctx, passage, config),
     }
+}
+
+/// A receiver can never complete it; a sender's is dropped, since no policy can be asked.
+#[inline(always)]
+fn refuse_fragment(passage: &mut Passage) -> i32 {
+    if passage.side == Side::Arriving || !name_ends(passage) {
+        return PASS;
+    }
+    report::refused(passage, REASON_FRAGMENT);
+    DROP
+}
+
+/// Finds out who both ends are, and whether the interface is still that of an endpoint.
+#[inline(always)]
+fn name_ends(passage: &mut Passage) -> bool {
+    // SAFETY: the value is copied at once; user space replaces whole values.
+    let Some(owner) = (unsafe { INTERFACES.get(&passage.interface) }).copied() else {
+        return false;
+    };
+    passage.endpoint = owner.endpoint;
+    passage.name_ends(owner);
+    true
 }
 
 /// The proxy's own connection to a server: L3/L4 policy holds for it, its requests are judged
 /// already.
 #[inline(always)]
-fn from_proxy(passage: &mut Passage, config: &Config, owner: Interface) -> i32 {
-    if conntrack::find(passage).is_some() {
+fn to_server(passage: &mut Passage, config: &Config) -> i32 {
+    if let Some(entry) = conntrack::find(passage) {
         // Judged where the client's own connection was seen: it has the same tuple.
-        return TC_ACT_PIPE;
+        from_proxy(passage, entry, config);
+        return PASS;
     }
-    passage.name_ends(owner);
-    let action = judge::judge(passage, config, Reading::Forward);
-    if action == DENY {
-        TC_ACT_SHOT
+    if !name_ends(passage) {
+        return PASS;
+    }
+    conntrack::number(passage);
+    if judge::judge(passage, config, Reading::Forward) == DENY {
+        DROP
     } else {
-        TC_ACT_PIPE
+        PASS
+    }
+}
+
+/// What the proxy sends to a client, in the name of its server.
+#[inline(always)]
+fn to_client(passage: &mut Passage, config: &Config) -> i32 {
+    if let Some(entry) = conntrack::find(passage) {
+        health::observe(passage, entry);
+        from_proxy(passage, entry, config);
+    }
+    PASS
+}
+
+/// Counts and reports what comes from the proxy.
+#[inline(never)]
+fn from_proxy(passage: &mut Passage, entry: &mut Connection, config: &Config) {
+    if entry.flags & CONNECTION_UPSTREAM != 0 {
+        return;
+    }
+    if config.aggregation == AGGREGATION_NONE && name_ends(passage) {
+        report::packet(passage, entry, POINT_FROM_PROXY);
+    }
+    conntrack::note_place(passage, entry);
+    if conntrack::count(passage, entry, config) && name_ends(passage) {
+        report::trace(passage, entry, POINT_TO_ENDPOINT);
     }
 }
 
 /// Counts, reports, and sends it on: to the portal when the connection is redirected.
 #[inline(always)]
-fn forward(
-    ctx: &TcContext,
-    passage: &mut Passage,
-    entry: &mut Connection,
-    config: &Config,
-    owner: Interface,
-) -> i32 {
+fn forward(ctx: &TcContext, passage: &mut Passage, entry: &mut Connection, config: &Config) -> i32 {
     if passage.packet.is_syn() && !passage.is_reply && entry.flags & CONNECTION_PROXIED != 0 {
         // The proxy went away between two attempts to connect.
         if let Some(action) = retry_without_proxy(passage, entry, config) {
@@ -119,32 +182,72 @@ fn forward(
     }
     // What this host's stack answers by itself in the place of a proxy that is gone (a reset) is
     // for the client.
-    let is_proxied = redirect::is_for_proxy(passage, entry, config)
+    passage.is_proxied = redirect::is_for_proxy(passage, entry, config)
         && !(passage.is_reply && passage.side == Side::Arriving && passage.is_local);
-    if !is_proxied {
+    if !passage.is_proxied {
         let action = redirect::past_proxy(passage, entry, config);
-        if action != TC_ACT_PIPE {
+        if action != PASS {
             return action;
         }
     }
-    let run = conntrack::count(passage, entry, config);
-    if let Some(run) = run.filter(|_| entry.flags & CONNECTION_UPSTREAM == 0) {
-        passage.name_ends(owner);
-        let point = match (is_proxied, passage.side) {
-            (true, _) => POINT_TO_PROXY,
-            (false, Side::Leaving) => POINT_TO_STACK,
-            (false, Side::Arriving) => POINT_TO_ENDPOINT,
-        };
-        report::trace(passage, point, &run);
+    passage::forget();
+    if entry.flags & CONNECTION_UPSTREAM == 0 {
+        tell(passage, entry, config);
     }
-    if is_proxied {
+    passage::forget();
+    if passage.is_proxied {
         return redirect::to_portal(config);
     }
     if entry.flags & CONNECTION_TAPPED != 0 {
-        // What cannot be copied is counted there, and passes all the same.
-        let _copied = tap::copy(ctx, passage, entry, config);
+        tap::copy(ctx, passage, entry, config);
     }
-    TC_ACT_PIPE
+    PASS
+}
+
+/// Measures, counts and reports.
+#[inline(always)]
+fn tell(passage: &mut Passage, entry: &mut Connection, config: &Config) {
+    conntrack::note_place(passage, entry);
+    passage::forget();
+    // Behind the proxy's split, what servers send is another conversation than what clients hear.
+    let is_measured = if entry.flags & CONNECTION_PROXIED != 0 {
+        !passage.is_reply
+    } else {
+        passage.is_first_place
+    };
+    if is_measured {
+        health::observe(passage, entry);
+    }
+    if config.aggregation == AGGREGATION_NONE {
+        tell_origin(passage, entry);
+    }
+    passage::forget();
+    if conntrack::count(passage, entry, config) {
+        tell_goal(passage, entry);
+    }
+}
+
+/// Reports one packet where it comes from.
+#[inline(never)]
+fn tell_origin(passage: &mut Passage, entry: &Connection) {
+    if passage.side == Side::Leaving && name_ends(passage) {
+        report::packet(passage, entry, POINT_FROM_ENDPOINT);
+    }
+}
+
+/// Reports packets where they go.
+#[inline(never)]
+fn tell_goal(passage: &mut Passage, entry: &Connection) {
+    if !name_ends(passage) {
+        return;
+    }
+    let point = match (passage.is_proxied, passage.side) {
+        (true, _) => POINT_TO_PROXY,
+        (false, Side::Arriving) => POINT_TO_ENDPOINT,
+        (false, Side::Leaving) if passage.destination.identity == IDENTITY_HOST => POINT_TO_HOST,
+        (false, Side::Leaving) => POINT_TO_STACK,
+    };
+    report::trace(passage, entry, point);
 }
 
 /// A client that tries again while there is no proxy: it passes where its connection was only looked
@@ -166,19 +269,17 @@ fn retry_without_proxy(passage: &Passage, entry: &mut Connection, config: &Confi
 /// The policy changed since the connection was judged, or this side was not asked yet.
 #[inline(always)]
 fn judge_again(
-    ctx: &TcContext,
     passage: &mut Passage,
-    entry: &mut Connection,
+    entry: &'static mut Connection,
     config: &Config,
-    owner: Interface,
-) -> i32 {
-    passage.name_ends(owner);
+) -> Option<&'static mut Connection> {
     let action = judge::judge(passage, config, Reading::Forward);
     if action == DENY {
-        return TC_ACT_SHOT;
+        passage.action = DROP;
+        return None;
     }
     passage.settle();
-    entry.verdicts = passage.verdicts;
+    words::copy(&mut entry.verdicts, &passage.verdicts);
     if action != REDIRECT {
         entry.flags &= !CONNECTION_ENFORCED;
     }
@@ -196,13 +297,17 @@ fn judge_again(
         // No proxy socket knows a TCP connection that began before: the portal's stack resets it.
         entry.flags |= CONNECTION_PROXIED | CONNECTION_ENFORCED;
     }
-    forward(ctx, passage, entry, config, owner)
+    Some(entry)
 }
 
 /// The first packet of a connection that we see.
 #[inline(always)]
-fn begin(ctx: &TcContext, passage: &mut Passage, config: &Config, owner: Interface) -> i32 {
-    passage.name_ends(owner);
+fn begin(
+    ctx: &TcContext,
+    passage: &mut Passage,
+    config: &Config,
+) -> Option<&'static mut Connection> {
+    conntrack::number(passage);
     let is_late = passage.packet.protocol == TCP && !passage.packet.is_syn();
     let flags = if is_late {
         join(ctx, passage, config)
@@ -211,25 +316,28 @@ fn begin(ctx: &TcContext, passage: &mut Passage, config: &Config, owner: Interfa
     };
     let mut flags = match flags {
         Ok(flags) => flags,
-        Err(action) => return action,
+        Err(action) => {
+            passage.action = action;
+            return None;
+        }
     };
     if is_late && flags & CONNECTION_PROXIED == 0 {
         flags |= tap::join(passage);
     }
     passage.settle();
-    match conntrack::insert(passage, flags) {
-        Some(entry) => forward(ctx, passage, entry, config, owner),
-        // The table is full of connections in use: nothing is remembered, the verdict holds.
-        None if flags & CONNECTION_PROXIED != 0 => redirect::to_portal(config),
-        None => TC_ACT_PIPE,
+    let entry = conntrack::insert(passage, flags);
+    // Where the table is full of connections in use nothing is remembered, and the verdict holds.
+    if entry.is_none() && flags & CONNECTION_PROXIED != 0 {
+        passage.action = redirect::to_portal(config);
     }
+    entry
 }
 
 /// A new connection: its flags, or what happens to its packet.
 #[inline(always)]
 fn open(passage: &mut Passage, config: &Config) -> Result<u32, i32> {
     match judge::judge(passage, config, Reading::Forward) {
-        DENY => Err(TC_ACT_SHOT),
+        DENY => Err(DROP),
         REDIRECT if passage.packet.is_proxiable() => {
             if redirect::is_possible(config) {
                 return Ok(CONNECTION_PROXIED | CONNECTION_ENFORCED);
@@ -279,7 +387,7 @@ fn join(ctx: &TcContext, passage: &mut Passage, config: &Config) -> Result<u32, 
         (true, Side::Arriving) => CONNECTION_PROXIED | CONNECTION_UPSTREAM,
     };
     match judge::join(passage, config) {
-        DENY => Err(TC_ACT_SHOT),
+        DENY => Err(DROP),
         REDIRECT => Ok(proxied | CONNECTION_PROXIED | CONNECTION_ENFORCED),
         _ => Ok(proxied),
     }

@@ -1,16 +1,17 @@
 //! The way in of the portal: redirected packets are given to the proxy's sockets.
 
-use aya_ebpf::bindings::{TC_ACT_PIPE, TC_ACT_SHOT};
 use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::generated::{
     bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release, bpf_skb_change_type,
 };
 use aya_ebpf::programs::TcContext;
+use l7d_ebpf::records::REASON_ASSIGN_FAILED;
 
 use crate::state::LISTENERS;
+use crate::steps::action::{DROP, PASS};
 use crate::steps::headers::{self, TCP};
 use crate::steps::passage::{Passage, Side};
-use crate::steps::redirect;
+use crate::steps::{ipcache, redirect, report};
 
 /// `PACKET_HOST` (`include/uapi/linux/if_packet.h`): for us, whatever the frame's address says.
 const PACKET_HOST: u32 = 0;
@@ -21,7 +22,10 @@ const PACKET_HOST: u32 = 0;
 pub(crate) fn portal(ctx: &TcContext) -> Option<i32> {
     // SAFETY: a plain helper call on our own context.
     unsafe { bpf_skb_change_type(ctx.skb.skb, PACKET_HOST) };
-    let packet = &mut Passage::begin(Side::Arriving, 0, 0)?.packet;
+    // SAFETY: a read of the context the kernel gave us.
+    let interface = unsafe { (*ctx.skb.skb).ifindex };
+    let passage = Passage::begin(Side::Arriving, interface, 0)?;
+    let packet = &mut passage.packet;
     headers::read(ctx, packet).ok()?;
     if packet.protocol != TCP {
         return None;
@@ -36,11 +40,13 @@ pub(crate) fn portal(ctx: &TcContext) -> Option<i32> {
         bpf_sk_release(socket);
         assigned
     };
-    Some(if assigned == 0 {
-        TC_ACT_PIPE
-    } else {
-        TC_ACT_SHOT
-    })
+    if assigned == 0 {
+        return Some(PASS);
+    }
+    passage.source = ipcache::look_up(&passage.packet.source);
+    passage.destination = ipcache::look_up(&passage.packet.destination);
+    report::refused(passage, REASON_ASSIGN_FAILED);
+    Some(DROP)
 }
 
 #[inline(always)]

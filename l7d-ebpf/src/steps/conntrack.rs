@@ -1,44 +1,16 @@
 //! Finds or makes the entry of a connection, counts, and decides what is worth a record.
 
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
-use l7d_ebpf::maps::{CONNECTION_FROM_A, Config, Connection, Counters, TapHalf};
+use l7d_ebpf::maps::{
+    AGGREGATION_LOW, AGGREGATION_MAXIMUM, CONNECTION_FROM_A, CONNECTION_FROM_SYN, Config,
+    Connection, TABLE_INSERTED, TABLE_REFUSED, TABLE_REPLACED, Tuple,
+};
+use l7d_ebpf::records::{WHY_EACH, WHY_FIRST, WHY_FLAGS, WHY_INTERVAL};
 
 use super::headers::{FIN, RST, SYN};
 use super::passage::{Passage, Side};
-use crate::state::CONNTRACK;
-
-const NO_COUNTERS: Counters = Counters {
-    packets: 0,
-    bytes: 0,
-    reported_packets: 0,
-    reported_bytes: 0,
-    reported_ns: 0,
-    flags_seen: 0,
-    reserved: [0; 7],
-};
-
-const NOT_TAPPED: TapHalf = TapHalf {
-    skipped: 0,
-    next: 0,
-    budget: 0,
-    hole_from: 0,
-    hole_to: 0,
-    frame_copy: 0,
-    frame_skip: 0,
-    frame_head: 0,
-    frame_head_len: 0,
-    flags: 0,
-    turns: 0,
-};
-
-/// Packets of one direction since its last record.
-#[derive(Clone, Copy)]
-pub(crate) struct Run {
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
-    /// Whether the direction had no record on this side before.
-    pub(crate) is_first: bool,
-}
+use super::{address, clock, report, words};
+use crate::state::{CONNTRACK, TABLE};
 
 /// Finds the connection of the packet and notes how the packet stands in it. A SYN on a closed
 /// connection begins a new one, so the old entry is as good as none; so does one against the
@@ -53,125 +25,200 @@ pub(crate) fn find(passage: &mut Passage) -> Option<&'static mut Connection> {
     let entry = unsafe { &mut *entry };
     let is_reply = (entry.flags & CONNECTION_FROM_A != 0) != passage.from_a;
     if passage.packet.is_syn() && (is_reply || is_closed(entry)) {
+        passage.replaces = true;
         return None;
     }
     passage.is_reply = is_reply;
     passage.connection = entry.id;
-    passage.verdicts = entry.verdicts;
+    words::copy(&mut passage.verdicts, &entry.verdicts);
     Some(entry)
 }
 
-/// Makes the entry of the passage's connection, with the passage's verdicts; `passage.is_reply`
-/// says that the packet goes against it. `None` when the map is full of entries in use.
-#[inline(never)]
-pub(crate) fn insert(passage: &mut Passage, flags: u32) -> Option<&'static mut Connection> {
+/// Gives a connection that has no entry its number, so that what is said of it before it has one bears
+/// the same.
+#[inline(always)]
+pub(crate) fn number(passage: &mut Passage) {
     // SAFETY: plain helper calls.
     let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
-    let began_a = passage.from_a != passage.is_reply;
-    let fresh = &mut passage.fresh;
-    for counters in &mut fresh.counters {
-        *counters = NO_COUNTERS;
-    }
-    for half in &mut fresh.tap {
-        *half = NOT_TAPPED;
-    }
-    fresh.verdicts = passage.verdicts;
+    passage.began_ns = now;
     // Two connections of one CPU are more than 256 ns apart.
-    fresh.id = (now & !0xff) | u64::from(cpu & 0xff);
-    fresh.created_ns = now;
-    fresh.flags = flags | if began_a { CONNECTION_FROM_A } else { 0 };
-    fresh.reserved = 0;
-    passage.connection = fresh.id;
-    CONNTRACK.insert(&passage.tuple, &passage.fresh, 0).ok()?;
+    passage.connection = (now & !0xff) | u64::from(cpu & 0xff);
+}
+
+/// Makes the entry of the passage's connection, which has its number, with the passage's verdicts;
+/// `passage.is_reply` says that the packet goes against it. `None` when the map is full of entries in
+/// use.
+#[inline(never)]
+pub(crate) fn insert(passage: &mut Passage, flags: u32) -> Option<&'static mut Connection> {
+    let began_a = passage.from_a != passage.is_reply;
+    let is_syn = passage.packet.is_syn();
+    let fresh = &mut passage.fresh;
+    // SAFETY: nothing but integers, and nothing was counted, measured or copied.
+    unsafe { words::clear(fresh) };
+    words::copy(&mut fresh.verdicts, &passage.verdicts);
+    fresh.id = passage.connection;
+    fresh.created_ns = passage.began_ns;
+    fresh.flags = flags
+        | if began_a { CONNECTION_FROM_A } else { 0 }
+        | if is_syn { CONNECTION_FROM_SYN } else { 0 };
+    if passage.replaces
+        && let Some(former) = CONNTRACK.get_ptr_mut(&passage.tuple)
+    {
+        // SAFETY: as in `find`.
+        report::end(passage, unsafe { &*former });
+        tally(TABLE_REPLACED);
+    }
+    if CONNTRACK.insert(&passage.tuple, &passage.fresh, 0).is_err() {
+        tally(TABLE_REFUSED);
+        return None;
+    }
+    tally(TABLE_INSERTED);
     let entry = CONNTRACK.get_ptr_mut(&passage.tuple)?;
     // SAFETY: as in `find`.
     Some(unsafe { &mut *entry })
 }
 
-/// Adds the packet to its direction's counters on its side, and says whether it is worth a record:
-/// the first, new TCP flags, or the interval is over.
+/// Adds the packet to its direction's counters at this place, and says whether it is worth a record,
+/// which `passage.run` is to tell then. `passage.news` is what else is to be told of it.
 #[inline(always)]
-pub(crate) fn count(passage: &Passage, entry: &mut Connection, config: &Config) -> Option<Run> {
-    let [forward_out, forward_in, reply_out, reply_in] = &mut entry.counters;
-    let counters = match (passage.is_reply, passage.side) {
-        (false, Side::Leaving) => forward_out,
-        (false, Side::Arriving) => forward_in,
-        (true, Side::Leaving) => reply_out,
-        (true, Side::Arriving) => reply_in,
+pub(crate) fn count(passage: &mut Passage, entry: &mut Connection, config: &Config) -> bool {
+    let Some(counters) = entry.counters.get_mut(place(passage)) else {
+        return false;
     };
-    // SAFETY: a plain helper call.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = passage.moment;
     add(&mut counters.packets, 1);
     add(&mut counters.bytes, u64::from(passage.packet.len));
+    counters.seen_at = now;
     let interesting = passage.packet.tcp_flags & (SYN | FIN | RST);
-    let news = interesting & !counters.flags_seen;
-    let is_first = counters.reported_ns == 0;
-    if !is_first && news == 0 && now.wrapping_sub(counters.reported_ns) < config.report_ns {
-        return None;
+    let flags = interesting & !counters.flags_seen;
+    let is_late = now.wrapping_sub(counters.told_at) >= config.report_moments;
+    let is_quiet = counters.told_at != 0
+        && flags == 0
+        && passage.news == 0
+        && !is_late
+        && config.aggregation > AGGREGATION_LOW;
+    if is_quiet {
+        return false;
     }
     counters.flags_seen |= interesting;
-    counters.reported_ns = now;
-    let run = Run {
-        packets: counters.packets.wrapping_sub(counters.reported_packets),
-        bytes: counters.bytes.wrapping_sub(counters.reported_bytes),
-        is_first,
+    passage.run.is_first = counters.told_at == 0;
+    passage.run.why = if counters.told_at == 0 {
+        WHY_FIRST
+    } else if passage.news != 0 {
+        passage.news
+    } else if flags != 0 {
+        WHY_FLAGS
+    } else if config.aggregation <= AGGREGATION_LOW {
+        WHY_EACH
+    } else {
+        WHY_INTERVAL
     };
-    counters.reported_packets = counters.packets;
-    counters.reported_bytes = counters.bytes;
-    Some(run)
+    counters.told_at = now;
+    if config.aggregation >= AGGREGATION_MAXIMUM && !is_told_at_maximum(passage, flags) {
+        return false;
+    }
+    passage.run.packets = counters.packets.wrapping_sub(counters.told_packets);
+    passage.run.bytes = counters.bytes.wrapping_sub(counters.told_bytes);
+    counters.told_packets = counters.packets;
+    counters.told_bytes = counters.bytes;
+    true
+}
+
+/// Which of an entry's counters are those of the packet's direction at this place. Computed, not chosen:
+/// the verifier follows each way through a choice to the end of the program.
+#[inline(always)]
+pub(crate) fn place(passage: &Passage) -> usize {
+    let reply = bit(&passage.is_reply);
+    let uplink = bit(&passage.is_uplink);
+    let arriving = usize::from(passage.side as u8 & 1);
+    (reply << 1 | arriving) & !(uplink * 3) | uplink << 2 | reply & uplink
+}
+
+/// A truth as a number. The compiler must not know that it is 0 or 1 already, or the verifier does not.
+#[inline(always)]
+fn bit(truth: &bool) -> usize {
+    // SAFETY: a byte of this CPU's own memory.
+    let byte = unsafe { core::ptr::read_volatile(core::ptr::from_ref(truth).cast::<u8>()) };
+    usize::from(byte & 1)
+}
+
+/// Adds the packet to its direction's counters at an uplink where it comes in: it is told where it goes.
+#[inline(always)]
+pub(crate) fn note(passage: &Passage, entry: &mut Connection) {
+    let Some(counters) = entry.counters.get_mut(place(passage)) else {
+        return;
+    };
+    add(&mut counters.packets, 1);
+    add(&mut counters.bytes, u64::from(passage.packet.len));
+    counters.seen_at = clock::moment();
+    counters.flags_seen |= passage.packet.tcp_flags & (SYN | FIN | RST);
+}
+
+/// At the highest level of aggregation one place tells of a direction, and of a connection only what
+/// its end does not tell as well: that it began, that it was reset, that it goes on.
+#[inline(always)]
+fn is_told_at_maximum(passage: &Passage, flags: u8) -> bool {
+    passage.is_first_place
+        && match passage.run.why {
+            WHY_FIRST => !passage.is_reply,
+            WHY_FLAGS => flags & RST != 0,
+            _ => true,
+        }
+}
+
+/// Finds out whether no other place of this node saw the packet before.
+#[inline(always)]
+pub(crate) fn note_place(passage: &mut Passage, entry: &Connection) {
+    let Some(out) = entry.counters.get(bit(&passage.is_reply) << 1) else {
+        return;
+    };
+    passage.is_first_place = passage.side == Side::Leaving || out.packets == 0;
 }
 
 /// Whether both directions were closed, or either was reset.
 #[inline(always)]
 fn is_closed(entry: &Connection) -> bool {
-    let [out, arrived, back, returned] = &entry.counters;
-    let forward = out.flags_seen | arrived.flags_seen;
-    let reply = back.flags_seen | returned.flags_seen;
+    let [out, arrived, back, returned, up, down] = &entry.counters;
+    let forward = out.flags_seen | arrived.flags_seen | up.flags_seen;
+    let reply = back.flags_seen | returned.flags_seen | down.flags_seen;
     (forward | reply) & RST != 0 || forward & reply & FIN != 0
 }
 
-/// Makes the key of the packet's connection.
+/// Notes the key of the packet's connection.
 #[inline(always)]
 fn name(passage: &mut Passage) {
-    let Passage {
-        packet,
-        tuple,
-        from_a,
-        ..
-    } = passage;
-    *from_a = is_smaller(&packet.source, &packet.destination)
-        .unwrap_or(packet.source_port <= packet.destination_port);
-    if *from_a {
-        tuple.a = packet.source;
-        tuple.b = packet.destination;
-        tuple.a_port = packet.source_port;
-        tuple.b_port = packet.destination_port;
-    } else {
-        tuple.a = packet.destination;
-        tuple.b = packet.source;
-        tuple.a_port = packet.destination_port;
-        tuple.b_port = packet.source_port;
-    }
-    tuple.protocol = packet.protocol;
-    tuple.reserved = [0; 3];
+    let packet = &passage.packet;
+    passage.from_a = key(
+        &mut passage.tuple,
+        (&packet.source, packet.source_port),
+        (&packet.destination, packet.destination_port),
+        packet.protocol,
+    );
 }
 
-/// Any fixed order serves; compared as words, since a byte-wise comparison would be a call.
+/// Makes the key of a connection. Whether the sender is `a` of it.
 #[inline(always)]
-fn is_smaller(left: &[u8; 16], right: &[u8; 16]) -> Option<bool> {
-    // SAFETY: sixteen bytes are four u32; packets keep addresses aligned to four bytes.
-    let (left, right) = unsafe {
-        (
-            &*left.as_ptr().cast::<[u32; 4]>(),
-            &*right.as_ptr().cast::<[u32; 4]>(),
-        )
-    };
-    for word in (0..4).rev() {
-        if left[word] != right[word] {
-            return Some(left[word] < right[word]);
-        }
+pub(crate) fn key(
+    tuple: &mut Tuple,
+    (source, source_port): (&[u8; 16], u16),
+    (destination, destination_port): (&[u8; 16], u16),
+    protocol: u8,
+) -> bool {
+    let from_a =
+        address::is_smaller(source, destination).unwrap_or(source_port <= destination_port);
+    if from_a {
+        address::copy(&mut tuple.a, source);
+        address::copy(&mut tuple.b, destination);
+        tuple.a_port = source_port;
+        tuple.b_port = destination_port;
+    } else {
+        address::copy(&mut tuple.a, destination);
+        address::copy(&mut tuple.b, source);
+        tuple.a_port = destination_port;
+        tuple.b_port = source_port;
     }
-    None
+    words::set_protocol(tuple, protocol);
+    from_a
 }
 
 #[inline(always)]
@@ -184,5 +231,13 @@ fn add(counter: &mut u64, value: u64) {
             counter = in(reg) core::ptr::from_mut(counter),
             value = in(reg) value,
         );
+    }
+}
+
+#[inline(always)]
+fn tally(count: u32) {
+    if let Some(count) = TABLE.get_ptr_mut(count) {
+        // SAFETY: this CPU's own counter; programs of one CPU do not preempt each other at a tc hook.
+        unsafe { *count += 1 };
     }
 }

@@ -7,28 +7,48 @@ use l7d_ebpf::maps::{
 use l7d_ebpf::records::{DIRECTION_EGRESS, DIRECTION_INGRESS};
 
 use super::headers::{ICMP4, ICMP6};
-use super::passage::{NO_VERDICT, Passage};
+use super::passage::Passage;
 use super::policy::{self, Decision, Question};
-use super::report;
+use super::{report, words};
 
 /// What is judged: the packet's own direction, or the one that it would answer.
+#[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reading {
     /// The packet begins, or belongs to the direction that began.
     Forward,
     /// The packet answers; the connection began unseen. Nothing is told.
     AsReply,
+    /// As if it belonged to the direction that began, before that is decided. Nothing is told.
+    AsBeginning,
 }
 
 /// Judges the connection by both ends' policies, the verdicts of this generation reused, and
 /// leaves the result in `passage.verdicts`. Returns `ACTION_*`, the strictest.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn judge(passage: &mut Passage, config: &Config, reading: Reading) -> u32 {
-    if reading == Reading::AsReply {
-        passage.verdicts = [NO_VERDICT; 2];
+    judge_connection(passage, config, reading as u32)
+}
+
+/// A global function: the verifier looks at it once, whoever calls it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn judge_connection(passage: *mut Passage, config: *const Config, reading: u32) -> u32 {
+    // SAFETY: references of the only caller; the verifier wants them to be asked.
+    let (Some(passage), Some(config)) = (unsafe { passage.as_mut() }, unsafe { config.as_ref() })
+    else {
+        return u32::from(ACTION_DENY);
+    };
+    let reading = match reading {
+        0 => Reading::Forward,
+        1 => Reading::AsReply,
+        _ => Reading::AsBeginning,
+    };
+    if reading != Reading::Forward {
+        words::forget(&mut passage.verdicts);
     }
     let (beginner, receiver) = match reading {
-        Reading::Forward => (passage.source, passage.destination),
+        Reading::Forward | Reading::AsBeginning => (passage.source, passage.destination),
         Reading::AsReply => (passage.destination, passage.source),
     };
     if passes_always(passage) || receiver.flags & IPCACHE_SERVICE != 0 {
@@ -68,14 +88,14 @@ pub(crate) fn join(passage: &mut Passage, config: &Config) -> u32 {
         passage.is_reply = true;
         return as_reply;
     }
-    passage.verdicts = [NO_VERDICT; 2];
-    let forward = judge(passage, config, Reading::Forward);
-    if forward != deny || as_reply == deny {
-        return forward;
+    // A denial is told only where it holds.
+    if as_reply != deny && judge(passage, config, Reading::AsBeginning) == deny {
+        words::forget(&mut passage.verdicts);
+        passage.is_reply = true;
+        return as_reply;
     }
-    passage.verdicts = [NO_VERDICT; 2];
-    passage.is_reply = true;
-    as_reply
+    words::forget(&mut passage.verdicts);
+    judge(passage, config, Reading::Forward)
 }
 
 /// One endpoint's verdict, and its record.
@@ -137,7 +157,7 @@ fn decide(
     let port = match (packet.protocol, reading) {
         // ICMP rules name types; they stand where ports do.
         (ICMP4 | ICMP6, _) => u16::from(packet.icmp_type),
-        (_, Reading::Forward) => packet.destination_port,
+        (_, Reading::Forward | Reading::AsBeginning) => packet.destination_port,
         (_, Reading::AsReply) => packet.source_port,
     };
     let question = Question {

@@ -1,20 +1,20 @@
 //! Sends a packet to the portal.
 
-use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_PIPE, TC_ACT_SHOT, bpf_sock_tuple};
+use aya_ebpf::bindings::{BPF_F_INGRESS, bpf_sock_tuple};
 use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::generated::{
     bpf_map_lookup_elem, bpf_redirect, bpf_sk_release, bpf_skc_lookup_tcp,
 };
 use aya_ebpf::programs::TcContext;
 use l7d_ebpf::maps::{
-    ACTION_DENY, CONFIG_FAIL_OPEN, CONNECTION_ENFORCED, CONNECTION_PROXIED, Config, Connection,
-    datagram_socket,
+    CONFIG_FAIL_OPEN, CONNECTION_ENFORCED, CONNECTION_PROXIED, Config, Connection, datagram_socket,
 };
-use l7d_ebpf::records::{DIRECTION_EGRESS, DIRECTION_INGRESS, REASON_PROXY_UNAVAILABLE};
+use l7d_ebpf::records::REASON_PROXY_UNAVAILABLE;
 
+use super::action::{DROP, PASS};
+use super::address;
 use super::headers::{Packet, UDP};
-use super::passage::{Passage, Side};
-use super::policy::Decision;
+use super::passage::Passage;
 use super::report;
 use crate::state::{self, DATAGRAM_SOCKETS};
 
@@ -25,11 +25,11 @@ const TCP_LISTEN: u32 = 10;
 #[inline(always)]
 pub(crate) fn to_portal(config: &Config) -> i32 {
     if config.portal == 0 {
-        return TC_ACT_PIPE;
+        return PASS;
     }
     // SAFETY: a plain helper call; the redirect happens when the program returns its value.
     let action = unsafe { bpf_redirect(config.portal, u64::from(BPF_F_INGRESS)) };
-    i32::try_from(action).unwrap_or(TC_ACT_SHOT)
+    i32::try_from(action).unwrap_or(DROP)
 }
 
 /// What happens to a new connection that the proxy must judge while there is no proxy: `None` when
@@ -39,23 +39,8 @@ pub(crate) fn without_proxy(passage: &Passage, config: &Config) -> Option<i32> {
     if config.flags & CONFIG_FAIL_OPEN != 0 {
         return None;
     }
-    let decision = Decision {
-        action: ACTION_DENY,
-        match_type: 0,
-        reason: REASON_PROXY_UNAVAILABLE,
-        direction: if passage.side == Side::Leaving {
-            DIRECTION_EGRESS
-        } else {
-            DIRECTION_INGRESS
-        },
-        has_policy: true,
-        is_audited: false,
-        rule: 0,
-        endpoint: passage.endpoint,
-        generation: passage.generation,
-    };
-    report::drop(passage, &decision);
-    Some(TC_ACT_SHOT)
+    report::refused(passage, REASON_PROXY_UNAVAILABLE);
+    Some(DROP)
 }
 
 /// Whether a packet of a connection goes to the proxy. Datagrams have no state there and keep their
@@ -107,9 +92,9 @@ pub(crate) fn is_socket_there(slot: u32) -> bool {
 pub(crate) fn past_proxy(passage: &Passage, entry: &Connection, config: &Config) -> i32 {
     const BOTH: u32 = CONNECTION_PROXIED | CONNECTION_ENFORCED;
     if entry.flags & BOTH == BOTH && passage.packet.protocol == UDP && !passage.is_reply {
-        return without_proxy(passage, config).unwrap_or(TC_ACT_PIPE);
+        return without_proxy(passage, config).unwrap_or(PASS);
     }
-    TC_ACT_PIPE
+    PASS
 }
 
 /// Whether the proxy may be sent new connections.
@@ -171,22 +156,10 @@ fn tuple(packet: &Packet) -> (bpf_sock_tuple, u32) {
         tuple.__bindgen_anon_1.ipv4.dport = destination_port;
         (tuple, 12)
     } else {
-        tuple.__bindgen_anon_1.ipv6.saddr = words(packet.source);
-        tuple.__bindgen_anon_1.ipv6.daddr = words(packet.destination);
+        tuple.__bindgen_anon_1.ipv6.saddr = address::words(&packet.source);
+        tuple.__bindgen_anon_1.ipv6.daddr = address::words(&packet.destination);
         tuple.__bindgen_anon_1.ipv6.sport = source_port;
         tuple.__bindgen_anon_1.ipv6.dport = destination_port;
         (tuple, 36)
     }
-}
-
-/// An address as sockets have it.
-#[inline(always)]
-pub(crate) fn words(address: [u8; 16]) -> [u32; 4] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
-    [
-        u32::from_ne_bytes([a, b, c, d]),
-        u32::from_ne_bytes([e, f, g, h]),
-        u32::from_ne_bytes([i, j, k, l]),
-        u32::from_ne_bytes([m, n, o, p]),
-    ]
 }

@@ -12,6 +12,7 @@
 mod frames;
 mod ring;
 
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use l7d_ebpf::maps::{
     CONNECTION_TAP, CONNECTION_TAP_DONE, CONNECTION_TAP_FORWARD_ARRIVING,
@@ -111,9 +112,32 @@ pub(crate) fn renew(passage: &Passage, flags: u32) -> u32 {
     }
 }
 
-/// Copies what is new in the packet, if this is the place where its direction is copied.
+/// Copies what is new in the packet, if this is the place where its direction is copied. What cannot be
+/// copied is counted there, and passes all the same.
+#[inline(always)]
+pub(crate) fn copy(ctx: &TcContext, passage: &Passage, entry: &mut Connection, config: &Config) {
+    copy_segment(ctx.skb.skb, passage, entry, config);
+}
+
+/// A global function: the verifier looks at it once, whoever calls it.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn copy(
+extern "C" fn copy_segment(
+    ctx: *mut __sk_buff,
+    passage: *const Passage,
+    entry: *mut Connection,
+    config: *const Config,
+) -> u32 {
+    // SAFETY: references of the only caller; the verifier wants them to be asked.
+    let (passage, entry, config) = unsafe { (passage.as_ref(), entry.as_mut(), config.as_ref()) };
+    let (Some(passage), Some(entry), Some(config)) = (passage, entry, config) else {
+        return 0;
+    };
+    u32::from(copy_new(&TcContext::new(ctx), passage, entry, config).is_some())
+}
+
+#[inline(always)]
+fn copy_new(
     ctx: &TcContext,
     passage: &Passage,
     entry: &mut Connection,

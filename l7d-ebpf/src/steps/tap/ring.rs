@@ -1,17 +1,18 @@
 //! Copied bytes → the tap's ring.
 
-use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::helpers::generated::{bpf_ringbuf_output, bpf_skb_load_bytes};
 use aya_ebpf::programs::TcContext;
 use l7d_ebpf::ABI_VERSION;
-use l7d_ebpf::maps::{TAP_COPY_MAX, TAP_LOSSY, TAP_READER_ASLEEP, TapHalf};
+use l7d_ebpf::maps::{TAP_COPY_MAX, TAP_LOSSY, TapHalf};
 use l7d_ebpf::records::{SEGMENT_LOSSY, SEGMENT_WHOLE, Segment};
 
 use super::{Copy, Fresh};
-use crate::state::{TAP_LOST, TAP_READER, TAP_RING};
+use crate::state::{TAP_READER, TAP_RECORDS, TAP_RING};
+use crate::steps::address;
 use crate::steps::headers::ACK;
 use crate::steps::passage::Passage;
+use crate::steps::wake;
 
 /// Puts a record with these bytes into the ring. Whether there was room.
 #[inline(always)]
@@ -34,8 +35,8 @@ pub(super) fn emit(
     }
     segment.taken = fresh.len;
     segment.connection = passage.connection;
-    segment.source = packet.source;
-    segment.destination = packet.destination;
+    address::copy(&mut segment.source, &packet.source);
+    address::copy(&mut segment.destination, &packet.destination);
     segment.source_port = packet.source_port;
     segment.destination_port = packet.destination_port;
     segment.sequence = fresh.sequence;
@@ -52,6 +53,12 @@ pub(super) fn emit(
 
 #[inline(never)]
 fn push(ctx: &TcContext, copy: &mut Copy, offset: u32, mut len: u32) -> bool {
+    let Some(count) = TAP_RECORDS.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: this CPU's own counters; see `report::room`.
+    let count = unsafe { &mut *count };
+    count.made += 1;
     if len > 0 {
         if len > TAP_COPY_MAX {
             len = TAP_COPY_MAX;
@@ -66,16 +73,11 @@ fn push(ctx: &TcContext, copy: &mut Copy, offset: u32, mut len: u32) -> bool {
             )
         };
         if read != 0 {
-            lost();
+            count.lost += 1;
             return false;
         }
     }
-    let is_asleep = TAP_READER.get(0) == Some(&TAP_READER_ASLEEP);
-    let flags = if is_asleep {
-        BPF_RB_FORCE_WAKEUP
-    } else {
-        BPF_RB_NO_WAKEUP
-    };
+    let flags = wake::flags(&TAP_READER);
     let size = size_of::<Segment>() as u64 + u64::from(len);
     // SAFETY: record and bytes are one allocation of at least `size` bytes.
     let full = unsafe {
@@ -83,20 +85,11 @@ fn push(ctx: &TcContext, copy: &mut Copy, offset: u32, mut len: u32) -> bool {
             core::ptr::addr_of!(TAP_RING).cast_mut().cast(),
             core::ptr::from_mut(&mut copy.segment).cast(),
             size,
-            u64::from(flags),
+            flags,
         )
     };
     if full != 0 {
-        lost();
+        count.lost += 1;
     }
     full == 0
-}
-
-/// Counts a record that found no room.
-#[inline(always)]
-fn lost() {
-    if let Some(lost) = TAP_LOST.get_ptr_mut(0) {
-        // SAFETY: this CPU's own counter; see `report`.
-        unsafe { *lost += 1 };
-    }
 }
