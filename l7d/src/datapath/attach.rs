@@ -5,23 +5,47 @@ use std::path::Path;
 
 use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
-use aya::programs::tc::SchedClassifierLink;
+use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::{
-    CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, ProgramError,
+    CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, LinkOrder, ProgramError,
     SchedClassifier, SkLookup, SockOps, TcAttachType,
 };
 
 use super::Error;
-use super::links::{Links, remove};
+use super::filters;
+use super::links::{self, Links, remove};
 
 /// A program at one side of an interface.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hook {
     /// What it is pinned as: programs that stand for each other have the same, so that one is replaced
     /// by the other in place.
-    pin: &'static str,
+    pub(super) pin: &'static str,
     program: &'static str,
-    side: TcAttachType,
+    pub(super) side: TcAttachType,
+}
+
+/// A hook of an interface.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'p> {
+    pub(super) interface: &'p str,
+    pub(super) index: u32,
+    pub(super) hook: &'p Hook,
+}
+
+impl Place<'_> {
+    /// Under which it is remembered.
+    pub(super) fn name(self) -> String {
+        format!("{}-{}", self.index, self.hook.pin)
+    }
+
+    pub(super) fn fault(self, cause: ProgramError) -> Error {
+        Error::Attach {
+            program: self.hook.program,
+            target: self.interface.to_owned(),
+            cause,
+        }
+    }
 }
 
 impl Hook {
@@ -64,7 +88,7 @@ const LEAVING: &str = "leaving";
 const SOCK_OPS: &str = "established";
 const SK_LOOKUP: &str = "datagram";
 
-/// Hands all programs to the kernel's verifier.
+/// Hands the programs on packets to the kernel's verifier.
 pub(super) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
     for name in CLASSIFIERS {
         let program: &mut SchedClassifier = program(ebpf, name)?;
@@ -73,6 +97,15 @@ pub(super) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
             cause,
         })?;
     }
+    let sk_lookup: &mut SkLookup = program(ebpf, SK_LOOKUP)?;
+    sk_lookup.load().map_err(|cause| Error::Program {
+        program: SK_LOOKUP,
+        cause,
+    })
+}
+
+/// Hands the programs on sockets of this host's processes to the verifier.
+pub(super) fn load_socket_hooks(ebpf: &mut Ebpf) -> Result<(), Error> {
     for name in SOCK_ADDRS.into_iter().chain(DATAGRAM_ADDRS) {
         let program: &mut CgroupSockAddr = program(ebpf, name)?;
         program.load().map_err(|cause| Error::Program {
@@ -89,15 +122,10 @@ pub(super) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
     leaving.load().map_err(|cause| Error::Program {
         program: LEAVING,
         cause,
-    })?;
-    let sk_lookup: &mut SkLookup = program(ebpf, SK_LOOKUP)?;
-    sk_lookup.load().map_err(|cause| Error::Program {
-        program: SK_LOOKUP,
-        cause,
     })
 }
 
-fn program<'e, P>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut P, Error>
+pub(super) fn program<'e, P>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut P, Error>
 where
     &'e mut P: TryFrom<&'e mut aya::programs::Program, Error = ProgramError>,
 {
@@ -110,8 +138,7 @@ where
         })
 }
 
-/// Attaches hooks to an interface, or makes the pinned links of an earlier start run the programs
-/// of this one.
+/// Attaches hooks to an interface, or makes those of an earlier start run the programs of this one.
 pub(super) fn interface(
     ebpf: &mut Ebpf,
     links: &Links,
@@ -120,25 +147,34 @@ pub(super) fn interface(
     hooks: &[Hook],
 ) -> Result<(), Error> {
     for hook in hooks {
-        let pin = links.pin(format!("{index}-{}", hook.pin));
-        let program: &mut SchedClassifier = program(ebpf, hook.program)?;
-        if adopt(program, &pin) {
-            continue;
-        }
-        let fault = |cause| Error::Attach {
-            program: hook.program,
-            target: interface.to_owned(),
-            cause,
+        let place = Place {
+            interface,
+            index,
+            hook,
         };
-        let id = program.attach(interface, hook.side).map_err(fault)?;
-        let link = program.take_link(id).map_err(fault)?;
-        // Kernels before 6.6 have no tcx: their clsact filters live on the interface by
-        // themselves and need no pin.
-        if let Ok(link) = FdLink::try_from(link) {
-            pin_at(link, &pin)?;
-            links.replace_former(&pin);
+        let program: &mut SchedClassifier = program(ebpf, hook.program)?;
+        if links.has_tcx() {
+            link(program, links, place)?;
+        } else {
+            filters::attach(program, links, place)?;
         }
     }
+    Ok(())
+}
+
+/// Attaches by a link that is pinned, and ends what a start without links has left.
+fn link(program: &mut SchedClassifier, links: &Links, place: Place<'_>) -> Result<(), Error> {
+    let pin = links.pin(place.name());
+    if !adopt(program, &pin) {
+        let fault = |cause| place.fault(cause);
+        let last = TcAttachOptions::TcxOrder(LinkOrder::default());
+        let attached = program.attach_with_options(place.interface, place.hook.side, last);
+        let link = program.take_link(attached.map_err(fault)?).map_err(fault)?;
+        let link = FdLink::try_from(link).map_err(|cause| Error::Link { cause })?;
+        pin_at(link, &pin)?;
+        links.replace_former(&pin);
+    }
+    filters::detach(links, &place.name());
     Ok(())
 }
 
@@ -264,19 +300,28 @@ fn pin_at(link: FdLink, pin: &Path) -> Result<(), Error> {
 /// Removes the pins of an interface that is gone.
 pub(super) fn forget(links: &Links, index: u32) {
     for hook in POD.iter().chain(&UPLINK).chain(&PORTAL) {
-        remove(&links.pin(format!("{index}-{}", hook.pin)));
+        let name = format!("{index}-{}", hook.pin);
+        remove(&links.pin(&name));
+        filters::detach(links, &name);
     }
 }
 
-/// Removes everything that the kernel keeps for us: hooks detach with their pins. Says what was
-/// removed.
+/// Removes everything that the kernel keeps for us: hooks detach with their pins, filters are taken
+/// off. Says what was removed.
 pub fn cleanup(pin_dir: &Path) -> Result<Vec<String>, Error> {
+    let versions = std::fs::read_dir(pin_dir).into_iter().flatten().flatten();
+    let filters =
+        versions.flat_map(|version| filters::detach_all(&links::filters(&version.path())));
+    let mut removed: Vec<String> = filters.collect();
     match std::fs::remove_dir_all(pin_dir) {
-        Ok(()) => Ok(vec![format!(
-            "programs, links and maps below {}",
-            pin_dir.display()
-        )]),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Ok(()) => {
+            removed.push(format!(
+                "programs, links and maps below {}",
+                pin_dir.display()
+            ));
+            Ok(removed)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(removed),
         Err(cause) => Err(Error::Remove {
             path: pin_dir.to_owned(),
             cause,

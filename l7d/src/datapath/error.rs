@@ -26,8 +26,14 @@ pub enum Error {
         /// Why.
         cause: aya::EbpfError,
     },
+    /// The kernel's description of its types cannot be read.
+    #[error("the kernel's types: {cause}")]
+    Types {
+        /// Why.
+        cause: aya::BtfError,
+    },
     /// One program was refused.
-    #[error("kernel program {program}: {}", causes(cause))]
+    #[error("kernel program {program}: {}{}", wanted(cause), causes(cause))]
     Program {
         /// Its name.
         program: &'static str,
@@ -105,6 +111,20 @@ pub enum Error {
         /// Why.
         cause: std::io::Error,
     },
+}
+
+/// What a program that may not be loaded wants: the verifier itself does not say it.
+fn wanted(cause: &aya::programs::ProgramError) -> &'static str {
+    let is_refused = matches!(
+        cause,
+        aya::programs::ProgramError::LoadError { io_error, .. }
+            if io_error.kind() == std::io::ErrorKind::PermissionDenied
+    );
+    if is_refused {
+        "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed: "
+    } else {
+        ""
+    }
 }
 
 /// An error with everything that caused it: libraries name the call, and its cause the reason.

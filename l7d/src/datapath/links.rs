@@ -5,27 +5,45 @@ use std::path::{Path, PathBuf};
 /// Folder of a version in which its links are pinned.
 const LINKS: &str = "links";
 
+/// Folder of a version that remembers its filters.
+pub(super) fn filters(version: &Path) -> PathBuf {
+    version.join("filters")
+}
+
 /// Where the hooks of this version are pinned.
 #[derive(Debug)]
 pub(super) struct Links {
+    home: PathBuf,
     folder: PathBuf,
+    has_tcx: bool,
     /// Folders of other versions, whose hooks run until those of this one are there.
     former: Vec<PathBuf>,
 }
 
 impl Links {
-    /// Below `pin_dir`, each version has a folder.
-    pub(super) fn new(pin_dir: &Path, version: &str) -> Self {
+    /// Below `pin_dir`, each version has a folder. Without tcx, hooks of interfaces are no links.
+    pub(super) fn new(pin_dir: &Path, version: &str, has_tcx: bool) -> Self {
         let folders = std::fs::read_dir(pin_dir).into_iter().flatten();
         let former = folders
             .filter_map(Result::ok)
             .map(|entry| entry.path())
             .filter(|path| path.is_dir() && !path.ends_with(version))
             .collect();
+        let home = pin_dir.join(version);
         Self {
-            folder: pin_dir.join(version).join(LINKS),
+            folder: home.join(LINKS),
+            home,
+            has_tcx,
             former,
         }
+    }
+
+    pub(super) fn has_tcx(&self) -> bool {
+        self.has_tcx
+    }
+
+    pub(super) fn filters(&self) -> PathBuf {
+        filters(&self.home)
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -47,6 +65,7 @@ impl Links {
     /// All hooks of this version are attached: whatever others left ends, their maps with them.
     pub(super) fn retire_former(&self) {
         for folder in &self.former {
+            super::filters::retire(self, &filters(folder));
             match std::fs::remove_dir_all(folder) {
                 Ok(()) => {
                     tracing::info!(folder = %folder.display(), "another version's hooks and maps are gone");
@@ -81,7 +100,7 @@ mod tests {
         }
         std::fs::write(home.path().join("v4/links/7-to_pod"), "").expect("written");
         std::fs::write(home.path().join("v4/links/8-to_pod"), "").expect("written");
-        let links = Links::new(home.path(), "v5");
+        let links = Links::new(home.path(), "v5", true);
         links.replace_former(&links.pin("7-to_pod"));
         assert!(!home.path().join("v4/links/7-to_pod").exists());
         assert!(home.path().join("v4/links/8-to_pod").exists());

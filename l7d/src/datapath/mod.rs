@@ -5,36 +5,47 @@
 //! kernel keeps for us is below one folder of a bpf filesystem; [`cleanup`] removes it.
 
 mod attach;
+pub mod btf;
+mod connections;
 pub mod decode;
+pub mod drops;
 mod error;
 pub mod features;
+mod filters;
 pub mod host_network;
 mod links;
 mod maps;
 mod ring;
+mod ring_counts;
 mod tap_ring;
 
+use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use aya::maps::SockMap;
 use aya::{Ebpf, EbpfLoader};
 use l7d_ebpf::ABI_VERSION;
 use l7d_ebpf::maps::{
-    CONFIG_FAIL_OPEN, Config as KernelConfig, DATAGRAM_WORKERS_MAX, datagram_socket,
+    CONFIG_FAIL_OPEN, Config as KernelConfig, DATAGRAM_WORKERS_MAX, MOMENT_SHIFT, datagram_socket,
 };
 
 pub use attach::cleanup;
+pub use connections::{ConnectionCounts, Ended, Ends};
+pub use drops::{Blind, Drops, Knowledge};
 pub use error::Error;
 pub use maps::{
-    EndpointSets, Entries, Identified, KernelWorld, Originals, PolicyAction, PolicyDirection,
-    PolicyEntry, Pressure, SetMode, Shortage,
+    ConnectionTable, EndpointSets, Entries, Identified, KernelWorld, Originals, PolicyAction,
+    PolicyDirection, PolicyEntry, Pressure, SetMode, Shortage,
 };
 pub use ring::Ring;
+pub use ring_counts::RingCounts;
 pub use tap_ring::TapRing;
 
 use crate::clock::Monotonic;
-use crate::config::{Marks, OnProxyDown, Tap, Transport, WatchedPort};
+use crate::config::{Aggregation, KernelFeature, Marks, OnProxyDown, Tap, Transport, WatchedPort};
 use crate::proxy::DatagramSockets;
 
 /// The kernel programs, or nothing when they were not built.
@@ -43,9 +54,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l7
 /// A beat older than this means that the proxy is gone.
 const HEARTBEAT_LIMIT_NS: u64 = 700_000_000;
 /// How often [`Datapath::beat`] wants to be called.
-pub const HEARTBEAT_PERIOD: std::time::Duration = std::time::Duration::from_millis(200);
-/// A running connection is reported this often.
-const REPORT_NS: u64 = 5_000_000_000;
+pub const HEARTBEAT_PERIOD: Duration = Duration::from_millis(200);
 
 /// Maps that a restart adopts; the others hold nothing worth keeping.
 const PINNED_MAPS: [&str; 12] = [
@@ -80,10 +89,61 @@ pub struct Settings {
     pub policy_entries: u32,
     /// Most addresses and prefixes; as above.
     pub ipcache_entries: u32,
+    /// Most connections remembered; as above.
+    pub connections: u32,
+    /// What of packets is told.
+    pub aggregation: Aggregation,
     /// What the tap copies.
     pub tap: Tap,
     /// What enforced ports do without the proxy.
     pub on_proxy_down: OnProxyDown,
+    /// Records of drops that a CPU may write in a second.
+    pub drop_records: u32,
+    /// What this kernel lacks, or is not to be used of it.
+    pub absent: BTreeSet<KernelFeature>,
+}
+
+/// A duration as the programs count it.
+fn moments(duration: Duration) -> u32 {
+    u32::try_from(duration.as_nanos() >> MOMENT_SHIFT).unwrap_or(u32::MAX >> 1)
+}
+
+fn size_maps(loader: &mut EbpfLoader<'_>, settings: &Settings) {
+    for (map, entries) in [
+        ("RING", settings.ring_bytes),
+        ("TAP_RING", settings.tap.ring_bytes),
+        ("POLICY", settings.policy_entries),
+        ("IPCACHE", settings.ipcache_entries),
+        ("CONNTRACK", settings.connections),
+    ] {
+        loader.map_max_entries(map, entries);
+    }
+}
+
+/// Settings of the programs until the proxy is there.
+fn first_config(settings: &Settings) -> KernelConfig {
+    KernelConfig {
+        // 0 is "not judged"; a start judges every connection anew.
+        generation: u32::try_from(Monotonic::now().0 >> 20).unwrap_or(1).max(1),
+        portal: settings.portal,
+        mark_mask: settings.marks.mask,
+        mark_reply: settings.marks.reply,
+        mark_upstream: settings.marks.upstream,
+        mark_upstream_local: settings.marks.upstream_local,
+        proxy_port: u32::from(settings.proxy_port),
+        flags: if settings.on_proxy_down == OnProxyDown::Open {
+            CONFIG_FAIL_OPEN
+        } else {
+            0
+        },
+        heartbeat_ns: HEARTBEAT_LIMIT_NS,
+        datagram_workers: 0,
+        datagram_ports: [0; 2],
+        tap_request_bytes: settings.tap.request_bytes,
+        tap_response_bytes: settings.tap.response_bytes,
+        report_moments: moments(settings.aggregation.interval),
+        aggregation: settings.aggregation.level.number(),
+    }
 }
 
 /// The loaded programs.
@@ -92,17 +152,35 @@ pub struct Datapath {
     ebpf: Ebpf,
     links: links::Links,
     maps: maps::Tables,
+    drops: Result<Arc<Drops>, String>,
+    /// Where the maps are pinned.
+    pins: PathBuf,
+    connections: connections::Connections,
+}
+
+/// The kernel side as it begins.
+#[derive(Debug)]
+pub struct Started {
+    /// The programs and their maps.
+    pub datapath: Datapath,
+    /// What the programs tell.
+    pub ring: Ring,
+    /// What the tap copies.
+    pub tap_ring: TapRing,
+    /// Connections that end.
+    pub ends: Ends,
 }
 
 impl Datapath {
     /// Loads the programs, adopting pinned maps of the same version.
-    pub fn start(settings: &Settings) -> Result<(Self, Ring, TapRing), Error> {
+    pub fn start(settings: &Settings) -> Result<Started, Error> {
         if OBJECT.is_empty() {
             return Err(Error::NoPrograms);
         }
         let version = format!("v{ABI_VERSION}");
         let home = settings.pin_dir.join(&version);
-        let links = links::Links::new(&settings.pin_dir, &version);
+        let has = |feature| !settings.absent.contains(&feature);
+        let links = links::Links::new(&settings.pin_dir, &version, has(KernelFeature::Tcx));
         let pins = home.join("maps");
         for folder in [links.folder(), &pins] {
             std::fs::create_dir_all(folder).map_err(|cause| Error::PinFolder {
@@ -111,40 +189,67 @@ impl Datapath {
             })?;
         }
         let mut loader = EbpfLoader::new();
-        loader.map_max_entries("RING", settings.ring_bytes);
-        loader.map_max_entries("TAP_RING", settings.tap.ring_bytes);
-        loader.map_max_entries("POLICY", settings.policy_entries);
-        loader.map_max_entries("IPCACHE", settings.ipcache_entries);
+        if !has(KernelFeature::Btf) {
+            loader.btf(None);
+        }
+        size_maps(&mut loader, settings);
         for map in PINNED_MAPS {
             loader.map_pin_path(map, pins.join(map));
         }
+        let coarse_clock = u32::from(has(KernelFeature::CoarseClock));
+        loader.override_global("COARSE_CLOCK", &coarse_clock, true);
+        let knowledge = if has(KernelFeature::Btf) {
+            Knowledge::read(settings.drop_records)
+        } else {
+            Err(Blind::NoBtf)
+        };
+        if let Ok(knowledge) = &knowledge {
+            knowledge.tell(&mut loader);
+        }
         let mut ebpf = loader.load(OBJECT).map_err(|cause| Error::Load { cause })?;
+        // It has read the types of the whole kernel for itself.
+        drop(loader);
         attach::load_programs(&mut ebpf)?;
+        if has(KernelFeature::CgroupHooks) {
+            attach::load_socket_hooks(&mut ebpf)?;
+        }
         let ring = Ring::new(&mut ebpf)?;
         let tap_ring = TapRing::new(&mut ebpf)?;
-        let config = KernelConfig {
-            // 0 is "not judged"; a start judges every connection anew.
-            generation: u32::try_from(Monotonic::now().0 >> 20).unwrap_or(1).max(1),
-            portal: settings.portal,
-            mark_mask: settings.marks.mask,
-            mark_reply: settings.marks.reply,
-            mark_upstream: settings.marks.upstream,
-            mark_upstream_local: settings.marks.upstream_local,
-            proxy_port: u32::from(settings.proxy_port),
-            flags: if settings.on_proxy_down == OnProxyDown::Open {
-                CONFIG_FAIL_OPEN
-            } else {
-                0
-            },
-            heartbeat_ns: HEARTBEAT_LIMIT_NS,
-            datagram_workers: 0,
-            datagram_ports: [0; 2],
-            tap_request_bytes: settings.tap.request_bytes,
-            tap_response_bytes: settings.tap.response_bytes,
-            report_ns: REPORT_NS,
+        let maps = maps::Tables::adopt(&mut ebpf, first_config(settings))?;
+        let drops = knowledge.map_err(|blind| blind.to_string());
+        let drops = drops.and_then(|knowledge| {
+            Drops::attach(&mut ebpf, knowledge)
+                .map(Arc::new)
+                .map_err(|error| error.to_string())
+        });
+        let (connections, ends) = connections::Connections::begin(&mut ebpf)?;
+        let datapath = Self {
+            ebpf,
+            links,
+            maps,
+            drops,
+            pins,
+            connections,
         };
-        let maps = maps::Tables::adopt(&mut ebpf, config)?;
-        Ok((Self { ebpf, links, maps }, ring, tap_ring))
+        Ok(Started {
+            datapath,
+            ring,
+            tap_ring,
+            ends,
+        })
+    }
+
+    /// What the kernel drops, or why that is not seen.
+    pub fn drops(&self) -> Result<&Arc<Drops>, &str> {
+        self.drops.as_ref().map_err(String::as_str)
+    }
+
+    /// Tells the programs what of packets is to be told from now on.
+    pub fn set_aggregation(&mut self, aggregation: Aggregation) -> Result<(), Error> {
+        self.maps.update_config(|config| {
+            config.report_moments = moments(aggregation.interval);
+            config.aggregation = aggregation.level.number();
+        })
     }
 
     /// Tells the programs that the proxy is there. Call it every [`HEARTBEAT_PERIOD`].
@@ -274,7 +379,13 @@ impl Datapath {
 
     /// How full the maps are.
     pub fn pressure(&self) -> [Pressure; 4] {
-        self.maps.pressure()
+        let [policy, ipcache, endpoints] = self.maps.pressure();
+        [policy, ipcache, endpoints, self.connections.pressure()]
+    }
+
+    /// What became of the connections that came.
+    pub fn connection_counts(&self) -> &Arc<ConnectionCounts> {
+        self.connections.counts()
     }
 
     /// Ends what programs of another version left running, now that those of this one are attached.
@@ -295,5 +406,10 @@ impl Datapath {
     /// Where processes of this host wanted to connect.
     pub fn originals(&mut self) -> Result<Originals, Error> {
         Originals::new(&mut self.ebpf)
+    }
+
+    /// The table of connections, for one more who asks.
+    pub fn connections(&self) -> Result<ConnectionTable, Error> {
+        ConnectionTable::open(&self.pins)
     }
 }

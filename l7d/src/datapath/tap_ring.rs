@@ -2,36 +2,29 @@
 //! and is woken by the kernel otherwise.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
-use l7d_ebpf::maps::{TAP_READER_ASLEEP, TAP_READER_AWAKE};
+use aya::maps::{Array, HashMap, MapData, RingBuf};
+use l7d_ebpf::maps::{READER_ASLEEP, READER_AWAKE};
 
 use super::Error;
+use super::ring_counts::{RingCounts, take};
 
 /// The kernel's ring of tapped bytes.
 pub struct TapRing {
     records: RingBuf<MapData>,
     reader: Array<MapData, u32>,
     done: HashMap<MapData, u64, u8>,
-    lost: PerCpuArray<MapData, u64>,
-    lost_before: u64,
+    counts: Arc<RingCounts>,
 }
 
 impl std::fmt::Debug for TapRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TapRing")
-            .field("lost_before", &self.lost_before)
+            .field("counts", &self.counts)
             .finish_non_exhaustive()
     }
-}
-
-fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, Error>
-where
-    M: TryFrom<Map, Error = MapError>,
-{
-    let map = ebpf.take_map(name).ok_or(Error::NoMap(name))?;
-    M::try_from(map).map_err(|cause| Error::Map { map: name, cause })
 }
 
 impl TapRing {
@@ -40,8 +33,7 @@ impl TapRing {
             records: take(ebpf, "TAP_RING")?,
             reader: take(ebpf, "TAP_READER")?,
             done: take(ebpf, "TAP_DONE")?,
-            lost: take(ebpf, "TAP_LOST")?,
-            lost_before: 0,
+            counts: Arc::new(RingCounts::of_segments(ebpf)?),
         })
     }
 
@@ -60,9 +52,9 @@ impl TapRing {
     /// Tells the kernel whether it must wake the reader, who waits for [`TapRing::as_fd`].
     pub fn set_asleep(&mut self, is_asleep: bool) {
         let state = if is_asleep {
-            TAP_READER_ASLEEP
+            READER_ASLEEP
         } else {
-            TAP_READER_AWAKE
+            READER_AWAKE
         };
         if let Err(error) = self.reader.set(0, state, 0) {
             tracing::warn!(%error, "the kernel does not know whether the tap's reader sleeps");
@@ -82,13 +74,9 @@ impl TapRing {
         let _gone = self.done.remove(&connection);
     }
 
-    /// Records that found no room since this was last asked.
-    pub fn lost(&mut self) -> u64 {
-        let values = self.lost.get(&0, 0);
-        let total: u64 = values.map_or(self.lost_before, |values| values.iter().sum());
-        let news = total.saturating_sub(self.lost_before);
-        self.lost_before = total;
-        news
+    /// What the programs made for it, and what was lost.
+    pub fn counts(&self) -> &Arc<RingCounts> {
+        &self.counts
     }
 }
 

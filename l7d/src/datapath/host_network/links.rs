@@ -10,6 +10,11 @@ pub fn interface_index(name: &str) -> Result<u32, Error> {
         .map_err(|_no_such_device| Error::NoInterface(name.to_owned()))
 }
 
+/// The name of an interface, unless it is gone.
+pub(in crate::datapath) fn interface_name(index: u32) -> Option<String> {
+    rustix::net::netdevice::index_to_name(socket().ok()?, index).ok()
+}
+
 fn socket() -> Result<std::os::fd::OwnedFd, Error> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     socket_with(

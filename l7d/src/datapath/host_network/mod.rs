@@ -19,6 +19,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+pub(super) use links::interface_name;
 pub use links::{interface_addresses, interface_index};
 use sysctls::Sysctls;
 
@@ -298,7 +299,12 @@ fn ip(arguments: &[&str]) -> Result<(), Error> {
     })
 }
 
-fn run(tool: &'static str, arguments: &[&str], input: Option<&str>) -> Result<Output, Error> {
+/// Runs a tool, whatever its exit code.
+pub(super) fn run(
+    tool: &'static str,
+    arguments: &[&str],
+    input: Option<&str>,
+) -> Result<Output, Error> {
     let fault = |cause| Error::Tool { tool, cause };
     let mut child = Command::new(tool)
         .args(arguments)

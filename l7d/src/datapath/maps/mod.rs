@@ -2,7 +2,7 @@
 
 mod addresses;
 mod kernel;
-mod occupancy;
+mod lookup;
 mod originals;
 mod policy;
 mod pressure;
@@ -18,7 +18,7 @@ use l7d_ebpf::maps::{Config, Interface, WATCHED_BY_PROXY, WATCHED_BY_TAP, watche
 use addresses::Addresses;
 pub use addresses::Identified;
 use kernel::Maps;
-use occupancy::Occupancy;
+pub use lookup::ConnectionTable;
 pub use originals::Originals;
 pub use policy::{PolicyAction, PolicyDirection, PolicyEntry};
 pub use pressure::{Pressure, Shortage};
@@ -34,7 +34,6 @@ use crate::config::{Visibility, WatchedPort};
 #[derive(Debug)]
 pub(super) struct Tables {
     state: State<Maps>,
-    connections: Occupancy,
 }
 
 impl Tables {
@@ -52,10 +51,7 @@ impl Tables {
         state.endpoints = endpoints;
         state.interfaces = interfaces;
         state.update_config(|_| {})?;
-        Ok(Self {
-            state,
-            connections: Occupancy::begin(ebpf)?,
-        })
+        Ok(Self { state })
     }
 
     /// Makes the kernel know a world.
@@ -99,7 +95,7 @@ impl Tables {
     }
 
     /// How full the maps are.
-    pub(super) fn pressure(&self) -> [Pressure; 4] {
+    pub(super) fn pressure(&self) -> [Pressure; 3] {
         let [policy, ipcache, endpoints] = self.state.kernel.room();
         [
             Pressure {
@@ -117,7 +113,6 @@ impl Tables {
                 used: self.state.endpoints.len(),
                 max: endpoints,
             },
-            self.connections.pressure(),
         ]
     }
 

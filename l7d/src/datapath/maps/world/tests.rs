@@ -238,7 +238,8 @@ fn state(policy_max: usize, addresses_max: usize) -> State<Model> {
         tap_request_bytes: 0,
         tap_response_bytes: 0,
         heartbeat_ns: 0,
-        report_ns: 0,
+        report_moments: 0,
+        aggregation: 0,
     };
     let mut state = State::new(Model::new(policy_max, addresses_max), config);
     for (index, endpoint) in (1..).zip(ENDPOINTS.map(u32::from)) {
