@@ -6,7 +6,9 @@
 use std::io::Write as _;
 
 use crate::clock::Monotonic;
-use crate::record::{Event, Grpc, Http, HttpKind, Outcome, Party, Record, Span, Text};
+use crate::record::{
+    Event, Grpc, Http, HttpKind, Network, Outcome, Party, Record, Span, Text, TraceParent,
+};
 use crate::session::Redaction;
 
 /// A request that has no answer yet.
@@ -16,7 +18,10 @@ pub struct Exchange {
     method: Span,
     url: Span,
     headers: Span,
+    /// What of the target is not shown; it is never written into a record.
+    hidden: [Span; 2],
     version: u8,
+    trace: Option<TraceParent>,
     began: Monotonic,
 }
 
@@ -67,7 +72,7 @@ impl Exchange {
         self.method = self.text.push(asked.method);
         let mark = self.text.mark();
         if asked.scheme.is_empty() {
-            self.text.push(asked.path);
+            redaction.write_authority(&mut self.text, asked.path);
         } else {
             self.text.push(asked.scheme);
             self.text.push(b"://");
@@ -80,7 +85,23 @@ impl Exchange {
             redaction.write_path(&mut self.text, asked.path);
         }
         self.url = self.text.since(mark);
-        self.headers = write_headers(&mut self.text, headers, redaction);
+        let mut trace = None;
+        let headers = headers.inspect(|(name, value)| {
+            if name.eq_ignore_ascii_case(b"traceparent") {
+                trace = TraceParent::parse(value);
+            }
+        });
+        self.headers = if redaction.keeps_headers() {
+            write_headers(&mut self.text, headers, redaction)
+        } else {
+            headers.for_each(drop);
+            Span::default()
+        };
+        self.trace = trace;
+        let authority = asked.authority.unwrap_or_default();
+        self.hidden = redaction
+            .hidden(authority, asked.path)
+            .map(|secret| self.text.push(secret));
     }
 
     /// Notes a request of which only is known whom it was for: it could not be read (`?`), or it was
@@ -91,6 +112,9 @@ impl Exchange {
         self.version = version;
         self.method = self.text.push(method.as_bytes());
         self.headers = Span::default();
+        self.trace = None;
+        self.hidden = [Span::default(); 2];
+        self.trace = None;
         let mark = self.text.mark();
         self.text.push(b"http://");
         self.push_address(server);
@@ -106,6 +130,8 @@ impl Exchange {
     pub fn write_request(&mut self, record: &mut Record, outcome: Outcome, detail: &str) {
         let http = self.http(record, HttpKind::Request, outcome);
         let headers = record.text.push(self.text.slice(self.headers));
+        let hidden = self.hidden.map(|span| self.text.slice(span));
+        let detail = Redaction::without(detail, hidden);
         let detail = record.text.push(detail.as_bytes());
         record.event = Event::Http(Http {
             headers,
@@ -153,6 +179,8 @@ impl Exchange {
             outcome,
             detail: Span::default(),
             grpc: None,
+            network: Network::default(),
+            trace: self.trace,
         }
     }
 }

@@ -4,8 +4,10 @@
 //! record says about both ends is one consistent moment. A change builds a new table and swaps the
 //! pointer; readers never wait.
 
+mod layered;
 mod names;
 mod numbers;
+mod services;
 mod table;
 
 use std::net::SocketAddr;
@@ -13,8 +15,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+pub use layered::Layered;
 pub use names::{Known, Loaded, Names, NamesFile};
 pub use numbers::EndpointNumbers;
+pub use services::Services;
 pub use table::{LocalEndpoint, Table, TableBuilder, reserved};
 
 use crate::record::Party;
@@ -47,6 +51,11 @@ impl Identities {
     /// Names an address as of this moment.
     pub fn party(&self, addr: SocketAddr) -> Party {
         self.table.load().party(addr)
+    }
+
+    /// The same where the protocol is known: services may share a port.
+    pub fn party_of(&self, addr: SocketAddr, protocol: u8) -> Party {
+        self.table.load().party_of(addr, protocol)
     }
 
     /// Replaces the table.

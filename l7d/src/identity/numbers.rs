@@ -30,9 +30,9 @@ impl EndpointNumbers {
             })
     }
 
-    /// Forgets endpoints that `keep` does not want.
-    pub fn retain(&mut self, mut keep: impl FnMut(EndpointId) -> bool) {
-        self.taken.retain(|number, _| keep(EndpointId(*number)));
+    /// Nobody has the number any more.
+    pub fn release(&mut self, id: EndpointId) {
+        self.taken.remove(&id.0);
     }
 }
 

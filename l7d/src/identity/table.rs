@@ -6,6 +6,8 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use ipnet::IpNet;
 
+use super::layered::Layered;
+use super::services::Services;
 use crate::record::{
     Endpoint, EndpointId, IdentityNumber, Party, Service, canonical, canonical_ip,
 };
@@ -14,10 +16,12 @@ use crate::record::{
 /// addresses, and the two entities that need no configuration, host and world.
 #[derive(Debug)]
 pub struct Table {
-    by_address: AHashMap<IpAddr, Arc<Endpoint>>,
+    by_address: Layered,
+    /// Addresses that only have names, which nobody in `by_address` has.
+    named: AHashMap<IpAddr, Arc<Endpoint>>,
     /// Longest prefix first.
     prefixes: Vec<(IpNet, Arc<Endpoint>)>,
-    services: AHashMap<(IpAddr, u16), Arc<Service>>,
+    services: Arc<Services>,
     local: Vec<LocalEndpoint>,
     world: Arc<Endpoint>,
 }
@@ -29,31 +33,40 @@ pub struct LocalEndpoint {
     pub endpoint: Arc<Endpoint>,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
-    /// Host-side interface, where it has one.
+    /// Host-side interface; none where those are meant at whose other end its addresses are.
     pub interface: Option<String>,
 }
 
 impl Table {
     /// Names an address. What nobody has named is the world.
     pub fn party(&self, addr: SocketAddr) -> Party {
+        self.named(addr, None)
+    }
+
+    /// The same where the protocol is known, by its IANA number: services may share a port.
+    pub fn party_of(&self, addr: SocketAddr, protocol: u8) -> Party {
+        self.named(addr, Some(protocol))
+    }
+
+    fn named(&self, addr: SocketAddr, protocol: Option<u8>) -> Party {
         let addr = canonical(addr);
         let endpoint = self.endpoint(addr.ip());
-        let service = self
-            .services
-            .get(&(addr.ip(), addr.port()))
-            .or_else(|| self.services.get(&(addr.ip(), 0)))
-            .cloned();
+        let service = self.services.find(addr.ip(), addr.port(), protocol);
+        let service = service.or_else(|| {
+            let service = self.services.find_node_port(addr.port(), protocol);
+            service.filter(|_| is_node(&endpoint))
+        });
         Party {
             addr,
             identity: endpoint.identity,
+            service: service.cloned(),
             endpoint: Some(endpoint),
-            service,
         }
     }
 
     /// The endpoint or entity behind an address.
     pub fn endpoint(&self, ip: IpAddr) -> Arc<Endpoint> {
-        if let Some(endpoint) = self.by_address.get(&ip) {
+        if let Some(endpoint) = self.at(&ip) {
             return Arc::clone(endpoint);
         }
         let covering = self
@@ -61,6 +74,10 @@ impl Table {
             .iter()
             .find(|(prefix, _)| prefix.contains(&ip));
         Arc::clone(covering.map_or(&self.world, |(_, endpoint)| endpoint))
+    }
+
+    fn at(&self, ip: &IpAddr) -> Option<&Arc<Endpoint>> {
+        self.by_address.get(ip).or_else(|| self.named.get(ip))
     }
 
     /// Endpoints of this node, sorted by namespace and name.
@@ -75,7 +92,9 @@ impl Table {
 
     /// Every address that is named, with who it is; order is not defined.
     pub fn addresses(&self) -> impl Iterator<Item = (IpAddr, &Arc<Endpoint>)> {
-        self.by_address.iter().map(|(ip, endpoint)| (*ip, endpoint))
+        let named = self.named.iter();
+        let named = named.map(|(ip, endpoint)| (*ip, endpoint));
+        self.by_address.iter().chain(named)
     }
 
     /// Every prefix that has an identity of its own, longest first.
@@ -85,25 +104,41 @@ impl Table {
             .map(|(prefix, endpoint)| (*prefix, endpoint))
     }
 
-    /// Service addresses, without ports and without repetition; order is not defined.
+    /// Service addresses, without ports and without repetition; nodes' own are not among them.
     pub fn service_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let mut addresses: Vec<IpAddr> = self.services.keys().map(|(ip, _)| *ip).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses.into_iter()
+        let addresses = self.services.addresses().into_iter();
+        addresses.filter(|ip| self.at(ip).is_none())
     }
+}
+
+/// Whether it is this node or another one.
+fn is_node(endpoint: &Endpoint) -> bool {
+    let mut labels = endpoint.labels.iter();
+    labels.any(|label| label == "reserved:host" || label == "reserved:remote-node")
 }
 
 /// Collects what is known, then freezes it.
 #[derive(Debug, Default)]
 pub struct TableBuilder {
-    by_address: AHashMap<IpAddr, Arc<Endpoint>>,
+    by_address: Layered,
+    named: AHashMap<IpAddr, Arc<Endpoint>>,
     prefixes: Vec<(IpNet, Arc<Endpoint>)>,
-    services: AHashMap<(IpAddr, u16), Arc<Service>>,
+    services: Arc<Services>,
     local: Vec<LocalEndpoint>,
 }
 
 impl TableBuilder {
+    /// Begins with what is shared with former tables: who has addresses, services, and the endpoints of
+    /// this node, whose addresses are among those.
+    pub fn over(by_address: Layered, services: Arc<Services>, local: Vec<LocalEndpoint>) -> Self {
+        Self {
+            by_address,
+            services,
+            local,
+            ..Self::default()
+        }
+    }
+
     /// Adds an endpoint of this node.
     pub fn local(
         &mut self,
@@ -122,9 +157,12 @@ impl TableBuilder {
         });
     }
 
-    /// Names one address that is not an endpoint of this node; endpoints of this node win.
+    /// Names one address that nobody in the cluster has.
     pub fn address(&mut self, ip: IpAddr, endpoint: Arc<Endpoint>) {
-        self.by_address.entry(canonical_ip(ip)).or_insert(endpoint);
+        let ip = canonical_ip(ip);
+        if self.by_address.get(&ip).is_none() {
+            self.named.entry(ip).or_insert(endpoint);
+        }
     }
 
     /// Gives a prefix an identity.
@@ -132,9 +170,9 @@ impl TableBuilder {
         self.prefixes.push((prefix, endpoint));
     }
 
-    /// Names a service address; port 0 stands for every port of it.
-    pub fn service(&mut self, ip: IpAddr, port: u16, service: Arc<Service>) {
-        self.services.insert((canonical_ip(ip), port), service);
+    /// Names a service address; port 0 stands for every port of it, protocol 0 for every protocol.
+    pub fn service(&mut self, ip: IpAddr, port: u16, protocol: u8, service: Arc<Service>) {
+        Arc::make_mut(&mut self.services).add(ip, port, protocol, service);
     }
 
     /// The finished table.
@@ -147,6 +185,7 @@ impl TableBuilder {
         });
         Table {
             by_address: self.by_address,
+            named: self.named,
             prefixes: self.prefixes,
             services: self.services,
             local: self.local,
@@ -163,7 +202,7 @@ pub fn reserved(identity: IdentityNumber, label: &str) -> Endpoint {
         cluster: String::new(),
         namespace: String::new(),
         name: String::new(),
-        labels: vec![label.to_owned()],
+        labels: [label.to_owned()].into(),
         workload: None,
     }
 }
@@ -179,7 +218,7 @@ mod tests {
             cluster: String::new(),
             namespace: "shop".to_owned(),
             name: name.to_owned(),
-            labels: vec![format!("k8s:app={name}")],
+            labels: [format!("k8s:app={name}")].into(),
             workload: None,
         })
     }
@@ -230,12 +269,47 @@ mod tests {
             namespace: "shop".to_owned(),
         };
         let vip: IpAddr = "10.96.0.1".parse().expect("ip");
-        builder.service(vip, 0, Arc::new(all));
-        builder.service(vip, 80, Arc::new(web));
+        builder.service(vip, 0, 0, Arc::new(all));
+        builder.service(vip, 80, 6, Arc::new(web));
         let table = builder.build();
         let name = |addr: &str| party(&table, addr).service.map(|s| s.name.clone());
         assert_eq!(name("10.96.0.1:80").as_deref(), Some("web"));
         assert_eq!(name("10.96.0.1:81").as_deref(), Some("all"));
         assert_eq!(name("10.96.0.2:80"), None);
+    }
+
+    #[test]
+    fn services_share_an_address_by_ports_and_a_port_by_protocols() {
+        let service = |name: &str| {
+            Arc::new(Service {
+                name: name.to_owned(),
+                namespace: "shop".to_owned(),
+            })
+        };
+        let mut builder = TableBuilder::default();
+        let (node, other): (IpAddr, IpAddr) = (
+            "192.0.2.1".parse().expect("ip"),
+            "192.0.2.9".parse().expect("ip"),
+        );
+        builder.address(
+            node,
+            Arc::new(reserved(IdentityNumber::HOST, "reserved:host")),
+        );
+        builder.service(other, 53, 17, service("dns"));
+        builder.service(other, 53, 6, service("dns-tcp"));
+        builder.service(other, 443, 6, service("web"));
+        Arc::make_mut(&mut builder.services).add_node_port(30_443, 6, service("web"));
+        let table = builder.build();
+        let name = |addr: &str, protocol| {
+            let party = table.party_of(addr.parse().expect("an address"), protocol);
+            party.service.map(|service| service.name.clone())
+        };
+        assert_eq!(name("192.0.2.9:53", 17).as_deref(), Some("dns"));
+        assert_eq!(name("192.0.2.9:53", 6).as_deref(), Some("dns-tcp"));
+        assert_eq!(name("192.0.2.9:443", 6).as_deref(), Some("web"));
+        assert_eq!(name("192.0.2.9:443", 17), None);
+        assert_eq!(name("192.0.2.1:30443", 6).as_deref(), Some("web"));
+        assert_eq!(name("192.0.2.9:30443", 6), None, "no node's address");
+        assert_eq!(table.service_addresses().collect::<Vec<_>>(), [other]);
     }
 }

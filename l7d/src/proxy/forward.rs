@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
+use super::network;
 use super::splice::Pipes;
 use crate::record::Outcome;
 use crate::session::Session;
@@ -227,6 +228,9 @@ pub(super) fn finish(
         Err(broken) => broken,
     };
     tracing::debug!(%broken, "a connection was cut");
+    if let Some(event) = network::cut(&broken) {
+        session.note_tcp(event);
+    }
     reset(client);
     reset(server);
     session.finish(match broken {

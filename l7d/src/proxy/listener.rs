@@ -18,6 +18,16 @@ pub enum Family {
 
 const BACKLOG: i32 = 4096;
 
+/// How workers come to their connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Each has a listener of a group (`SO_REUSEPORT`); the kernel spreads connections over them.
+    Group,
+    /// All have the same listener, and the first to look takes a connection: kernels before 6.6 assign
+    /// no packet to a listener of a group.
+    One,
+}
+
 /// A listener per family at one port, which the kernel chooses where it is 0.
 pub(super) struct Pair {
     pub(super) v4: TcpListener,
@@ -26,15 +36,47 @@ pub(super) struct Pair {
     pub(super) port: u16,
 }
 
+impl Pair {
+    fn try_clone(&self) -> Result<Self, Error> {
+        let again = |listener: &TcpListener| {
+            let address = listener
+                .local_addr()
+                .unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+            let fault = |cause| Error::Listen { address, cause };
+            listener.try_clone().map_err(fault)
+        };
+        Ok(Self {
+            v4: again(&self.v4)?,
+            v6: self.v6.as_ref().map(again).transpose()?,
+            port: self.port,
+        })
+    }
+}
+
+/// Listeners for so many workers, all at one port.
+pub(super) fn bind_all(workers: usize, mark: u32, sharing: Sharing) -> Result<Vec<Pair>, Error> {
+    let first = bind_both(0, mark, sharing)?;
+    let port = first.port;
+    let mut pairs = vec![first];
+    while pairs.len() < workers {
+        let next = match (sharing, pairs.first()) {
+            (Sharing::One, Some(first)) => first.try_clone()?,
+            (Sharing::One, None) | (Sharing::Group, _) => bind_both(port, mark, sharing)?,
+        };
+        pairs.push(next);
+    }
+    Ok(pairs)
+}
+
 /// Listens in both families. A port that the kernel chose for IPv4 may be somebody's in IPv6: then
 /// another is tried.
-pub(super) fn bind_both(port: u16, mark: u32) -> Result<Pair, Error> {
+fn bind_both(port: u16, mark: u32, sharing: Sharing) -> Result<Pair, Error> {
     const TRIES: usize = 32;
     // Held until one fits, so that the kernel does not choose the same port again.
     let mut unfit = Vec::new();
     loop {
-        let (v4, chosen) = bind(Family::V4, port, mark)?;
-        match bind(Family::V6, chosen, mark) {
+        let (v4, chosen) = bind(Family::V4, port, mark, sharing)?;
+        match bind(Family::V6, chosen, mark, sharing) {
             Ok((v6, port)) => {
                 let v6 = Some(v6);
                 return Ok(Pair { v4, v6, port });
@@ -61,19 +103,24 @@ fn is_without_family(error: &std::io::Error) -> bool {
 
 /// Listens on loopback, so that nobody on the network reaches the proxy by itself; the kernel
 /// programs hand it connections to any address. Returns the port.
-fn bind(family: Family, port: u16, mark: u32) -> Result<(TcpListener, u16), Error> {
+fn bind(
+    family: Family,
+    port: u16,
+    mark: u32,
+    sharing: Sharing,
+) -> Result<(TcpListener, u16), Error> {
     let address: SocketAddr = match family {
         Family::V4 => (Ipv4Addr::LOCALHOST, port).into(),
         Family::V6 => (Ipv6Addr::LOCALHOST, port).into(),
     };
     let fault = |cause| Error::Listen { address, cause };
-    let socket = open(address, mark).map_err(fault)?;
+    let socket = open(address, mark, sharing).map_err(fault)?;
     let listener = TcpListener::from(socket);
     let port = listener.local_addr().map_err(fault)?.port();
     Ok((listener, port))
 }
 
-fn open(address: SocketAddr, mark: u32) -> std::io::Result<Socket> {
+fn open(address: SocketAddr, mark: u32, sharing: Sharing) -> std::io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -83,7 +130,7 @@ fn open(address: SocketAddr, mark: u32) -> std::io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(sharing == Sharing::Group)?;
     transparent::allow(&socket, address.is_ipv6())?;
     // Accepted sockets inherit it: the hooks know their packets by it.
     socket.set_mark(mark)?;
@@ -104,11 +151,24 @@ mod tests {
             .filter_map(|_| TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).ok())
             .collect();
         for _ in 0..300 {
-            let pair = bind_both(0, 0).expect("some port is free in both");
+            let pair = bind_both(0, 0, Sharing::Group).expect("some port is free in both");
             assert_eq!(pair.v4.local_addr().expect("bound").port(), pair.port);
             let v6 = pair.v6.expect("IPv6 on loopback");
             assert_eq!(v6.local_addr().expect("bound").port(), pair.port);
         }
         drop(taken);
+    }
+
+    #[test]
+    fn a_listener_that_is_shared_is_in_no_group() {
+        for (sharing, is_group) in [(Sharing::Group, true), (Sharing::One, false)] {
+            let pairs = bind_all(3, 0, sharing).expect("listeners");
+            assert_eq!(pairs.len(), 3);
+            for pair in &pairs {
+                let socket = socket2::SockRef::from(&pair.v4);
+                assert_eq!(socket.reuse_port().expect("an option"), is_group);
+                assert_eq!(pair.v4.local_addr().expect("bound").port(), pairs[0].port);
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ mod dns;
 mod enforce;
 mod forward;
 mod listener;
+mod network;
 mod refuse;
 mod splice;
 mod transparent;
@@ -28,11 +29,12 @@ use parsers::dns::Rcode;
 use tokio::sync::{oneshot, watch as signal};
 
 pub use dns::DatagramSockets;
-pub use listener::Family;
+pub use listener::{Family, Sharing};
 use worker::WorkerSeed;
 
 use crate::config::{Marks, Transport};
 use crate::identity::Names;
+use crate::nat::Translations;
 use crate::policy::Door;
 use crate::record::{Party, Sink};
 use crate::session::{Ends, Redaction, Verdicts};
@@ -42,6 +44,8 @@ use crate::session::{Ends, Redaction, Verdicts};
 pub struct Settings {
     /// Threads.
     pub workers: usize,
+    /// How they come to their connections.
+    pub sharing: Sharing,
     /// Bounds of heads on enforced ports.
     pub limits: Limits,
     /// How long a client may take for one head on an enforced port.
@@ -58,6 +62,8 @@ pub struct Settings {
     pub redaction: Redaction,
     /// What DNS has said so far.
     pub names: Arc<Names>,
+    /// What netfilter makes of connections' addresses.
+    pub translations: Arc<Translations>,
 }
 
 /// Who is at both ends of an accepted connection, and what is to be done with it.
@@ -104,6 +110,12 @@ pub trait Directory: Send + Sync {
         client: SocketAddr,
         original: SocketAddr,
     ) -> Option<Admission>;
+
+    /// The kernel's number of the connection between these two, 0 where it has none. Asked once, when
+    /// the connection is accepted.
+    fn number(&self, _client: SocketAddr, _server: SocketAddr) -> u64 {
+        0
+    }
 
     /// Takes the addresses that DNS gave a name of which `client` was told, in lower case with its
     /// last dot, with their times to live in seconds.
@@ -158,6 +170,15 @@ pub enum Error {
     Worker(std::io::Error),
 }
 
+impl Error {
+    fn is_for_want_of_rights(&self) -> bool {
+        match self {
+            Self::Datagrams { cause, .. } => cause.kind() == std::io::ErrorKind::PermissionDenied,
+            Self::Listen { .. } | Self::Worker(_) => false,
+        }
+    }
+}
+
 /// Counters of the proxy, summed over workers.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -167,8 +188,12 @@ pub struct Stats {
     pub active: AtomicU64,
     /// Connections closed because nobody had redirected them.
     pub strays: AtomicU64,
-    /// Datagrams passed on.
+    /// Datagrams that came, those that the kernel had no room for among them.
+    pub datagrams_seen: AtomicU64,
+    /// Datagrams passed on, or answered.
     pub datagrams: AtomicU64,
+    /// Datagrams that nobody had redirected, or that are not worth an answer.
+    pub datagrams_left: AtomicU64,
     /// Datagrams lost here: the kernel had no room for them, or would not send them.
     pub datagrams_lost: AtomicU64,
     /// Requests refused, for whatever reason.
@@ -186,6 +211,7 @@ pub struct Proxy {
     stats: Arc<Stats>,
     stop: signal::Sender<bool>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    limitation: Option<String>,
 }
 
 impl Proxy {
@@ -202,6 +228,11 @@ impl Proxy {
     /// where there is any.
     pub fn datagrams(&self) -> &[[Option<DatagramSockets>; 2]] {
         &self.datagrams
+    }
+
+    /// What does not work for want of rights.
+    pub fn limitation(&self) -> Option<&String> {
+        self.limitation.as_ref()
     }
 
     /// Port of the listeners on loopback.
@@ -237,20 +268,31 @@ pub fn start(
     let stats = Arc::new(Stats::default());
     let crowd = Arc::new(crowd::Crowd::new(settings.connections_per_endpoint));
     let (stop, stopped) = signal::channel(false);
-    let mut port = 0;
+    let pairs = listener::bind_all(settings.workers, settings.marks.reply, settings.sharing)?;
+    let port = pairs.first().map_or(0, |pair| pair.port);
     let mut listeners = Vec::new();
     let mut datagrams = Vec::new();
     let mut threads = Vec::new();
-    for number in 0..settings.workers.max(1) {
-        let pair = listener::bind_both(port, settings.marks.reply)?;
-        port = pair.port;
+    let mut limitation = None;
+    for (number, pair) in pairs.into_iter().enumerate() {
         if number == 0 {
             listeners = vec![(Family::V4, pair.v4.as_raw_fd())];
             let v6 = pair.v6.as_ref().map(AsRawFd::as_raw_fd);
             listeners.extend(v6.map(|v6| (Family::V6, v6)));
         }
-        let v6 = pair.v6.as_ref().map(|_| dns::Sockets::open(Family::V6));
-        let sockets = [Some(dns::Sockets::open(Family::V4)?), v6.transpose()?];
+        let families = [Some(Family::V4), pair.v6.as_ref().map(|_| Family::V6)];
+        let sockets = match dns::Sockets::open_all(families) {
+            Ok(sockets) => sockets,
+            Err(error) if error.is_for_want_of_rights() => {
+                let told = limitation.get_or_insert_with(|| format!(
+                    "no DNS over UDP through the proxy: {error}; watched queries pass by, and ports whose queries \
+                     are to be judged do as datapath.onProxyDown says"
+                ));
+                tracing::warn!("{told}");
+                [None, None]
+            }
+            Err(error) => return Err(error),
+        };
         datagrams.push(
             sockets
                 .each_ref()
@@ -280,5 +322,6 @@ pub fn start(
         stats,
         stop,
         threads,
+        limitation,
     })
 }

@@ -30,7 +30,10 @@ pub(super) async fn connect(upstream: &Upstream, marks: &Marks) -> io::Result<Tc
             Err(error) if is_taken(&error) => dial_from_other_port(upstream, mark, client).await,
             result => result,
         },
-        Err(error) if is_taken(&error) => dial_from_other_port(upstream, mark, client).await,
+        // Ports below 1024 want a capability that the agent may be without.
+        Err(error) if is_taken(&error) || error.kind() == io::ErrorKind::PermissionDenied => {
+            dial_from_other_port(upstream, mark, client).await
+        }
         Err(error) => Err(error),
     }
 }

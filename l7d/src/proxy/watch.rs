@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::forward::{Broken, Pool, Received, join, receive, send};
+use super::network;
 use super::splice::WORTHWHILE_BYTES;
 use crate::session::Session;
 
@@ -43,6 +44,7 @@ async fn pump(
             .map_err(|error| Broken::Read(way, error))?;
         let Received::Bytes(count) = received else {
             pool.give(buffer);
+            session.borrow_mut().note_tcp(network::closed(way));
             return to
                 .shutdown()
                 .await
@@ -52,7 +54,15 @@ async fn pump(
         send(&to, bytes)
             .await
             .map_err(|error| Broken::Write(way, error))?;
-        session.borrow_mut().observe(way, bytes);
+        {
+            let mut session = session.borrow_mut();
+            let (client, server) = match way {
+                Way::ToServer => (from.as_ref(), to.as_ref()),
+                Way::ToClient => (to.as_ref(), from.as_ref()),
+            };
+            network::look(&mut session, client, server);
+            session.observe(way, bytes);
+        }
         pool.give(buffer);
         let left = session.borrow().unseen_body(way);
         if left >= WORTHWHILE_BYTES {

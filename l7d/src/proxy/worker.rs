@@ -12,9 +12,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch as signal};
 
 use super::{
-    Admission, Directory, Settings, Stats, Upstream, crowd, dns, enforce, forward, upstream, watch,
+    Admission, Directory, Settings, Stats, Upstream, crowd, dns, enforce, forward, network,
+    upstream, watch,
 };
 use crate::config::Transport;
+use crate::nat::Clients;
 use crate::policy::{Door, Expected, Judge};
 use crate::record::{Outcome, Sink};
 use crate::session::{Ends, Recorder, Session};
@@ -64,17 +66,18 @@ impl WorkerSeed {
             }
         };
         let mut stopped = self.stopped;
-        let recorder = || {
+        let recorder = |clients| {
             Recorder::new(Arc::clone(&self.sink), self.settings.redaction.clone())
                 .with_names(Arc::clone(&self.settings.names))
+                .with_translations(Arc::clone(&self.settings.translations), clients)
         };
         let watcher = match self.directory.auditor() {
-            Some(auditor) => recorder().with_verdicts(auditor),
-            None => recorder(),
+            Some(auditor) => recorder(Clients::Named).with_verdicts(auditor),
+            None => recorder(Clients::Named),
         };
         let worker = Rc::new(Worker {
             pool: forward::Pool::new(self.settings.limits.head_bytes),
-            recorder: Rc::new(recorder()),
+            recorder: Rc::new(recorder(Clients::AsJudged)),
             watcher: Rc::new(watcher),
             settings: self.settings,
             directory: self.directory,
@@ -129,7 +132,7 @@ impl Worker {
         let admission = client
             .local_addr()
             .ok()
-            .and_then(|original| self.directory.admit(Transport::Tcp, from, original));
+            .and_then(|original| self.admit(from, original));
         match admission {
             Some(admission) => self.relay(&mut client, admission).await,
             None => {
@@ -141,6 +144,14 @@ impl Worker {
         if self.open.get() == 0 {
             self.emptied.notify_one();
         }
+    }
+
+    /// Who is there, which door, and what the kernel calls it.
+    fn admit(&self, from: SocketAddr, original: SocketAddr) -> Option<Admission> {
+        let admission = self.directory.admit(Transport::Tcp, from, original)?;
+        let number = self.directory.number(from, admission.upstream.server);
+        let ends = admission.ends.with_connection(number);
+        Some(Admission { ends, ..admission })
     }
 
     /// Waits until the last connection has ended, or they have had their time. New ones are taken
@@ -161,7 +172,7 @@ impl Worker {
 
     async fn relay(&self, client: &mut TcpStream, admission: Admission) {
         let Admission {
-            ends,
+            mut ends,
             door,
             upstream,
         } = admission;
@@ -184,13 +195,18 @@ impl Worker {
             Err(error) => {
                 tracing::debug!(%error, server = %upstream.server, "the server is not reached");
                 self.stats.upstream_failures.fetch_add(1, Ordering::Relaxed);
-                self.session(ends, reading).finish(Outcome::UpstreamRefused);
+                let mut session = self.session(ends, reading);
+                if let Some(event) = network::unreached(&error) {
+                    session.note_tcp(event);
+                }
+                session.finish(Outcome::UpstreamRefused);
                 forward::reset(client);
                 return;
             }
         };
         forward::no_delay(client);
         forward::no_delay(&server);
+        ends.set_network(network::ask(client, &server));
         // Blocks that capture, since the arguments of an async function take their room twice.
         match door {
             Door::Watch => {

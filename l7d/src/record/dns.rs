@@ -1,6 +1,6 @@
 //! The DNS part of a record.
 
-use super::{Outcome, Span};
+use super::{Network, Outcome, Span};
 
 /// A query or its answer. Lists are lines, each ended by a line feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,4 +27,6 @@ pub struct Dns {
     pub detail: Span,
     /// How it went, where it did not simply succeed: denied, not readable, never answered.
     pub outcome: Outcome,
+    /// The network's part in it; nothing is known of datagrams.
+    pub network: Network,
 }

@@ -27,14 +27,14 @@ pub struct Endpoint {
     pub id: EndpointId,
     /// Identity made of `labels`.
     pub identity: IdentityNumber,
-    /// Cluster, empty for the local default.
+    /// Cluster, empty where there is none.
     pub cluster: String,
     /// Kubernetes namespace, empty where there is none.
     pub namespace: String,
     /// Pod name, or the endpoint's name on a plain host; empty for reserved identities.
     pub name: String,
-    /// `source:key=value`, sorted.
-    pub labels: Vec<String>,
+    /// `source:key=value`, sorted; shared by all endpoints of the identity.
+    pub labels: Arc<[String]>,
     /// Owner, where known.
     pub workload: Option<Workload>,
 }
@@ -104,6 +104,6 @@ impl Party {
     pub fn labels(&self) -> &[String] {
         self.endpoint
             .as_deref()
-            .map_or(&[], |endpoint| endpoint.labels.as_slice())
+            .map_or(&[], |endpoint| &*endpoint.labels)
     }
 }

@@ -1,6 +1,6 @@
 //! The HTTP part of a record.
 
-use super::Span;
+use super::{Network, Span, TraceParent};
 
 /// An HTTP request or response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub struct Http {
     pub detail: Span,
     /// What is known of the gRPC call, on its response.
     pub grpc: Option<Grpc>,
+    /// The network's part in it.
+    pub network: Network,
+    /// The trace that the request belongs to, also on the response.
+    pub trace: Option<TraceParent>,
 }
 
 /// What became of a gRPC call.

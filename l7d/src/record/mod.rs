@@ -6,27 +6,40 @@
 //! capacity when the record is reused, so that recording a request allocates nothing in steady
 //! state: `clone_from` is the way into the flow ring.
 
+mod agent_event;
 mod dns;
 mod drop_reason;
 mod endpoint;
+mod footprint;
 mod http;
 mod ledger;
+mod losses;
+mod network;
 mod opaque;
 mod provenance;
 mod text;
+mod trace;
+mod trace_parent;
+mod translation;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+pub use agent_event::{AddressChange, AgentEvent, PolicyChange};
 pub use dns::Dns;
-pub use drop_reason::DropReason;
+pub use drop_reason::{DropReason, DropSite, FullQueue, KernelDrop};
 pub use endpoint::{DnsNames, Endpoint, EndpointId, IdentityNumber, Party, Service, Workload};
 pub use http::{Grpc, Http, HttpKind, Outcome, Volume};
-pub use ledger::{Ledger, LedgerSnapshot, Place};
+pub use ledger::{Counters, Ledger, Place, Tally};
+pub use losses::{Follower, Loss, Losses, Spot};
+pub use network::{Network, TcpEvent};
 pub use opaque::Opaque;
 pub use parsers::packet::{Encapsulation, Tunnel, TunnelKind};
 pub use provenance::{PolicyKind, PolicyRef, none as no_policies};
 pub use text::{Span, Text};
+pub use trace::{ConnState, Direct, End, EndedBy, TcpHealth, Trace, TracePoint, Why};
+pub use trace_parent::TraceParent;
+pub use translation::{Stand, Translation};
 
 use crate::clock::Timestamp;
 
@@ -39,8 +52,12 @@ pub trait Sink: Send + Sync {
 /// One fact about a packet, a connection or a request.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// When it happened, by the wall clock.
+    /// When it happened, by the wall clock; in the flow ring, where times rise from record to record,
+    /// that of its place.
     pub time: Timestamp,
+    /// How long before `time` it happened, in microseconds: what the kernel tells comes behind what a
+    /// thread of ours has told of the same moment.
+    pub late_us: u32,
     /// Who sent what this record tells of: for a response, the server.
     pub source: Party,
     /// Who it was sent to.
@@ -69,6 +86,8 @@ pub struct Record {
     pub observer: Observer,
     /// What it came packed in, as far as that was seen. Shared: the packets of a tunnel have one.
     pub encapsulation: Option<Arc<Encapsulation>>,
+    /// What netfilter makes of its connection's addresses, where that is known.
+    pub translation: Option<Arc<Translation>>,
     /// Text that spans in `event` point into.
     pub text: Text,
 }
@@ -145,21 +164,16 @@ pub enum L4 {
 /// What kind of fact a record is.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A packet (or a run of packets of one connection) passed an observation point.
-    Trace {
-        /// Where it was seen.
-        point: TracePoint,
-        /// State of its connection.
-        state: ConnState,
-        /// Packets since the connection's last record, this one included.
-        packets: u64,
-        /// Bytes (IP length) since the connection's last record.
-        bytes: u64,
-    },
+    /// A packet, or a run of packets of one connection, passed an observation point.
+    Trace(Trace),
+    /// A connection ended, or nothing was heard of it for long.
+    End(End),
     /// A packet was dropped.
     Drop {
         /// Hubble's reason.
         reason: DropReason,
+        /// What the kernel says, where it was not us.
+        kernel: Option<Arc<KernelDrop>>,
     },
     /// A new connection met the policy of an endpoint.
     PolicyVerdict {
@@ -177,49 +191,12 @@ pub enum Event {
     Opaque(Opaque),
 }
 
-/// Where the kernel saw a packet; numbers are Hubble's trace sub-types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum TracePoint {
-    /// Delivered to a local endpoint.
-    ToEndpoint = 0,
-    /// Handed to the proxy.
-    ToProxy = 1,
-    /// To the host's own stack.
-    ToHost = 2,
-    /// To the stack, to be routed.
-    ToStack = 3,
-    /// Left an endpoint.
-    FromEndpoint = 5,
-    /// Left the proxy.
-    FromProxy = 6,
-    /// Arrived from the wire.
-    FromNetwork = 10,
-    /// Left to the wire.
-    ToNetwork = 11,
-}
-
-/// State of the connection a packet belongs to; numbers are Hubble's `TraceReason`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum ConnState {
-    /// Not tracked.
-    Unknown = 0,
-    /// First packet.
-    New = 1,
-    /// In the direction of the first packet.
-    Established = 2,
-    /// Against the direction of the first packet.
-    Reply = 3,
-    /// An ICMP error about the connection.
-    Related = 4,
-}
-
 impl Record {
     /// A record of `event` between two parties at `time`, with nothing else known yet.
     pub fn new(time: Timestamp, source: Party, destination: Party, event: Event) -> Self {
         Self {
             time,
+            late_us: 0,
             source,
             destination,
             source_names: None,
@@ -234,6 +211,7 @@ impl Record {
             interface: 0,
             observer: Observer::Kernel,
             encapsulation: None,
+            translation: None,
             text: Text::default(),
         }
     }
@@ -242,7 +220,8 @@ impl Record {
     pub fn http(&self) -> Option<&Http> {
         match &self.event {
             Event::Http(http) => Some(http),
-            Event::Trace { .. }
+            Event::Trace(_)
+            | Event::End(_)
             | Event::Dns(_)
             | Event::Drop { .. }
             | Event::PolicyVerdict { .. }
@@ -254,7 +233,8 @@ impl Record {
     pub fn dns(&self) -> Option<&Dns> {
         match &self.event {
             Event::Dns(dns) => Some(dns),
-            Event::Trace { .. }
+            Event::Trace(_)
+            | Event::End(_)
             | Event::Drop { .. }
             | Event::Http(_)
             | Event::PolicyVerdict { .. }
@@ -273,6 +253,7 @@ impl Record {
         text.copy_from(&other.text);
         *self = Self {
             time: other.time,
+            late_us: other.late_us,
             source: other.source.clone(),
             destination: other.destination.clone(),
             source_names: other.source_names.clone(),
@@ -287,14 +268,27 @@ impl Record {
             interface: other.interface,
             observer: other.observer,
             encapsulation: other.encapsulation.clone(),
+            translation: other.translation.clone(),
             text,
         };
     }
 }
 
+impl Event {
+    /// Notes the network's part on a message.
+    pub(crate) fn note_network(&mut self, seen: Network) {
+        match self {
+            Self::Dns(dns) => dns.network = seen,
+            Self::Http(http) => http.network = seen,
+            Self::Opaque(opaque) => opaque.network = seen,
+            Self::Trace(_) | Self::End(_) | Self::Drop { .. } | Self::PolicyVerdict { .. } => {}
+        }
+    }
+}
+
 impl L4 {
     /// IANA protocol number.
-    pub fn protocol(self) -> u8 {
+    pub const fn protocol(self) -> u8 {
         match self {
             Self::Tcp { .. } => 6,
             Self::Udp => 17,

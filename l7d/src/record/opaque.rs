@@ -1,6 +1,6 @@
 //! The part of a record about a connection that was not read.
 
-use super::{Outcome, Span};
+use super::{Network, Outcome, Span};
 
 /// A connection that was relayed, or refused, as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,4 +17,6 @@ pub struct Opaque {
     pub outcome: Outcome,
     /// More about the outcome: the rule that came nearest, the rule that was broken.
     pub detail: Span,
+    /// The network's part in it.
+    pub network: Network,
 }

@@ -14,7 +14,7 @@ use super::messages::Message as Shown;
 use super::recorder::Recorder;
 use super::{Ends, RequestVerdict, Session};
 use crate::clock::Monotonic;
-use crate::record::{self, Dns, L4, Outcome, Record, Span, Text, Verdict};
+use crate::record::{self, Dns, L4, Network, Outcome, Record, Span, Text, Verdict};
 
 /// Queries that wait for their answers: of one stream, or of all datagrams.
 pub struct Lookups<K> {
@@ -247,10 +247,12 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
         }
     }
 
-    /// Tells of all queries that wait: no answers come any more.
-    pub fn end(&mut self, recorder: &Recorder) {
+    /// Tells of all queries that wait: no answers come any more, for which the network has a reason or
+    /// none.
+    pub fn end(&mut self, recorder: &Recorder, seen: Network) {
         let now = recorder.clock.monotonic();
-        while let Some(query) = self.pairing.take() {
+        while let Some(mut query) = self.pairing.take() {
+            query.value.ends.set_network(seen);
             tell_unanswered(recorder, self.l4, &query, now);
         }
     }
@@ -358,8 +360,8 @@ impl Stream {
         let _is_lost = self.connection.handle_gap(way, missing);
     }
 
-    pub(super) fn end(&mut self, recorder: &Recorder) {
-        self.lookups.end(recorder);
+    pub(super) fn end(&mut self, recorder: &Recorder, seen: Network) {
+        self.lookups.end(recorder, seen);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parsers::Direction as Way;
 
 use super::index;
-use crate::record::{Direction, Encapsulation, EndpointId, Party};
+use crate::record::{Direction, Encapsulation, EndpointId, Network, Party};
 
 /// Who is at both ends of a connection, and whose policy it is seen under.
 #[derive(Debug, Clone)]
@@ -16,8 +16,19 @@ pub struct Ends {
     pub server: Party,
     /// From the view of the endpoint whose policy or visibility applies.
     pub direction: Direction,
+    /// Boxed, and none where nothing is known: a session is small, and ends of datagrams are copied.
+    way: Option<Box<Connected>>,
+}
+
+/// What is between both ends.
+#[derive(Debug, Clone, Default)]
+struct Connected {
+    /// The kernel's number of the connection, 0 where it has none.
+    number: u64,
+    /// What TCP has told of it so far.
+    network: Network,
     /// What packets came packed in, to the server and to the client, where any did.
-    encapsulation: Option<Box<[Option<Arc<Encapsulation>>; 2]>>,
+    encapsulation: [Option<Arc<Encapsulation>>; 2],
 }
 
 impl Ends {
@@ -27,7 +38,33 @@ impl Ends {
             client,
             server,
             direction,
-            encapsulation: None,
+            way: None,
+        }
+    }
+
+    /// The same, of the connection with this number.
+    #[must_use]
+    pub fn with_connection(mut self, number: u64) -> Self {
+        if number != self.connection() {
+            self.way.get_or_insert_default().number = number;
+        }
+        self
+    }
+
+    /// The kernel's number of the connection, 0 where it has none.
+    pub fn connection(&self) -> u64 {
+        self.way.as_ref().map_or(0, |way| way.number)
+    }
+
+    /// What TCP has told of the connection so far.
+    pub fn network(&self) -> Network {
+        self.way.as_ref().map(|way| way.network).unwrap_or_default()
+    }
+
+    /// Notes what TCP tells.
+    pub fn set_network(&mut self, network: Network) {
+        if network != self.network() {
+            self.way.get_or_insert_default().network = network;
         }
     }
 
@@ -36,14 +73,15 @@ impl Ends {
         if self.encapsulation(way) == encapsulation {
             return;
         }
-        let known = self.encapsulation.get_or_insert_default();
+        let known = &mut self.way.get_or_insert_default().encapsulation;
         if let Some(known) = known.get_mut(index(way)) {
             *known = encapsulation.cloned();
         }
     }
 
     pub(super) fn encapsulation(&self, way: Way) -> Option<&Arc<Encapsulation>> {
-        self.encapsulation.as_ref()?.get(index(way))?.as_ref()
+        let known = &self.way.as_ref()?.encapsulation;
+        known.get(index(way))?.as_ref()
     }
 
     /// The endpoint of this node that the connection is counted for.
@@ -58,8 +96,9 @@ impl Ends {
     /// Client and server change places.
     pub(super) fn turn(&mut self) {
         std::mem::swap(&mut self.client, &mut self.server);
-        if let Some(encapsulation) = &mut self.encapsulation {
-            encapsulation.reverse();
+        if let Some(way) = &mut self.way {
+            way.network = way.network.turned();
+            way.encapsulation.reverse();
         }
         self.direction = match self.direction {
             Direction::Ingress => Direction::Egress,

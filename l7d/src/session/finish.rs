@@ -26,7 +26,7 @@ impl Session {
         }
         self.finish_http2(unanswered);
         if let Some(dns) = &mut self.dns {
-            dns.end(&self.recorder);
+            dns.end(&self.recorder, self.ends.network());
         }
         let note = match (self.state, outcome) {
             (State::Opaque(note), _) => note,
@@ -106,6 +106,7 @@ impl Session {
                 duration_ns,
                 outcome: judged.outcome,
                 detail: record.text.push(judged.detail.as_bytes()),
+                network: record::Network::default(),
             });
         });
     }

@@ -42,8 +42,11 @@ pub use verdicts::{RequestVerdict, Verdicts};
 
 use crate::clock::Monotonic;
 use crate::exchange::Exchange;
-use crate::record::{Encapsulation, Outcome};
+use crate::record::{Encapsulation, Network, Outcome, TcpEvent};
 use http2::Http2;
+
+/// How often TCP is asked how it fares, at most.
+const NETWORK_NS: u64 = 1_000_000_000;
 
 /// One connection.
 pub struct Session {
@@ -71,6 +74,8 @@ pub struct Session {
     /// Of what is not followed.
     whole: Option<Box<Whole>>,
     is_finished: bool,
+    /// When TCP was asked how it fares.
+    asked_tcp: Monotonic,
 }
 
 /// What is known of a connection as a whole.
@@ -146,6 +151,11 @@ impl Session {
     pub fn new(recorder: Rc<Recorder>, ends: Ends, limits: Limits, reading: Reading) -> Self {
         let is_strict = reading == Reading::Strict;
         let opened = recorder.clock.monotonic();
+        let asked_tcp = if ends.network() == Network::default() {
+            Monotonic::default()
+        } else {
+            opened
+        };
         Self {
             recorder,
             ends,
@@ -169,6 +179,7 @@ impl Session {
             bytes: [0, 0],
             whole: None,
             is_finished: false,
+            asked_tcp,
         }
     }
 
@@ -190,6 +201,53 @@ impl Session {
         match self.roles {
             Roles::AsOpened => way,
             Roles::Turned => opposite(way),
+        }
+    }
+
+    /// Whether it is time to ask TCP how it fares: never more than once a second. Says so once.
+    pub fn wants_network(&mut self) -> bool {
+        let now = self.recorder.clock.recent();
+        let is_time = now.nanos_since(self.asked_tcp) >= NETWORK_NS;
+        if is_time {
+            self.asked_tcp = now;
+        }
+        is_time
+    }
+
+    /// Whether anything of what TCP measures is known.
+    pub fn has_network(&self) -> bool {
+        let Network {
+            client_rtt_us,
+            server_rtt_us,
+            ..
+        } = self.ends.network();
+        client_rtt_us != 0 || server_rtt_us != 0
+    }
+
+    /// Notes what TCP has measured on both sides.
+    pub fn note_network(&mut self, seen: Network) {
+        let event = self.ends.network().event;
+        let seen = match self.roles {
+            Roles::AsOpened => seen,
+            Roles::Turned => seen.turned(),
+        };
+        self.ends.set_network(Network { event, ..seen });
+    }
+
+    /// Notes how TCP ended.
+    pub fn note_tcp(&mut self, event: TcpEvent) {
+        let seen = Network {
+            event: Some(event),
+            ..Network::default()
+        };
+        let seen = match self.roles {
+            Roles::AsOpened => seen,
+            Roles::Turned => seen.turned(),
+        };
+        if let Some(event) = seen.event {
+            let mut network = self.ends.network();
+            network.note(event);
+            self.ends.set_network(network);
         }
     }
 

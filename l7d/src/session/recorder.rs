@@ -14,6 +14,7 @@ use super::{Ends, Redaction};
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::exchange::{Asked, Exchange};
 use crate::identity::Names;
+use crate::nat::{Clients, Translations};
 use crate::record::{self, L4, Observer, Party, PolicyRef, Record, Sink, Verdict};
 
 /// What the sessions of one worker share.
@@ -25,6 +26,7 @@ pub struct Recorder {
     pub(super) messages: Option<Box<dyn Messages>>,
     pub(super) verdicts: Option<Box<dyn Verdicts>>,
     pub(super) names: Option<Arc<Names>>,
+    translations: Option<(Arc<Translations>, Clients)>,
     scratch: RefCell<Record>,
     spare: RefCell<Vec<Exchange>>,
     #[expect(clippy::vec_box, reason = "calls move in and out whole")]
@@ -42,7 +44,8 @@ impl Recorder {
     pub fn new(sink: Arc<dyn Sink>, redaction: Redaction) -> Self {
         let nobody = || Party::unnamed(([0, 0, 0, 0], 0).into(), record::IdentityNumber::UNKNOWN);
         let event = record::Event::Drop {
-            reason: record::DropReason(0),
+            reason: record::DropReason::UNKNOWN,
+            kernel: None,
         };
         let scratch = Record::new(Timestamp::default(), nobody(), nobody(), event);
         Self {
@@ -53,6 +56,7 @@ impl Recorder {
             messages: None,
             verdicts: None,
             names: None,
+            translations: None,
             scratch: RefCell::new(scratch),
             spare: RefCell::new(Vec::new()),
             spare_rpcs: RefCell::new(Vec::new()),
@@ -73,6 +77,13 @@ impl Recorder {
     #[must_use]
     pub fn with_names(mut self, names: Arc<Names>) -> Self {
         self.names = Some(names);
+        self
+    }
+
+    /// Tells what netfilter makes of connections' addresses, and of masked clients what is said.
+    #[must_use]
+    pub fn with_translations(mut self, translations: Arc<Translations>, clients: Clients) -> Self {
+        self.translations = Some((translations, clients));
         self
     }
 
@@ -184,7 +195,8 @@ impl Recorder {
         record.encapsulation = ends.encapsulation(Way::ToServer).cloned();
         self.name(record);
         write(record);
-        self.sink.record(record);
+        record.event.note_network(ends.network());
+        self.hand_on(record);
     }
 
     /// Records what `write` writes about what the server answered.
@@ -202,7 +214,15 @@ impl Recorder {
         record.encapsulation = ends.encapsulation(Way::ToClient).cloned();
         self.name(record);
         write(record);
-        self.sink.record(record);
+        record.event.note_network(ends.network());
+        self.hand_on(record);
+    }
+
+    fn hand_on(&self, record: &mut Record) {
+        match &self.translations {
+            Some((translations, clients)) => translations.tell(record, *clients, &self.sink),
+            None => self.sink.record(record),
+        }
     }
 
     fn name(&self, record: &mut Record) {
@@ -225,7 +245,8 @@ impl Recorder {
         record.policies = Arc::clone(policies);
         record.interface = 0;
         record.observer = self.observer;
-        record.connection = 0;
+        record.connection = ends.connection();
+        record.translation = None;
         record.text.clear();
     }
 }

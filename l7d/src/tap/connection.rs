@@ -10,7 +10,7 @@ use parsers::reassembly::{Piece, Reassembly, ReassemblyLimits};
 
 use super::Stats;
 use crate::clock::Monotonic;
-use crate::record::Outcome;
+use crate::record::{Network, Outcome};
 use crate::session::Session;
 
 pub(super) struct Connection {
@@ -72,6 +72,15 @@ impl Connection {
         }
     }
 
+    /// Asks what the kernel measures: until there is something, and then now and then.
+    pub(super) fn learn(&mut self, measured: impl FnOnce() -> Option<Network>) {
+        if (!self.session.has_network() || self.session.wants_network())
+            && let Some(seen) = measured()
+        {
+            self.session.note_network(seen);
+        }
+    }
+
     /// Takes a record: what it says is in no record, then its bytes.
     pub(super) fn take(
         &mut self,
@@ -95,6 +104,9 @@ impl Connection {
             self.pass(way, &skipped, !is_lossy, stats);
         }
         self.pass(way, tcp, true, stats);
+        if let Some(event) = super::ended_by(way, tcp.flags) {
+            self.session.note_tcp(event);
+        }
         if tcp.flags.has(TcpFlags::RST) {
             self.end(match way {
                 Way::ToClient => Outcome::UpstreamReset,
@@ -123,8 +135,14 @@ impl Connection {
             *side(left_out, way) += tcp.missing as u64;
         }
         reassembly.handle_segment(way, tcp, &mut |way, piece| match piece {
-            Piece::Bytes(bytes) => session.observe(way, bytes),
+            Piece::Bytes(bytes) => {
+                let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                stats.bytes.fetch_add(length, Ordering::Relaxed);
+                stats.read_bytes.fetch_add(length, Ordering::Relaxed);
+                session.observe(way, bytes);
+            }
             Piece::Gap(missing) => {
+                stats.bytes.fetch_add(missing, Ordering::Relaxed);
                 let left_out = side(left_out, way);
                 let on_purpose = missing.min(*left_out);
                 *left_out -= on_purpose;

@@ -9,6 +9,7 @@
 //! Time is the kernel's. [`Tap`] reads no socket and no clock; `reader` is the thread around it.
 
 mod connection;
+mod measures;
 mod reader;
 
 use std::collections::HashMap;
@@ -24,12 +25,14 @@ use parsers::http1::Reading;
 use parsers::packet::{Tcp, TcpFlags};
 use parsers::reassembly::ReassemblyLimits;
 
+pub use measures::Measures;
 pub use reader::{Handle, start};
 
 use crate::clock::{Monotonic, WallOffset};
 use crate::identity::{Identities, Names};
+use crate::nat::Translations;
 use crate::record::Outcome;
-use crate::replay::{ends_of, orientation};
+use crate::replay::{ended_by, ends_of, orientation};
 use crate::session::{Recorder, Redaction, Session};
 use connection::Connection;
 
@@ -46,6 +49,10 @@ pub struct Settings {
     pub redaction: Redaction,
     /// What DNS tells.
     pub names: Arc<Names>,
+    /// What netfilter makes of connections' addresses.
+    pub translations: Arc<Translations>,
+    /// What the kernel measures of connections.
+    pub measures: Arc<Measures>,
 }
 
 /// What waits for earlier bytes of a connection, which the kernel hands over in order nearly always.
@@ -64,8 +71,14 @@ pub struct Stats {
     pub active: AtomicU64,
     /// Connections followed so far.
     pub followed: AtomicU64,
+    /// Connections that ended, or of which nothing was heard for long.
+    pub ended: AtomicU64,
     /// Connections given up since there were too many.
     pub evicted: AtomicU64,
+    /// Bytes that parsers were to read, those that are missing among them.
+    pub bytes: AtomicU64,
+    /// Bytes that they have read.
+    pub read_bytes: AtomicU64,
     /// Gaps: bytes that were to be read and are missing.
     pub gaps: AtomicU64,
     /// Bytes in those gaps.
@@ -136,6 +149,7 @@ impl Tap {
         {
             former.get_mut().end(Outcome::Passed);
             former.remove();
+            self.count_ended(1);
         }
         if !self.open.contains_key(&id) {
             let connection = self.begin(segment, from, to, &tcp)?;
@@ -146,9 +160,11 @@ impl Tap {
         }
         let connection = self.open.get_mut(&id)?;
         let was_opaque = connection.is_opaque();
+        connection.learn(|| self.settings.measures.of(id));
         connection.take(now, from, segment, &tcp, &self.stats);
         if connection.is_over() {
             self.open.remove(&id);
+            self.count_ended(1);
             self.count_open();
             return was_opaque.then_some(Order::Forget(id));
         }
@@ -178,7 +194,7 @@ impl Tap {
             (to, from)
         };
         let recorder = Rc::clone(&self.recorder);
-        let ends = ends_of(&self.identities, client, server);
+        let ends = ends_of(&self.identities, client, server).with_connection(segment.connection);
         let limits = self.settings.limits;
         let session = if is_whole {
             Session::new(recorder, ends, limits, Reading::Lenient)
@@ -192,8 +208,10 @@ impl Tap {
     pub fn sweep(&mut self, now: Monotonic) {
         self.wall = WallOffset::measure();
         self.recorder.clock().set(self.wall.to_wall(now));
+        let before = self.open.len();
         self.open
             .retain(|_, connection| now.nanos_since(connection.last()) < IDLE_NS);
+        self.count_ended(before - self.open.len());
         self.count_open();
     }
 
@@ -212,6 +230,11 @@ impl Tap {
         self.stats.evicted.fetch_add(evicted, Ordering::Relaxed);
     }
 
+    fn count_ended(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.stats.ended.fetch_add(count, Ordering::Relaxed);
+    }
+
     fn count_open(&self) {
         let open = u64::try_from(self.open.len()).unwrap_or(u64::MAX);
         self.stats.active.store(open, Ordering::Relaxed);
@@ -220,6 +243,7 @@ impl Tap {
     /// Ends all connections, in an order that does not depend on chance.
     pub fn finish(&mut self) {
         let mut open: Vec<(u64, Connection)> = self.open.drain().collect();
+        self.count_ended(open.len());
         open.sort_by_key(|(id, connection)| (connection.last(), *id));
         for (_, mut connection) in open {
             connection.end(Outcome::Passed);

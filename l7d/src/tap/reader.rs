@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Order, Settings, Stats, Tap};
+use super::{Measures, Order, Settings, Stats, Tap};
 use crate::clock::Monotonic;
 use crate::datapath::{TapRing, decode};
 use crate::identity::Identities;
+use crate::nat::Clients;
 use crate::record::{Ledger, Place, Sink};
 use crate::session::Recorder;
 
@@ -32,13 +33,19 @@ const BATCH: usize = 4096;
 pub struct Handle {
     stop: UnixStream,
     stats: Arc<Stats>,
+    measures: Arc<Measures>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Handle {
     /// Counters.
-    pub fn stats(&self) -> &Stats {
+    pub fn stats(&self) -> &Arc<Stats> {
         &self.stats
+    }
+
+    /// Where it looks for what the kernel measures of connections.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     /// Ends it: connections that are open end with it.
@@ -64,11 +71,13 @@ pub fn start(
     let (stop, stopped) = UnixStream::pair()?;
     let stats = Arc::new(Stats::default());
     let counted = Arc::clone(&stats);
+    let measures = Arc::clone(&settings.measures);
     let thread = std::thread::Builder::new()
         .name("l7d-tap".to_owned())
         .spawn(move || {
             let recorder = Recorder::tapping(sink, settings.redaction.clone())
-                .with_names(Arc::clone(&settings.names));
+                .with_names(Arc::clone(&settings.names))
+                .with_translations(Arc::clone(&settings.translations), Clients::Named);
             let tap = Tap::new(settings, Rc::new(recorder), identities, counted);
             let reader = Reader {
                 ring,
@@ -84,6 +93,7 @@ pub fn start(
     Ok(Handle {
         stop,
         stats,
+        measures,
         thread,
     })
 }
@@ -121,12 +131,10 @@ impl Reader {
             ring, tap, ledger, ..
         } = self;
         let mut orders = Vec::new();
-        let count = ring.drain(BATCH, |bytes| match decode::decode_segment(bytes) {
-            Ok((segment, payload)) => orders.extend(tap.handle(&segment, payload)),
-            Err(error) => {
-                tracing::debug!(%error, "a record of the tap cannot be read");
-                ledger.lose(Place::Decode, 1);
-            }
+        let count = ring.drain(BATCH, |bytes| {
+            ledger.deliver(Place::TapRing, 1);
+            let read = decode::counted(ledger, decode::decode_segment(bytes));
+            orders.extend(read.and_then(|(segment, payload)| tap.handle(&segment, payload)));
         });
         for order in orders {
             match order {
@@ -141,7 +149,6 @@ impl Reader {
         let now = Monotonic::now();
         if now.nanos_since(self.swept) >= HOUSEKEEPING_NS {
             self.swept = now;
-            self.ledger.lose(Place::TapRing, self.ring.lost());
             self.tap.sweep(now);
         }
     }

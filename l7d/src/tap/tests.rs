@@ -9,9 +9,9 @@ use super::*;
 use crate::identity::Names;
 use crate::record::{Event, Record, Sink};
 
-/// Keeps one line of each message.
+/// Keeps one line of each message, and how far both ends were.
 #[derive(Default)]
-struct Told(Mutex<Vec<String>>);
+struct Told(Mutex<Vec<String>>, Mutex<Vec<(u32, u32)>>);
 
 impl Sink for Told {
     fn record(&self, record: &Record) {
@@ -27,6 +27,10 @@ impl Sink for Told {
             }
             other => format!("{other:?}"),
         };
+        if let Some(http) = record.http() {
+            let seen = (http.network.client_rtt_us, http.network.server_rtt_us);
+            self.1.lock().expect("one thread").push(seen);
+        }
         self.0.lock().expect("one thread").push(line);
     }
 }
@@ -53,6 +57,8 @@ impl World {
             connections: 8,
             redaction: Redaction::default(),
             names: Arc::new(Names::new(crate::config::Dns::default())),
+            translations: Arc::default(),
+            measures: Arc::default(),
         };
         let sink: Arc<dyn Sink> = Arc::clone(&told) as _;
         let recorder = Recorder::tapping(sink, Redaction::default());
@@ -133,6 +139,22 @@ impl World {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         (read(&self.stats.gaps), read(&self.stats.gap_bytes))
     }
+}
+
+#[test]
+fn messages_bear_what_the_kernel_measures_of_their_connection() {
+    let mut world = World::new();
+    world.say(CLIENT, b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n", 0);
+    let number = world.segment.connection;
+    let measures = Arc::clone(&world.tap.settings.measures);
+    measures.note(&measures::tests::measured(number, false, 300));
+    measures.note(&measures::tests::measured(number, true, 40));
+    world.say(SERVER, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0);
+    assert_eq!(world.told(), ["> /a", "< 200 Passed"]);
+    assert_eq!(
+        *world.told.1.lock().expect("one thread"),
+        [(0, 0), (40, 300)]
+    );
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use proto::flow::FlowFilter;
 use regex::Regex;
 
-use super::{Check, FilterError, any, never};
+use super::url::path as url_path;
+use super::{Check, FilterError, any};
 use crate::flow::view::{EVENT_L7, headers};
 use crate::record::Record;
 
@@ -24,11 +25,8 @@ pub(super) fn add(filter: &FlowFilter, checks: &mut Vec<Check>) -> Result<(), Fi
     add_codes(checks, &filter.http_status_code)?;
     any(checks, filter.http_method.clone(), |method, record| {
         let http = record.http();
-        http.is_some_and(|http| {
-            record
-                .text(http.method)
-                .eq_ignore_ascii_case(method.as_bytes())
-        })
+        let have = http.map(|http| record.text(http.method));
+        have.is_some_and(|have| !have.is_empty() && have.eq_ignore_ascii_case(method.as_bytes()))
     });
     let paths = regexes("http_path", &filter.http_path)?;
     any(checks, paths, |regex, record| {
@@ -48,7 +46,11 @@ pub(super) fn add(filter: &FlowFilter, checks: &mut Vec<Check>) -> Result<(), Fi
         let query = record.dns().map(|dns| record.text(dns.query));
         query.is_some_and(|query| regex.is_match(&String::from_utf8_lossy(query)))
     });
-    never(checks, &filter.trace_id);
+    any(checks, filter.trace_id.clone(), |wanted, record| {
+        let trace = record.http().and_then(|http| http.trace.as_ref());
+        // Who asks for none gets what has none.
+        trace.map_or(wanted.is_empty(), |trace| trace.trace_id() == *wanted)
+    });
     Ok(())
 }
 
@@ -88,18 +90,13 @@ fn regexes(field: &'static str, values: &[String]) -> Result<Vec<Regex>, FilterE
     values.iter().map(build).collect()
 }
 
+/// A message without a URL matches nothing.
 fn url(record: &Record) -> Option<String> {
-    let http = record.http()?;
-    Some(String::from_utf8_lossy(record.text(http.url)).into_owned())
+    let url = record.text(record.http()?.url);
+    (!url.is_empty()).then(|| String::from_utf8_lossy(url).into_owned())
 }
 
-/// The path of the URL, without the query.
+/// The path of the URL, decoded and without the query. A URL that cannot be read has none.
 fn path(record: &Record) -> Option<String> {
-    let url = url(record)?;
-    let (_, rest) = url.split_once("://")?;
-    let path = rest
-        .find('/')
-        .and_then(|start| rest.get(start..))
-        .unwrap_or("");
-    path.split(['?', '#']).next().map(str::to_owned)
+    url_path(&url(record)?)
 }

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use proto::flow::{FlowFilter, Workload};
 
-use super::pattern::{LabelSelector, glob};
-use super::{Check, End, FilterError, any, never};
+use super::{Check, End, FilterError, NamePattern, Selector, any};
 
 pub(super) fn add(filter: &FlowFilter, checks: &mut Vec<Check>) -> Result<(), FilterError> {
     let ends = [
@@ -34,48 +33,34 @@ pub(super) fn add(filter: &FlowFilter, checks: &mut Vec<Check>) -> Result<(), Fi
     add_workloads(checks, End::Destination, &filter.destination_workload);
     add_identities(checks, End::Source, &filter.source_identity);
     add_identities(checks, End::Destination, &filter.destination_identity);
-    add_clusters(checks, End::Source, &filter.source_cluster_name);
-    add_clusters(checks, End::Destination, &filter.destination_cluster_name);
+    add_clusters(checks, End::Source, &filter.source_cluster_name)?;
+    add_clusters(checks, End::Destination, &filter.destination_cluster_name)?;
     add_names(checks, End::Source, &filter.source_fqdn)?;
     add_names(checks, End::Destination, &filter.destination_fqdn)?;
-    // Records carry no addresses before a translation yet.
-    never(checks, &filter.source_ip_xlated);
-    Ok(())
+    add_translated(checks, &filter.source_ip_xlated)
 }
 
 /// Globs on DNS names: one trailing dot and the case of letters mean nothing.
 fn add_names(checks: &mut Vec<Check>, end: End, values: &[String]) -> Result<(), FilterError> {
     let parse = |text: &String| {
-        let pattern = text.trim();
-        let pattern = pattern.strip_suffix('.').unwrap_or(pattern);
-        let is_fit = |c: char| c.is_ascii_alphanumeric() || "_.-*".contains(c);
-        match pattern.chars().find(|c| !is_fit(*c)) {
-            None if !pattern.is_empty() => Ok(pattern.to_ascii_lowercase()),
-            None => Err("the pattern is empty".to_owned()),
-            Some(odd) => Err(format!("`{text}`: {odd:?} cannot stand in a name")),
-        }
-    };
-    let patterns = values
-        .iter()
-        .map(|text| {
-            parse(text).map_err(|message| FilterError {
-                field: "fqdn",
-                message,
-            })
+        NamePattern::parse(text).map_err(|message| FilterError {
+            field: "fqdn",
+            message,
         })
-        .collect::<Result<Vec<_>, _>>()?;
+    };
+    let patterns = values.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     any(checks, patterns, move |pattern, record| {
         let names = match end {
             End::Source => &record.source_names,
             End::Destination => &record.destination_names,
         };
         let mut names = names.iter().flat_map(|names| &names.0);
-        names.any(|name| glob(pattern, name))
+        names.any(|name| pattern.matches(name))
     });
     Ok(())
 }
 
-fn add_addresses(checks: &mut Vec<Check>, end: End, values: &[String]) -> Result<(), FilterError> {
+fn parse_networks(values: &[String]) -> Result<Vec<IpNet>, FilterError> {
     let parse = |text: &String| {
         let single = text.parse::<IpAddr>().ok().map(IpNet::from);
         single
@@ -85,12 +70,22 @@ fn add_addresses(checks: &mut Vec<Check>, end: End, values: &[String]) -> Result
                 message: format!("`{text}` is neither an IP address nor a CIDR"),
             })
     };
-    let nets = values
-        .iter()
-        .map(parse)
-        .collect::<Result<Vec<IpNet>, _>>()?;
-    any(checks, nets, move |net, record| {
+    values.iter().map(parse).collect()
+}
+
+fn add_addresses(checks: &mut Vec<Check>, end: End, values: &[String]) -> Result<(), FilterError> {
+    any(checks, parse_networks(values)?, move |net, record| {
         net.contains(&end.of(record).addr.ip())
+    });
+    Ok(())
+}
+
+/// By which address the other end knows the sender.
+fn add_translated(checks: &mut Vec<Check>, values: &[String]) -> Result<(), FilterError> {
+    any(checks, parse_networks(values)?, |net, record| {
+        record
+            .source_after()
+            .is_some_and(|after| net.contains(&after.ip()))
     });
     Ok(())
 }
@@ -151,7 +146,12 @@ fn add_services(checks: &mut Vec<Check>, end: End, values: &[String]) -> Result<
 fn add_labels(checks: &mut Vec<Check>, end: End, values: &[String]) -> Result<(), FilterError> {
     let selectors = values
         .iter()
-        .map(|text| LabelSelector::parse("label", text))
+        .map(|text| {
+            Selector::parse(text).map_err(|message| FilterError {
+                field: "label",
+                message: format!("`{text}`: {message}"),
+            })
+        })
         .collect::<Result<Vec<_>, _>>()?;
     any(checks, selectors, move |selector, record| {
         selector.matches(end.of(record).labels())
@@ -179,13 +179,21 @@ fn add_identities(checks: &mut Vec<Check>, end: End, values: &[u32]) {
     });
 }
 
-fn add_clusters(checks: &mut Vec<Check>, end: End, values: &[String]) {
-    any(checks, values.to_vec(), move |pattern, record| {
+fn add_clusters(checks: &mut Vec<Check>, end: End, values: &[String]) -> Result<(), FilterError> {
+    let parse = |text: &String| {
+        NamePattern::parse(text).map_err(|message| FilterError {
+            field: "cluster_name",
+            message,
+        })
+    };
+    let patterns = values.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    any(checks, patterns, move |pattern, record| {
         let cluster = end
             .of(record)
             .endpoint
             .as_deref()
             .map_or("", |e| e.cluster.as_str());
-        glob(pattern, cluster)
+        pattern.matches(cluster)
     });
+    Ok(())
 }

@@ -3,14 +3,24 @@
 //! Within a filter all fields must match, within a field any value; a flow passes if any filter of
 //! the white list matches (or there is none) and no filter of the black list does.
 
+mod cel;
+mod connection;
 mod http;
 mod identity;
 mod pattern;
+mod selector;
 mod transport;
+mod url;
 
 use std::sync::Arc;
 
 use proto::flow::FlowFilter;
+
+pub use cel::Expression;
+pub use connection::{Places, Sight};
+pub use pattern::{NamePattern, NodePattern};
+pub use selector::Selector;
+pub use url::path as url_path;
 
 use super::view::NodeView;
 use crate::record::{Party, Record};
@@ -35,6 +45,7 @@ struct Filter(Vec<Check>);
 pub struct Filters {
     white: Vec<Filter>,
     black: Vec<Filter>,
+    connections: Places,
 }
 
 impl std::fmt::Debug for Filters {
@@ -58,16 +69,33 @@ impl Filters {
         black: &[FlowFilter],
         node: &Arc<NodeView>,
     ) -> Result<Self, FilterError> {
+        let connections = Places::default();
         let build = |filters: &[FlowFilter]| {
             filters
                 .iter()
-                .map(|filter| Filter::new(filter, node))
+                .map(|filter| Filter::new(filter, node, &connections))
                 .collect::<Result<Vec<_>, _>>()
         };
         Ok(Self {
             white: build(white)?,
             black: build(black)?,
+            connections,
         })
+    }
+
+    /// Whether they should see all records once before they judge them.
+    pub fn wants_to_learn(&self) -> bool {
+        !self.connections.is_empty()
+    }
+
+    /// Learns from a record what it says of others.
+    pub fn learn(&self, record: &Record) {
+        connection::learn(&self.connections, record);
+    }
+
+    /// Whether everything passes.
+    pub fn is_empty(&self) -> bool {
+        self.white.is_empty() && self.black.is_empty()
     }
 
     /// Whether a record passes.
@@ -94,23 +122,46 @@ impl End {
 }
 
 impl Filter {
-    fn new(filter: &FlowFilter, node: &Arc<NodeView>) -> Result<Self, FilterError> {
+    fn new(
+        filter: &FlowFilter,
+        node: &Arc<NodeView>,
+        connections: &Places,
+    ) -> Result<Self, FilterError> {
         let mut checks = Vec::new();
         identity::add(filter, &mut checks)?;
         transport::add(filter, node, &mut checks)?;
         http::add(filter, &mut checks)?;
-        if filter
-            .experimental
-            .as_ref()
-            .is_some_and(|e| !e.cel_expression.is_empty())
-        {
-            return Err(FilterError {
-                field: "experimental.cel_expression",
-                message: "CEL expressions are not supported".to_owned(),
-            });
-        }
+        connection::add(filter, connections, &mut checks)?;
+        add_expressions(filter, node, &mut checks)?;
         Ok(Self(checks))
     }
+}
+
+/// Expressions come last: they need the flow of the record, which is more than all other checks cost.
+fn add_expressions(
+    filter: &FlowFilter,
+    node: &Arc<NodeView>,
+    checks: &mut Vec<Check>,
+) -> Result<(), FilterError> {
+    let texts = filter.experimental.iter();
+    let texts = texts.flat_map(|experimental| &experimental.cel_expression);
+    let read = texts.map(|text| {
+        Expression::parse(text).map_err(|message| FilterError {
+            field: "experimental.cel_expression",
+            message: format!("`{text}`: {message}"),
+        })
+    });
+    let expressions = read.collect::<Result<Vec<_>, _>>()?;
+    if !expressions.is_empty() {
+        let node = Arc::clone(node);
+        checks.push(Box::new(move |record| {
+            let flow = node.flow(record);
+            expressions
+                .iter()
+                .any(|expression| expression.is_true_of(&flow))
+        }));
+    }
+    Ok(())
 }
 
 /// Adds a check that passes if any of the values does; none at all adds nothing.

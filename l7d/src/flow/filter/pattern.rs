@@ -1,10 +1,81 @@
-//! Globs and label selectors, as filters spell them.
+//! Patterns of DNS names, clusters and nodes, in which `*` stands for any run of `[-.0-9a-z]`.
 
-use super::FilterError;
+/// A pattern of a name: one trailing dot, the case of letters and blanks around it mean nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamePattern(String);
 
-/// `*` stands for any run of `[-.0-9a-z]`, as in Hubble's name patterns. One pass: only the last star
-/// is ever given more, since one before it could reach no place that the last one cannot.
-pub(super) fn glob(pattern: &str, text: &str) -> bool {
+impl NamePattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// What cannot stand in it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let pattern = text.trim();
+        let pattern = pattern.strip_suffix('.').unwrap_or(pattern);
+        let pattern = pattern.to_lowercase();
+        let is_fit = |c: char| {
+            c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.' | '-' | '*')
+        };
+        match pattern.chars().find(|c| !is_fit(*c)) {
+            Some(odd) => Err(format!("`{text}`: {odd:?} cannot stand in a pattern")),
+            None if pattern.is_empty() => Err("the pattern is empty".to_owned()),
+            None if pattern.ends_with('.') => Err(format!("`{text}` ends with several dots")),
+            None => Ok(Self(pattern)),
+        }
+    }
+
+    /// Whether it is a pattern of all of this name.
+    pub fn matches(&self, name: &str) -> bool {
+        glob(&self.0, name)
+    }
+}
+
+/// A pattern of a node: `node`, `cluster/node`, `cluster/` or `/node`; what is left out is any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePattern {
+    cluster: Option<NamePattern>,
+    node: Option<NamePattern>,
+}
+
+impl NodePattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("the pattern is empty".to_owned());
+        }
+        let (cluster, node) = text.split_once('/').unwrap_or(("", text));
+        if node.contains('/') {
+            return Err(format!("`{text}` has more than one slash"));
+        }
+        let part = |part: &str| {
+            let is_any = part.is_empty();
+            (!is_any).then(|| NamePattern::parse(part)).transpose()
+        };
+        Ok(Self {
+            cluster: part(cluster)?,
+            node: part(node)?,
+        })
+    }
+
+    /// Whether a flow's node is one of these: a name without a cluster is of the one that is called
+    /// `default`. A flow that says nothing of its node is of none.
+    pub fn matches(&self, name: &str) -> bool {
+        let (cluster, node) = name.split_once('/').unwrap_or(("default", name));
+        let fits = |pattern: &Option<NamePattern>, part: &str| {
+            pattern
+                .as_ref()
+                .map_or(!part.is_empty(), |pattern| pattern.matches(part))
+        };
+        fits(&self.cluster, cluster) && fits(&self.node, node)
+    }
+}
+
+/// One pass: only the last star is ever given more, since one before it could reach no place that the
+/// last one cannot.
+fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let is_fit = |byte: u8| {
         byte == b'-' || byte == b'.' || byte.is_ascii_digit() || byte.is_ascii_lowercase()
@@ -37,116 +108,33 @@ pub(super) fn glob(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// One requirement of a label selector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Requirement {
-    Equals(String, String),
-    Differs(String, String),
-    In(String, Vec<String>),
-    NotIn(String, Vec<String>),
-    Exists(String),
-    Absent(String),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A label selector: `a=b,c in (x,y),!d`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LabelSelector(Vec<Requirement>);
-
-impl LabelSelector {
-    pub(super) fn parse(field: &'static str, text: &str) -> Result<Self, FilterError> {
-        let mut requirements = Vec::new();
-        for part in split_outside_parentheses(text) {
-            let part = part.trim();
-            let fault = || FilterError {
-                field,
-                message: format!("`{text}` is not a label selector"),
-            };
-            requirements.push(requirement(part).ok_or_else(fault)?);
-        }
-        Ok(Self(requirements))
-    }
-
-    /// Whether labels (`source:key=value`) satisfy all requirements.
-    pub(super) fn matches(&self, labels: &[String]) -> bool {
-        self.0.iter().all(|requirement| requirement.is_met(labels))
-    }
-}
-
-impl Requirement {
-    fn is_met(&self, labels: &[String]) -> bool {
-        let has = |key: &str, value: Option<&str>| {
-            labels.iter().any(|label| {
-                let (name, have) = label.split_once('=').unwrap_or((label, ""));
-                let bare = name.split_once(':').map_or(name, |(_, bare)| bare);
-                (name == key || bare == key) && value.is_none_or(|value| value == have)
-            })
-        };
-        match self {
-            Self::Equals(key, value) => has(key, Some(value)),
-            Self::Differs(key, value) => !has(key, Some(value)),
-            Self::In(key, values) => values.iter().any(|value| has(key, Some(value))),
-            Self::NotIn(key, values) => !values.iter().any(|value| has(key, Some(value))),
-            Self::Exists(key) => has(key, None),
-            Self::Absent(key) => !has(key, None),
+    #[test]
+    fn a_name_pattern_covers_the_whole_name() {
+        let matches =
+            |pattern: &str, name: &str| NamePattern::parse(pattern).unwrap().matches(name);
+        assert!(matches("*.Example.com. ", "a.b.example.com"));
+        assert!(matches("api-*", "api-"));
+        assert!(!matches("*", "a_b"), "an underscore is none of them");
+        assert!(!matches("example", "example.com"));
+        for text in ["", ".", "a!", "a..", "a b"] {
+            assert!(NamePattern::parse(text).is_err(), "{text}");
         }
     }
-}
 
-fn requirement(part: &str) -> Option<Requirement> {
-    if part.is_empty() {
-        return None;
-    }
-    if let Some(key) = part.strip_prefix('!') {
-        return Some(Requirement::Absent(key.trim().to_owned()));
-    }
-    if let Some((key, values)) = part.split_once(" notin ") {
-        return Some(Requirement::NotIn(key.trim().to_owned(), list(values)?));
-    }
-    if let Some((key, values)) = part.split_once(" in ") {
-        return Some(Requirement::In(key.trim().to_owned(), list(values)?));
-    }
-    if let Some((key, value)) = part.split_once("!=") {
-        return Some(Requirement::Differs(
-            key.trim().to_owned(),
-            value.trim().to_owned(),
-        ));
-    }
-    if let Some((key, value)) = part.split_once('=') {
-        let value = value.strip_prefix('=').unwrap_or(value);
-        return Some(Requirement::Equals(
-            key.trim().to_owned(),
-            value.trim().to_owned(),
-        ));
-    }
-    (!part.contains([' ', '(', ')'])).then(|| Requirement::Exists(part.to_owned()))
-}
-
-fn list(values: &str) -> Option<Vec<String>> {
-    let inner = values.trim().strip_prefix('(')?.strip_suffix(')')?;
-    Some(
-        inner
-            .split(',')
-            .map(|value| value.trim().to_owned())
-            .collect(),
-    )
-}
-
-fn split_outside_parentheses(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut depth = 0_usize;
-    for c in text.chars() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                parts.push(String::new());
-                continue;
-            }
-            _ => {}
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push(c);
+    #[test]
+    fn a_node_pattern_may_leave_out_the_cluster_or_the_node() {
+        let matches =
+            |pattern: &str, name: &str| NodePattern::parse(pattern).unwrap().matches(name);
+        assert!(matches("n1", "n1") && matches("N1", "c1/n1") && matches("/n1", "c1/n1"));
+        assert!(matches("default/n*", "n1") && !matches("default/n1", "c1/n1"));
+        assert!(matches("c1/", "c1/n1") && !matches("c2/", "c1/n1"));
+        assert!(!matches("/", "") && matches("/", "n1"));
+        for text in ["", "a/b/c", "n!"] {
+            assert!(NodePattern::parse(text).is_err(), "{text}");
         }
     }
-    parts
 }

@@ -17,7 +17,7 @@ fn record() -> Record {
             cluster: String::new(),
             namespace: "shop".to_owned(),
             name: name.to_owned(),
-            labels: vec![format!("k8s:app={name}"), "k8s:tier=logic".to_owned()],
+            labels: [format!("k8s:app={name}"), "k8s:tier=logic".to_owned()].into(),
             workload: Some(Workload {
                 kind: "Deployment".to_owned(),
                 name: name.to_owned(),
@@ -37,6 +37,8 @@ fn record() -> Record {
         outcome: Outcome::Passed,
         detail: text.push(b""),
         grpc: None,
+        network: crate::record::Network::default(),
+        trace: None,
     };
     let mut record = Record::new(
         Timestamp(5),
@@ -53,8 +55,8 @@ fn record() -> Record {
 fn node() -> Arc<NodeView> {
     Arc::new(NodeView {
         name: "n1".to_owned(),
-        version: String::new(),
         seed: 1,
+        ..NodeView::default()
     })
 }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use proto::flow::{EventTypeFilter, FlowFilter, IpVersion, TcpFlags};
 
-use super::pattern::{LabelSelector, glob};
-use super::{Check, End, FilterError, any, never};
+use super::{Check, End, FilterError, NodePattern, Selector, any, never};
 use crate::flow::view::{self, NodeView};
 use crate::record::{Event, L4, Record, Verdict};
 
@@ -47,8 +46,12 @@ pub(super) fn add(
         };
         i32::from(version) == *wanted
     });
-    any(checks, filter.interface.clone(), |wanted, record| {
-        wanted.name.is_empty() && wanted.index == record.interface
+    let view = Arc::clone(node);
+    any(checks, filter.interface.clone(), move |wanted, record| {
+        record.interface != 0
+            && (wanted.index == 0 || wanted.index == record.interface)
+            && (wanted.name.is_empty()
+                || view.interfaces.name(record.interface).as_ref() == Some(&wanted.name))
     });
     any(checks, filter.encrypted.clone(), |wanted, _| !*wanted);
     let names = Arc::clone(node);
@@ -108,13 +111,14 @@ fn add_protocols(checks: &mut Vec<Check>, values: &[String]) -> Result<(), Filte
 
 fn drop_reason(record: &Record) -> i32 {
     match &record.event {
-        Event::Drop { reason }
+        Event::Drop { reason, .. }
         | Event::PolicyVerdict {
             reason: Some(reason),
             ..
         } => i32::from(reason.0),
         Event::PolicyVerdict { reason: None, .. }
-        | Event::Trace { .. }
+        | Event::Trace(_)
+        | Event::End(_)
         | Event::Dns(_)
         | Event::Http(_)
         | Event::Opaque(_) => 0,
@@ -123,9 +127,8 @@ fn drop_reason(record: &Record) -> i32 {
 
 fn is_of_type(wanted: &EventTypeFilter, record: &Record) -> bool {
     let have = view::event_type(record);
-    wanted.r#type == 0
-        || (wanted.r#type == have.r#type
-            && (!wanted.match_sub_type || wanted.sub_type == have.sub_type))
+    (wanted.r#type == 0 || wanted.r#type == have.r#type)
+        && (!wanted.match_sub_type || wanted.sub_type == have.sub_type)
 }
 
 /// All wanted flags are set; others may be.
@@ -146,31 +149,29 @@ fn has_flags(wanted: &TcpFlags, record: &Record) -> bool {
     flags != 0 && !wanted.ns && pairs.iter().all(|(want, bit)| !want || flags & bit != 0)
 }
 
-/// `node`, `cluster/node`, `cluster/` or `/node`; all flows of an agent are of one node.
+/// All flows of an agent are of one node.
 fn add_node(
     checks: &mut Vec<Check>,
     filter: &FlowFilter,
     node: &Arc<NodeView>,
 ) -> Result<(), FilterError> {
-    let (cluster, name) = node.name.split_once('/').unwrap_or(("default", &node.name));
-    let mut is_match = filter.node_name.is_empty();
-    for pattern in &filter.node_name {
-        let pattern = pattern.to_lowercase();
-        let (of_cluster, of_name) = pattern.split_once('/').unwrap_or(("", &pattern));
-        if of_name.contains('/') {
-            let message = format!("`{pattern}` has more than one slash");
-            return Err(FilterError {
-                field: "node_name",
-                message,
-            });
-        }
-        is_match |= (of_cluster.is_empty() || glob(of_cluster, cluster))
-            && (of_name.is_empty() || glob(of_name, name));
+    let mut is_named = filter.node_name.is_empty();
+    for text in &filter.node_name {
+        let pattern = NodePattern::parse(text).map_err(|message| FilterError {
+            field: "node_name",
+            message,
+        })?;
+        is_named |= pattern.matches(&node.name);
     }
-    for selector in &filter.node_labels {
-        is_match &= LabelSelector::parse("node_labels", selector)?.matches(&[]);
+    let mut is_labelled = filter.node_labels.is_empty();
+    for text in &filter.node_labels {
+        let selector = Selector::parse(text).map_err(|message| FilterError {
+            field: "node_labels",
+            message: format!("`{text}`: {message}"),
+        })?;
+        is_labelled |= selector.matches(&node.labels);
     }
-    if !is_match {
+    if !is_named || !is_labelled {
         checks.push(Box::new(|_| false));
     }
     Ok(())

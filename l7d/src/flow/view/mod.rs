@@ -1,13 +1,22 @@
 //! Record → protobuf flow, and only here.
 //!
 //! What Hubble has no field for goes into `extensions` as a Struct: `outcome`, `detail` and `rule`
-//! of an L7 flow, packets and bytes of a trace, the VLAN, and kinds of tunnels that it does not know.
+//! of an L7 flow, packets and bytes of a trace, the VLAN, kinds of tunnels that it does not know, and
+//! who serves behind a service.
 
+mod agent_event;
 mod dns;
+mod drops;
+pub(crate) mod icmp;
+mod interfaces;
+mod mask;
 mod summary;
+mod translation;
+mod transport;
 mod tunnel;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use proto::Any;
 use proto::flow::{
@@ -16,12 +25,16 @@ use proto::flow::{
 
 use crate::clock::Timestamp;
 use crate::record::{
-    Direction, DnsNames, DropReason, Event, Http, HttpKind, L4, Observer, Opaque, Outcome, Party,
-    PolicyRef, Record, Service, Span, TracePoint, Verdict,
+    ConnState, Direction, DnsNames, DropReason, Event, Http, HttpKind, L4, Observer, Opaque,
+    Outcome, Party, PolicyRef, Record, Service, Span, TraceParent, TracePoint, Verdict,
 };
 
+pub use agent_event::agent_event;
+pub use interfaces::Interfaces;
+pub use mask::{Mask, MaskError};
+
 /// What all flows of a node share.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct NodeView {
     /// `node`, or `cluster/node` where the cluster is not the default one.
     pub name: String,
@@ -29,6 +42,10 @@ pub struct NodeView {
     pub version: String,
     /// Distinguishes the flows of this run from those of others.
     pub seed: u64,
+    /// Labels of the node, as `key=value`, sorted.
+    pub labels: Vec<String>,
+    /// Names of its interfaces.
+    pub interfaces: Interfaces,
 }
 
 /// Hubble's event type numbers.
@@ -48,12 +65,16 @@ impl NodeView {
                 version: self.version.clone(),
             }),
             verdict: verdict(record.verdict).into(),
-            ip: Some(ip(record.source.addr.ip(), record.destination.addr.ip())),
+            ip: Some(pb::Ip {
+                source_xlated: translation::source_xlated(record),
+                ..ip(record.source.addr.ip(), record.destination.addr.ip())
+            }),
             l4: l4(record),
             source: Some(endpoint(&record.source)),
             destination: Some(endpoint(&record.destination)),
             r#type: FlowType::L3L4.into(),
             node_name: self.name.clone(),
+            node_labels: self.labels.clone(),
             source_service: record.source.service.as_deref().map(service),
             destination_service: record.destination.service.as_deref().map(service),
             traffic_direction: direction(record.direction).into(),
@@ -63,7 +84,7 @@ impl NodeView {
             source_names: names(record.source_names.as_deref()),
             destination_names: names(record.destination_names.as_deref()),
             tunnel: tunnel::of(record),
-            interface: interface(record),
+            interface: self.interface(record),
             summary: summary::of(record),
             ..Flow::default()
         };
@@ -71,6 +92,13 @@ impl NodeView {
         fill_policies(&mut flow, record);
         flow.extensions = extensions(record);
         flow
+    }
+
+    fn interface(&self, record: &Record) -> Option<pb::NetworkInterface> {
+        (record.interface != 0).then(|| pb::NetworkInterface {
+            index: record.interface,
+            name: self.interfaces.name(record.interface).unwrap_or_default(),
+        })
     }
 
     /// A name for the flow that stays the same however often it is read: time stamps are unique on
@@ -89,9 +117,14 @@ const NAMES_SHOWN: usize = 16;
 
 /// The youngest names, oldest first.
 fn names(known: Option<&DnsNames>) -> Vec<String> {
-    let all = known.map_or(&[] as &[_], |names| &names.0);
-    let older = all.len().saturating_sub(NAMES_SHOWN);
-    all.iter().skip(older).map(ToString::to_string).collect()
+    let shown = known.map_or(&[] as &[_], shown_names);
+    shown.iter().map(ToString::to_string).collect()
+}
+
+/// Those that are shown.
+pub(crate) fn shown_names(names: &DnsNames) -> &[Arc<str>] {
+    let older = names.0.len().saturating_sub(NAMES_SHOWN);
+    names.0.get(older..).unwrap_or_default()
 }
 
 /// As protobuf has it.
@@ -123,8 +156,9 @@ pub(crate) fn direction(direction: Direction) -> pb::TrafficDirection {
 /// Hubble's event type and sub-type.
 pub(crate) fn event_type(record: &Record) -> CiliumEventType {
     let (kind, sub_type) = match &record.event {
-        Event::Trace { point, .. } => (EVENT_TRACE, *point as i32),
-        Event::Drop { reason } => (EVENT_DROP, i32::from(reason.0)),
+        Event::Trace(trace) => (EVENT_TRACE, trace.point as i32),
+        Event::End(end) => (EVENT_TRACE, end.point as i32),
+        Event::Drop { reason, kernel } => (EVENT_DROP, drops::sub_type(*reason, kernel.as_deref())),
         Event::PolicyVerdict { .. } => (EVENT_POLICY_VERDICT, 0),
         // A connection that is not followed is a trace of where it was seen: the stock CLI then
         // prints the point and the summary. One that policy refused is a drop.
@@ -146,7 +180,7 @@ pub(crate) fn opaque_reason(opaque: &Opaque) -> Option<DropReason> {
 }
 
 /// Where a connection that is not followed was seen. In a capture no proxy was there.
-fn opaque_point(observer: Observer) -> TracePoint {
+pub(crate) fn opaque_point(observer: Observer) -> TracePoint {
     match observer {
         Observer::Capture => TracePoint::FromNetwork,
         Observer::Kernel => TracePoint::ToEndpoint,
@@ -243,26 +277,17 @@ fn service(service: &Service) -> pb::Service {
     }
 }
 
-fn interface(record: &Record) -> Option<pb::NetworkInterface> {
-    (record.interface != 0).then(|| pb::NetworkInterface {
-        index: record.interface,
-        name: String::new(),
-    })
-}
-
 fn fill_event(flow: &mut Flow, record: &Record) {
     match &record.event {
-        Event::Trace { point, state, .. } => {
-            // 0 is "unknown" on the API, so the first point has a number of its own.
-            let number = if *point == TracePoint::ToEndpoint {
-                101
-            } else {
-                *point as i32
-            };
-            flow.trace_observation_point = number;
-            flow.trace_reason = *state as i32;
+        Event::Trace(trace) => {
+            flow.trace_observation_point = observation_point(trace.point);
+            flow.trace_reason = trace.state as i32;
         }
-        Event::Drop { reason } => fill_reason(flow, reason.0),
+        Event::End(end) => {
+            flow.trace_observation_point = observation_point(end.point);
+            flow.trace_reason = ConnState::Established as i32;
+        }
+        Event::Drop { reason, .. } => fill_reason(flow, reason.0),
         Event::PolicyVerdict { match_type, reason } => {
             flow.policy_match_type = u32::from(*match_type);
             if let Some(reason) = reason {
@@ -276,11 +301,20 @@ fn fill_event(flow: &mut Flow, record: &Record) {
         Event::Http(http) => {
             flow.r#type = FlowType::L7.into();
             flow.l7 = Some(layer7(record, http));
+            flow.trace_context = http.trace.as_ref().map(trace_context);
         }
         Event::Dns(dns) => {
             flow.r#type = FlowType::L7.into();
             flow.l7 = Some(dns::layer7(record, dns));
         }
+    }
+}
+
+/// 0 is "unknown" on the API, so the first point has a number of its own.
+fn observation_point(point: TracePoint) -> i32 {
+    match point {
+        TracePoint::ToEndpoint => 101,
+        other => other as i32,
     }
 }
 
@@ -306,6 +340,14 @@ fn layer7(record: &Record, http: &Http) -> Layer7 {
             protocol: protocol(http.version).to_owned(),
             headers: headers(record, http),
         })),
+    }
+}
+
+fn trace_context(parent: &TraceParent) -> pb::TraceContext {
+    pb::TraceContext {
+        parent: Some(pb::TraceParent {
+            trace_id: parent.trace_id(),
+        }),
     }
 }
 
@@ -380,18 +422,47 @@ fn policy(policy: &PolicyRef) -> pb::Policy {
     }
 }
 
+/// One line that says what a record tells.
+pub fn summary(record: &Record) -> String {
+    summary::of(record)
+}
+
 fn extensions(record: &Record) -> Option<Any> {
-    let mut fields: Vec<(&str, String)> = Vec::new();
+    let fields = extension_fields(record);
+    (!fields.is_empty()).then(|| Any::of_texts(fields))
+}
+
+/// What Hubble has no fields for, by names that stay.
+pub fn extension_fields(record: &Record) -> Vec<(&'static str, String)> {
+    let mut fields: Vec<(&'static str, String)> = Vec::new();
     match &record.event {
-        Event::Http(http) => of_http(record, http, &mut fields),
-        Event::Dns(dns) => of_outcome(record, dns.outcome, dns.detail, &mut fields),
-        Event::Trace { packets, bytes, .. } => {
-            fields.push(("packets", packets.to_string()));
-            fields.push(("bytes", bytes.to_string()));
+        Event::Http(http) => {
+            of_http(record, http, &mut fields);
+            let is_answer = http.kind != HttpKind::Request;
+            transport::of_message(&http.network, is_answer, http.outcome, &mut fields);
         }
-        Event::Opaque(opaque) => of_outcome(record, opaque.outcome, opaque.detail, &mut fields),
-        Event::Drop { .. } | Event::PolicyVerdict { .. } => {}
+        Event::Dns(dns) => {
+            of_outcome(record, dns.outcome, dns.detail, &mut fields);
+            transport::of_message(&dns.network, dns.is_response, dns.outcome, &mut fields);
+        }
+        Event::Trace(trace) => transport::of_trace(trace, &mut fields),
+        Event::End(end) => transport::of_end(end, &mut fields),
+        Event::Opaque(opaque) => {
+            of_outcome(record, opaque.outcome, opaque.detail, &mut fields);
+            transport::of_message(&opaque.network, true, opaque.outcome, &mut fields);
+        }
+        Event::Drop {
+            kernel: Some(said), ..
+        } => drops::extend(said, &mut fields),
+        Event::Drop { kernel: None, .. } | Event::PolicyVerdict { .. } => {}
     }
+    if record.late_us != 0 {
+        fields.push(("late_us", record.late_us.to_string()));
+    }
+    if record.connection != 0 {
+        fields.push(("connection", format!("{:x}", record.connection)));
+    }
+    translation::extend(record, &mut fields);
     tunnel::extend(record, &mut fields);
     if let Some(policy) = record
         .policies
@@ -400,10 +471,7 @@ fn extensions(record: &Record) -> Option<Any> {
     {
         fields.push(("rule", policy.rule.clone()));
     }
-    if fields.is_empty() {
-        return None;
-    }
-    Some(Any::of_texts(fields))
+    fields
 }
 
 fn of_outcome(record: &Record, outcome: Outcome, detail: Span, fields: &mut Vec<(&str, String)>) {
@@ -431,6 +499,12 @@ fn of_http(record: &Record, http: &Http, fields: &mut Vec<(&str, String)>) {
         let told = format!("{} messages, {} bytes", volume.messages, volume.bytes);
         fields.push((name, told));
     }
+}
+
+/// Hubble's name of a drop reason.
+pub fn drop_reason_name(reason: DropReason) -> &'static str {
+    let reason = proto::flow::DropReason::try_from(i32::from(reason.0));
+    reason.map_or("DROP_REASON_UNKNOWN", |reason| reason.as_str_name())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One line that says what a flow was; clients print it as it is.
 
-use super::protocol;
-use crate::record::{Event, Http, HttpKind, L4, Opaque, Outcome, Record, Verdict};
+use super::{icmp, protocol};
+use crate::record::{End, EndedBy, Event, Http, HttpKind, L4, Opaque, Outcome, Record, Verdict};
 
 /// The summary of a record.
 pub(super) fn of(record: &Record) -> String {
@@ -9,7 +9,19 @@ pub(super) fn of(record: &Record) -> String {
         Event::Http(http) => of_http(record, http),
         Event::Dns(dns) => super::dns::summary(record, dns),
         Event::Opaque(opaque) => of_opaque(record, opaque),
-        Event::Trace { .. } | Event::Drop { .. } | Event::PolicyVerdict { .. } => of_packet(record),
+        Event::End(end) => of_end(record, end),
+        Event::Drop {
+            kernel: Some(said), ..
+        } => super::drops::summary(said, &of_packet(record)),
+        Event::Drop {
+            reason,
+            kernel: None,
+        }
+        | Event::PolicyVerdict {
+            reason: Some(reason),
+            ..
+        } => super::drops::by_us(record, *reason, of_packet(record)),
+        Event::Trace(_) | Event::PolicyVerdict { reason: None, .. } => of_packet(record),
     }
 }
 
@@ -49,15 +61,40 @@ fn of_opaque(record: &Record, opaque: &Opaque) -> String {
     format!("{note} {sent} bytes sent, {received} received in {millis}ms")
 }
 
+fn of_end(record: &Record, end: &End) -> String {
+    let how = match end.how {
+        EndedBy::Closed => "closed",
+        EndedBy::ResetByClient => "reset by the client",
+        EndedBy::ResetByServer => "reset by the server",
+        EndedBy::Refused => "refused",
+        EndedBy::NoAnswer => "no answer",
+        EndedBy::Idle => "idle",
+        EndedBy::Replaced => "begun anew",
+    };
+    let (sent, received) = (end.sent.bytes, end.received.bytes);
+    let millis = end.duration_ns / 1_000_000;
+    let protocol = protocol_name(record);
+    format!("{protocol} {how}: {sent} bytes sent, {received} received in {millis}ms")
+}
+
+fn protocol_name(record: &Record) -> &'static str {
+    match record.l4 {
+        L4::Tcp { .. } => "TCP",
+        L4::Udp => "UDP",
+        L4::Sctp => "SCTP",
+        L4::Icmp4 { .. } => "ICMPv4",
+        L4::Icmp6 { .. } => "ICMPv6",
+        L4::Other(_) if record.source.addr.is_ipv4() => "IPv4",
+        L4::Other(_) => "IPv6",
+    }
+}
+
 fn of_packet(record: &Record) -> String {
     match record.l4 {
         L4::Tcp { flags } => of_tcp(flags),
-        L4::Udp => "UDP".to_owned(),
-        L4::Sctp => "SCTP".to_owned(),
-        L4::Icmp4 { kind, code } => format!("ICMPv4 {}", icmp4(kind, code)),
-        L4::Icmp6 { kind, code } => format!("ICMPv6 {}", icmp6(kind, code)),
-        L4::Other(_) if record.source.addr.is_ipv4() => "IPv4".to_owned(),
-        L4::Other(_) => "IPv6".to_owned(),
+        L4::Udp | L4::Sctp | L4::Other(_) => protocol_name(record).to_owned(),
+        L4::Icmp4 { kind, code } => format!("ICMPv4 {}", icmp::v4(kind, code)),
+        L4::Icmp6 { kind, code } => format!("ICMPv6 {}", icmp::v6(kind, code)),
     }
 }
 
@@ -78,29 +115,4 @@ fn of_tcp(flags: u8) -> String {
         .map(|(_, name)| *name)
         .collect();
     format!("TCP Flags: {}", set.join(", "))
-}
-
-fn icmp4(kind: u8, code: u8) -> String {
-    match kind {
-        0 => "EchoReply".to_owned(),
-        3 => "DestinationUnreachable".to_owned(),
-        8 => "EchoRequest".to_owned(),
-        11 => "TimeExceeded".to_owned(),
-        other => format!("{other}({code})"),
-    }
-}
-
-fn icmp6(kind: u8, code: u8) -> String {
-    match kind {
-        1 => "DestinationUnreachable".to_owned(),
-        2 => "PacketTooBig".to_owned(),
-        3 => "TimeExceeded".to_owned(),
-        128 => "EchoRequest".to_owned(),
-        129 => "EchoReply".to_owned(),
-        133 => "RouterSolicitation".to_owned(),
-        134 => "RouterAdvertisement".to_owned(),
-        135 => "NeighborSolicitation".to_owned(),
-        136 => "NeighborAdvertisement".to_owned(),
-        other => format!("{other}({code})"),
-    }
 }

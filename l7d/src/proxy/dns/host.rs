@@ -39,6 +39,7 @@ impl Relay {
             let asked = tokio::time::timeout(PATIENCE, relay.ask(&query, server, mark));
             match asked.await {
                 Ok(Ok((answer, length))) => {
+                    relay.seen(1);
                     let payload = answer.get(..length).unwrap_or_default();
                     let from = Datagram {
                         from: server,
@@ -56,15 +57,32 @@ impl Relay {
         });
     }
 
+    async fn send_query(
+        &self,
+        query: &[u8],
+        server: SocketAddr,
+        mark: u32,
+    ) -> io::Result<UdpSocket> {
+        let socket = open(server, mark)?;
+        socket.connect(server).await?;
+        socket.send(query).await?;
+        Ok(socket)
+    }
+
     async fn ask(
         &self,
         query: &[u8],
         server: SocketAddr,
         mark: u32,
     ) -> io::Result<(Box<[u8]>, usize)> {
-        let socket = open(server, mark)?;
-        socket.connect(server).await?;
-        socket.send(query).await?;
+        let socket = match self.send_query(query, server, mark).await {
+            Ok(socket) => socket,
+            Err(error) => {
+                self.lost(1);
+                return Err(error);
+            }
+        };
+        self.passed(1);
         loop {
             socket.readable().await?;
             let mut room = self.pool().take();

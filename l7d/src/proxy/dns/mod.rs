@@ -60,7 +60,13 @@ pub struct DatagramSockets {
 }
 
 impl Sockets {
-    pub(super) fn open(family: Family) -> Result<Self, Error> {
+    /// Of these families.
+    pub(super) fn open_all(families: [Option<Family>; 2]) -> Result<[Option<Self>; 2], Error> {
+        let [v4, v6] = families.map(|family| family.map(Self::open).transpose());
+        Ok([v4?, v6?])
+    }
+
+    fn open(family: Family) -> Result<Self, Error> {
         Ok(Self {
             queries: receive::open(family)?,
             replies: receive::open(family)?,
@@ -117,7 +123,7 @@ async fn take(relay: Rc<Relay>, socket: tokio::net::UdpSocket, handle: fn(&Rc<Re
             }
         });
         if let Some(overflowed) = overflowed {
-            relay.lost(usize::try_from(overflowed).unwrap_or(usize::MAX));
+            relay.came(&inbox, overflowed);
             handle(&relay, &inbox);
         }
         match result {
@@ -138,6 +144,27 @@ async fn expire(relay: Rc<Relay>) {
 }
 
 impl Relay {
+    /// Counts what was taken, and what the kernel has thrown away since.
+    fn came(&self, inbox: &Inbox, overflowed: u32) {
+        let overflowed = usize::try_from(overflowed).unwrap_or(usize::MAX);
+        let taken = inbox.count();
+        let unreadable = taken.saturating_sub(inbox.datagrams().count());
+        self.seen(taken.saturating_add(overflowed));
+        self.lost(unreadable.saturating_add(overflowed));
+    }
+
+    /// Counts datagrams that came.
+    fn seen(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let seen = &self.stats().datagrams_seen;
+        seen.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts a datagram that goes no further, and is no loss.
+    fn left(&self) {
+        self.stats().datagrams_left.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts datagrams that were lost here.
     fn lost(&self, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);

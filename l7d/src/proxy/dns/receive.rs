@@ -135,6 +135,11 @@ impl Inbox {
         Ok(self.newly_overflowed())
     }
 
+    /// How many the last call took.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     /// Whether there may be more: the last call took as many as it can.
     pub(super) fn is_full(&self) -> bool {
         self.count == BATCH

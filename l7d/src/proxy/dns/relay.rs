@@ -102,6 +102,7 @@ impl Relay {
         let Datagram { from, to, payload } = datagram;
         let Some(admission) = self.worker.directory.admit(Transport::Udp, from, to) else {
             self.stats().strays.fetch_add(1, Ordering::Relaxed);
+            self.left();
             return None;
         };
         let Admission {
@@ -151,7 +152,14 @@ impl Relay {
                     payload,
                 })
             }
-            Fate::Refused { answer, .. } => answer.as_deref().map(|payload| Outgoing {
+            Fate::Refused { answer: None, .. } => {
+                self.left();
+                None
+            }
+            Fate::Refused {
+                answer: Some(payload),
+                ..
+            } => Some(Outgoing {
                 from: to,
                 to: from,
                 mark: marks.reply,
@@ -289,9 +297,14 @@ impl Relay {
         for batch in outgoing.chunks(BATCH) {
             let lost = self.sender.send(batch);
             self.lost(lost);
-            let passed = u64::try_from(batch.len().saturating_sub(lost)).unwrap_or(u64::MAX);
-            self.stats().datagrams.fetch_add(passed, Ordering::Relaxed);
+            self.passed(batch.len().saturating_sub(lost));
         }
+    }
+
+    /// Counts datagrams that went on, or were answered.
+    pub(super) fn passed(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.stats().datagrams.fetch_add(count, Ordering::Relaxed);
     }
 }
 

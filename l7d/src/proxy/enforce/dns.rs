@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use crate::policy::{Judge, Permit};
 use crate::proxy::dns::{learn_from, refuse_query, wait_until_learnt};
 use crate::proxy::forward::{self, Broken, Received, receive, send};
+use crate::proxy::network;
 use crate::proxy::worker::Worker;
 use crate::record::L4;
 use crate::session::{Ends, Lookups, RequestVerdict};
@@ -143,12 +144,17 @@ impl<'w> DnsRelay<'w> {
             let down = self.pass_answers(from_server, to_client);
             forward::join(pin!(up), pin!(down)).await
         };
+        let mut seen = network::ask(client, server);
         if let Err(broken) = end {
             tracing::debug!(%broken, "a connection was cut");
+            if let Some(event) = network::cut(&broken) {
+                seen.note(event);
+            }
             forward::reset(client);
             forward::reset(server);
         }
-        self.lookups.borrow_mut().end(&self.worker.recorder);
+        let mut lookups = self.lookups.borrow_mut();
+        lookups.end(&self.worker.recorder, seen);
     }
 
     async fn pass_queries(

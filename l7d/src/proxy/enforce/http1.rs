@@ -12,6 +12,7 @@ use super::rewrite::Rewritten;
 use super::{Next, Relay, ToClient, close};
 use crate::policy::{Denial, Permit, Request};
 use crate::proxy::forward::{Broken, Received, receive, send};
+use crate::proxy::network;
 use crate::proxy::refuse::Refusal;
 use crate::proxy::splice::WORTHWHILE_BYTES;
 use crate::record::Outcome;
@@ -65,6 +66,8 @@ impl Relay<'_> {
             match read {
                 More::Bytes => {}
                 More::End => {
+                    let end = network::closed(Way::ToServer);
+                    self.session.borrow_mut().note_tcp(end);
                     to.shutdown()
                         .await
                         .map_err(|error| Broken::Write(Way::ToServer, error))?;

@@ -13,6 +13,7 @@ use super::inbox::{Inbox, More};
 use super::middlebox::{self, Middlebox, Replies};
 use super::{Relay, ToClient, close};
 use crate::proxy::forward::{Broken, send, send_slices};
+use crate::proxy::network;
 use crate::record::Outcome;
 
 /// How long the last words on a connection wait for the end of a frame of the server.
@@ -79,6 +80,8 @@ impl Relay<'_> {
             match read {
                 More::Bytes => {}
                 More::End => {
+                    let end = network::closed(Way::ToServer);
+                    self.session.borrow_mut().note_tcp(end);
                     return to
                         .shutdown()
                         .await

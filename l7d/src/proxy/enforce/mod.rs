@@ -34,6 +34,7 @@ pub(super) use dns::DnsRelay;
 pub(super) use tls::{TlsRelay, begins_with_tls};
 
 use super::forward::{self, Broken, Received, receive, send};
+use super::network;
 use super::splice::WORTHWHILE_BYTES;
 use super::worker::Worker;
 use crate::policy::Judge;
@@ -147,6 +148,8 @@ impl<'w> Relay<'w> {
                 .map_err(|error| Broken::Read(Way::ToClient, error))?;
             let Received::Bytes(count) = received else {
                 pool.give(buffer);
+                let end = network::closed(Way::ToClient);
+                self.session.borrow_mut().note_tcp(end);
                 return to
                     .lock()
                     .await
@@ -157,6 +160,11 @@ impl<'w> Relay<'w> {
             let bytes = buffer.get(..count).unwrap_or_default();
             {
                 let to = to.lock().await;
+                network::look(
+                    &mut self.session.borrow_mut(),
+                    (*to).as_ref(),
+                    from.as_ref(),
+                );
                 self.pass_on(&to, bytes)
                     .await
                     .map_err(|error| Broken::Write(Way::ToClient, error))?;
