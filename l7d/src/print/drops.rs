@@ -1,12 +1,28 @@
 //! Texts of drop reasons, by the number that drop events carry as their sub-type.
 
-/// The text of a drop reason; `N, 0` for a number nobody has named, as number and extension.
-pub(super) fn text(reason: i32) -> String {
+use proto::flow::Flow;
+
+/// Why a flow was dropped: what Hubble calls it, else what the kernel does.
+pub(crate) fn text(flow: &Flow, reason: i32) -> String {
+    // 0 is no reason of Hubble's.
+    let named = |number| named(number).map(str::to_owned);
+    let kernel = || flow.extensions.as_ref()?.text("drop_reason");
+    let told = named(reason).filter(|_| reason != 0).or_else(kernel);
+    told.or_else(|| named(reason))
+        .unwrap_or_else(|| number(reason))
+}
+
+/// Number and extension of a reason that nobody has named.
+fn number(reason: i32) -> String {
+    format!("{reason}, 0")
+}
+
+fn named(reason: i32) -> Option<&'static str> {
     NAMES
         .binary_search_by_key(&reason, |(number, _)| *number)
         .ok()
         .and_then(|at| NAMES.get(at))
-        .map_or_else(|| format!("{reason}, 0"), |(_, name)| (*name).to_owned())
+        .map(|(_, name)| *name)
 }
 
 /// Sorted by number. Those under 130 are no drops but notes of the same kernel field.
@@ -116,7 +132,13 @@ mod tests {
 
     #[test]
     fn names_known_reasons_and_numbers_others() {
-        assert_eq!(text(133), "Policy denied");
-        assert_eq!(text(250), "250, 0");
+        let mut flow = Flow::default();
+        assert_eq!(text(&flow, 0), "Success");
+        assert_eq!(text(&flow, 133), "Policy denied");
+        assert_eq!(text(&flow, 250), "250, 0");
+        flow.extensions = Some(proto::Any::of_texts([("drop_reason", "XDP".to_owned())]));
+        assert_eq!(text(&flow, 255), "XDP");
+        assert_eq!(text(&flow, 0), "XDP");
+        assert_eq!(text(&flow, 178), "Socket lookup failed");
     }
 }

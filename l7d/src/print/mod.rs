@@ -22,19 +22,23 @@ mod drops;
 pub mod events;
 pub mod findings;
 pub mod json;
+mod ledger;
 pub mod list;
 mod messages;
 pub mod policy;
+pub mod service_map;
 pub mod status;
 pub mod style;
 pub mod table;
 pub mod text;
+pub mod timeline;
 
 use std::io::{self, Write};
 
 use proto::observer::get_flows_response::ResponseTypes;
 use proto::observer::{GetAgentEventsResponse, GetDebugEventsResponse, GetFlowsResponse};
 
+pub(crate) use drops::text as drop_reason;
 pub use messages::MessageLines;
 pub(crate) use style::Safe;
 pub use style::{Form, Style, TimeFormat};

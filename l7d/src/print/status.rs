@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use proto::observer::ServerStatusResponse;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::style::{Form, Safe};
-use super::{json, table::Table};
+use super::style::{Form, Safe, Style};
+use super::{json, ledger, table::Table};
+use crate::server::AgentStatus;
 
 /// A section of an l7d agent's own status: title, and lines in their order. Filled from the JSON
 /// object that an agent offers beside the Hubble API.
@@ -30,14 +31,16 @@ pub struct Status {
     pub health: String,
     /// What the server said of itself; `None` if it was not asked or did not answer.
     pub response: Option<ServerStatusResponse>,
-    /// What an l7d agent adds; empty for other servers.
-    pub agent: Vec<Section>,
+    /// What an l7d agent adds, in lines; empty for other servers.
+    pub sections: Vec<Section>,
+    /// The same as it came; `None` for other servers.
+    pub agent: Option<AgentStatus>,
 }
 
 /// Writes a status in one of the forms.
-pub fn write(out: &mut impl Write, form: Form, status: &Status) -> io::Result<()> {
-    match form {
-        Form::Compact => compact(out, status),
+pub fn write(out: &mut impl Write, style: Style, status: &Status) -> io::Result<()> {
+    match style.form {
+        Form::Compact => compact(out, style, status),
         Form::Dict => {
             let Some(response) = &status.response else {
                 return Ok(());
@@ -57,14 +60,24 @@ pub fn write(out: &mut impl Write, form: Form, status: &Status) -> io::Result<()
             table.row(&header, &row);
             table.write(out)
         }
-        Form::Json => status
-            .response
-            .as_ref()
-            .map_or(Ok(()), |response| json::line(out, response)),
+        Form::Json => match (&status.response, &status.agent) {
+            (Some(response), None) => json::line(out, response),
+            (Some(response), Some(agent)) => json::line(out, &WithAgent { response, agent }),
+            (None, _) => Ok(()),
+        },
     }
 }
 
-fn compact(out: &mut impl Write, status: &Status) -> io::Result<()> {
+/// Hubble's status, and beside it what an l7d agent adds.
+#[derive(Serialize)]
+struct WithAgent<'s> {
+    #[serde(flatten)]
+    response: &'s ServerStatusResponse,
+    #[serde(rename = "l7d")]
+    agent: &'s AgentStatus,
+}
+
+fn compact(out: &mut impl Write, style: Style, status: &Status) -> io::Result<()> {
     writeln!(
         out,
         "Healthcheck (via {}): {}",
@@ -98,13 +111,14 @@ fn compact(out: &mut impl Write, status: &Status) -> io::Result<()> {
         writeln!(out)?;
     }
     unavailable(out, response)?;
-    for section in &status.agent {
+    for section in &status.sections {
         writeln!(out, "{}:", Safe(&section.title))?;
         for (key, value) in &section.lines {
             writeln!(out, "  {}: {}", Safe(key), Safe(value))?;
         }
     }
-    Ok(())
+    let agent = status.agent.as_ref();
+    agent.map_or(Ok(()), |agent| ledger::write(out, style, agent))
 }
 
 fn unavailable(out: &mut impl Write, response: &ServerStatusResponse) -> io::Result<()> {
@@ -224,10 +238,14 @@ mod tests {
             server: "localhost:4245".to_owned(),
             health: "Ok".to_owned(),
             response: Some(response),
-            agent: Vec::new(),
+            ..Status::default()
+        };
+        let style = Style {
+            form,
+            ..Style::default()
         };
         let mut out = Vec::new();
-        write(&mut out, form, &status).unwrap();
+        write(&mut out, style, &status).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -296,12 +314,12 @@ mod tests {
             lines: vec![("Proxy".to_owned(), "3 connections".to_owned())],
         }];
         let status = Status {
-            agent,
+            sections: agent,
             response: Some(relay()),
             ..Status::default()
         };
         let mut out = Vec::new();
-        write(&mut out, Form::Compact, &status).unwrap();
+        write(&mut out, Style::default(), &status).unwrap();
         assert!(
             String::from_utf8(out)
                 .unwrap()

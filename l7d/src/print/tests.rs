@@ -231,3 +231,66 @@ mod events {
         );
     }
 }
+
+#[test]
+fn who_serves_stands_behind_the_service() {
+    use proto::flow::{Endpoint, Ip, Layer4, Service, Tcp, layer4};
+    let flow = |is_reply: bool| {
+        let web = Some(Endpoint {
+            namespace: "prod".to_owned(),
+            pod_name: "web".to_owned(),
+            ..Endpoint::default()
+        });
+        let api = Some(Service {
+            namespace: "shop".to_owned(),
+            name: "api".to_owned(),
+        });
+        let (client, server) = ("10.0.0.1".to_owned(), "10.96.0.1".to_owned());
+        let (ports, ends) = if is_reply {
+            ((80, 4000), (server, client))
+        } else {
+            ((4000, 80), (client, server))
+        };
+        let backend = [
+            ("backend", "10.0.0.2:8080".to_owned()),
+            ("backend_pod", "shop/api-1".to_owned()),
+        ];
+        let mut flow = proto::flow::Flow {
+            ip: Some(Ip {
+                source: ends.0,
+                destination: ends.1,
+                ..Ip::default()
+            }),
+            l4: Some(Layer4 {
+                protocol: Some(layer4::Protocol::Tcp(Tcp {
+                    source_port: ports.0,
+                    destination_port: ports.1,
+                    flags: None,
+                })),
+            }),
+            is_reply: Some(is_reply.into()),
+            extensions: Some(proto::Any::of_texts(backend)),
+            ..proto::flow::Flow::default()
+        };
+        if is_reply {
+            (flow.destination, flow.source_service) = (web, api);
+        } else {
+            (flow.source, flow.destination_service) = (web, api);
+        }
+        flow
+    };
+    let line = |numeric, flow: &proto::flow::Flow| {
+        let mut out = Vec::new();
+        let style = Style {
+            numeric,
+            ..Style::default()
+        };
+        compact::flow(&mut out, style, flow).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let named = "shop/api:80 (→ shop/api-1:8080)";
+    assert!(line(false, &flow(false)).contains(named));
+    assert!(line(false, &flow(true)).contains(named));
+    let numbers = "10.96.0.1:80 (→ 10.0.0.2:8080)";
+    assert!(line(true, &flow(false)).contains(numbers));
+}

@@ -76,6 +76,8 @@ fn entry<'t>(names: &[&'t str], number: impl TryInto<usize>) -> Option<&'t str> 
 pub(super) struct Host {
     name: String,
     port: u32,
+    /// Who serves behind it.
+    backend: Option<String>,
     color: bool,
 }
 
@@ -86,18 +88,21 @@ impl Display for Host {
             ..Style::default()
         };
         let name = Safe(&self.name);
-        if self.port == 0 {
-            return style.paint(AnsiColor::Cyan, name).fmt(f);
-        }
         let port = style.paint(AnsiColor::Yellow, self.port);
-        if self.name.contains(':') {
+        if self.port == 0 {
+            style.paint(AnsiColor::Cyan, name).fmt(f)?;
+        } else if self.name.contains(':') {
             style
                 .paint(AnsiColor::Cyan, format_args!("[{name}]:{port}"))
-                .fmt(f)
+                .fmt(f)?;
         } else {
             style
                 .paint(AnsiColor::Cyan, format_args!("{name}:{port}"))
-                .fmt(f)
+                .fmt(f)?;
+        }
+        match &self.backend {
+            Some(backend) => write!(f, " (→ {})", Safe(backend)),
+            None => Ok(()),
         }
     }
 }
@@ -108,6 +113,7 @@ pub(super) fn hosts(style: Style, flow: &Flow) -> (Host, Host) {
     let host = |name, port| Host {
         name,
         port,
+        backend: None,
         color: style.color,
     };
     let Some(ip) = &flow.ip else {
@@ -119,9 +125,19 @@ pub(super) fn hosts(style: Style, flow: &Flow) -> (Host, Host) {
         return (host(source, 0), host(destination, 0));
     };
     let (source_port, destination_port) = ports(flow);
+    let behind = |mut source: Host, mut destination: Host| {
+        let is_reply = flow.is_reply.as_ref().is_some_and(|reply| reply.value);
+        let server = if is_reply {
+            &mut source
+        } else {
+            &mut destination
+        };
+        server.backend = backend(style, flow);
+        (source, destination)
+    };
     if style.numeric {
         let source = host(ip.source.clone(), source_port);
-        return (source, host(ip.destination.clone(), destination_port));
+        return behind(source, host(ip.destination.clone(), destination_port));
     }
     let source = name(
         flow.source.as_ref(),
@@ -135,10 +151,21 @@ pub(super) fn hosts(style: Style, flow: &Flow) -> (Host, Host) {
         &flow.destination_names,
         &ip.destination,
     );
-    (
+    behind(
         host(source, source_port),
         host(destination, destination_port),
     )
+}
+
+/// Who serves behind the address that a client asks, where the server of the flow tells.
+fn backend(style: Style, flow: &Flow) -> Option<String> {
+    let extensions = flow.extensions.as_ref()?;
+    let address = extensions.text("backend")?;
+    let pod = extensions.text("backend_pod").filter(|_| !style.numeric);
+    Some(match (pod, address.rsplit_once(':')) {
+        (Some(pod), Some((_, port))) => format!("{pod}:{port}"),
+        _ => address,
+    })
 }
 
 /// Pod, else service, else DNS names, else address. Where there is a service, the namespace is the
@@ -198,7 +225,7 @@ pub(super) fn flow_type(flow: &Flow) -> String {
         event::TRACE => {
             entry(&TRACE_POINTS, sub_type).map_or_else(|| sub_type.to_string(), str::to_owned)
         }
-        event::DROP => drops::text(sub_type),
+        event::DROP => drops::text(flow, sub_type),
         event::POLICY_VERDICT => format!(
             "policy-verdict:{} {}",
             entry(&MATCHES, flow.policy_match_type).unwrap_or("unknown"),
