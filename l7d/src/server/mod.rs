@@ -1,35 +1,51 @@
 //! The Hubble API: listeners and services.
 
+mod agent_events;
 mod audits;
+mod encoding;
+mod flows;
+mod in_process;
 mod names;
+mod namespaces;
 mod observer;
 mod peer;
+mod peers;
 mod status;
+mod untold;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use proto::agent::agent_server::AgentServer;
-use proto::observer::observer_server::ObserverServer;
+use proto::encoded::observer_server::ObserverServer;
 use proto::peer::peer_server::PeerServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
-use tonic::service::RoutesBuilder;
-use tonic::transport::{Certificate, Identity, Server as Transport, ServerTlsConfig};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic::transport::Server as Transport;
+use tonic::transport::server::TcpIncoming;
 
 pub use audits::audited_policy;
+pub(crate) use flows::source as loss_source;
+pub use in_process::{channel, in_process};
 pub use names::KnownName;
-pub use status::{AgentStatus, MapRoom};
+use namespaces::Namespaces;
+pub use peers::{Peer, Peers, node_name, tls_name};
+pub use status::{AgentStatus, ClientRow, ExportRow, KernelDrops, LedgerRow, MapRoom};
+pub(crate) use untold::Untold;
 
-use crate::config::{Api, Tcp, Tls};
+use crate::config::{Api, Tcp};
 use crate::flow::FlowRing;
+use crate::flow::agent_events::AgentEvents;
 use crate::flow::view::NodeView;
+use crate::metrics::CallsLayer;
 use crate::policy::AuditedPolicy;
+use crate::tls;
 
 /// The health service's name for the Observer, which stock clients ask for.
-const HEALTH_NAME: &str = "hubble.server.Observer";
+pub const HEALTH_NAME: &str = "hubble.server.Observer";
 /// Calls of one client at a time.
 const STREAMS_MAX: u32 = 128;
 
@@ -38,16 +54,20 @@ const STREAMS_MAX: u32 = 128;
 pub struct Sources {
     /// Flows.
     pub ring: Arc<FlowRing>,
+    /// Agent events.
+    pub events: Arc<AgentEvents>,
     /// This node.
     pub node: Arc<NodeView>,
+    /// Who counts calls.
+    pub calls: CallsLayer,
     /// What `l7d status` shows beyond Hubble's.
     pub status: Arc<dyn Fn() -> AgentStatus + Send + Sync>,
     /// Names that DNS has told.
     pub names: Arc<dyn Fn() -> Vec<KnownName> + Send + Sync>,
     /// What audited policies would have denied.
     pub audits: Arc<dyn Fn() -> Vec<AuditedPolicy> + Send + Sync>,
-    /// `address:port` that peers are told.
-    pub address: String,
+    /// Agents of the cluster, this one among them.
+    pub peers: watch::Receiver<Arc<Peers>>,
 }
 
 /// Why the API cannot be served.
@@ -70,13 +90,8 @@ pub enum Error {
         cause: std::io::Error,
     },
     /// A certificate or key cannot be used.
-    #[error("API certificates ({}): {cause}", path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        cause: std::io::Error,
-    },
+    #[error("API certificates: {0}")]
+    Tls(#[from] tls::Error),
     /// The services cannot be set up.
     #[error("API: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -101,52 +116,98 @@ pub async fn start_on(
     sources: &Sources,
     stop: &watch::Receiver<bool>,
 ) -> Result<(), Error> {
-    if let Some(path) = socket {
-        let socket = bind_socket(path)?;
-        let service = Transport::builder()
+    let namespaces = Arc::new(Namespaces::of(&sources.ring));
+    serve(
+        routes(sources, Arc::clone(&namespaces)).await?,
+        &sources.calls,
+        socket,
+        tcp,
+        stop,
+    )
+    .await?;
+    let stop = stopped(stop.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = namespaces.keep_looking() => {}
+            () = stop => {}
+        }
+    });
+    Ok(())
+}
+
+/// Serves any services there, and counts their calls.
+pub(crate) async fn serve(
+    routes: Routes,
+    calls: &CallsLayer,
+    socket: Option<&PathBuf>,
+    tcp: Option<&Tcp>,
+    stop: &watch::Receiver<bool>,
+) -> Result<(), Error> {
+    let transport = || {
+        Transport::builder()
             .max_concurrent_streams(STREAMS_MAX)
-            .add_routes(routes(sources).await?)
-            .serve_with_incoming_shutdown(UnixListenerStream::new(socket), stopped(stop.clone()));
+            .layer(calls.clone())
+            .add_routes(routes.clone())
+    };
+    if let Some(path) = socket {
+        let incoming = UnixListenerStream::new(bind_socket(path)?);
+        let service = transport().serve_with_incoming_shutdown(incoming, stopped(stop.clone()));
         tokio::spawn(report("socket", service));
     }
-    if let Some(tcp) = tcp {
-        let fault = |cause| Error::Listen {
-            address: tcp.listen,
-            cause,
-        };
-        let listener = TcpListener::bind(tcp.listen).await.map_err(fault)?;
-        let mut transport = Transport::builder().max_concurrent_streams(STREAMS_MAX);
-        if let Some(tls) = &tcp.tls {
-            transport = transport.tls_config(tls_config(tls)?)?;
-        }
-        let service = transport
-            .add_routes(routes(sources).await?)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped(stop.clone()));
+    let Some(tcp) = tcp else { return Ok(()) };
+    let tls = tcp
+        .tls
+        .as_ref()
+        .map(|files| tls::Server::new(files, tls::HTTP2));
+    let tls = tls.transpose()?;
+    let fault = |cause| Error::Listen {
+        address: tcp.listen,
+        cause,
+    };
+    let listener = TcpListener::bind(tcp.listen).await.map_err(fault)?;
+    let stop = stopped(stop.clone());
+    if let Some(tls) = tls {
+        let incoming = tls::incoming(listener, Arc::new(tls));
+        let service = transport().serve_with_incoming_shutdown(incoming, stop);
+        tokio::spawn(report("tls", service));
+    } else {
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let service = transport().serve_with_incoming_shutdown(incoming, stop);
         tokio::spawn(report("tcp", service));
     }
     Ok(())
 }
 
-async fn routes(sources: &Sources) -> Result<tonic::service::Routes, Error> {
+async fn routes(sources: &Sources, namespaces: Arc<Namespaces>) -> Result<Routes, Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health
         .set_service_status(HEALTH_NAME, tonic_health::ServingStatus::Serving)
         .await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-    };
     let mut routes = RoutesBuilder::default();
     routes
         .add_service(ObserverServer::new(observer::Observer::new(
             sources.clone(),
+            namespaces,
         )))
-        .add_service(PeerServer::new(peer::Peer::new(sources.clone())))
+        .add_service(PeerServer::new(peer::Peer::new(sources)))
         .add_service(AgentServer::new(names::Agent::new(sources.clone())))
-        .add_service(health_service)
+        .add_service(health_service);
+    add_reflection(&mut routes)?;
+    Ok(routes.routes())
+}
+
+/// What services there are, for who asks.
+pub(crate) fn add_reflection(
+    routes: &mut RoutesBuilder,
+) -> Result<(), tonic_reflection::server::Error> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+    };
+    routes
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
-    Ok(routes.routes())
+    Ok(())
 }
 
 /// Readable by root and its group only; a socket that a dead agent left is replaced.
@@ -165,21 +226,6 @@ fn bind_socket(path: &PathBuf) -> Result<UnixListener, Error> {
     let listener = UnixListener::bind(path).map_err(fault)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(fault)?;
     Ok(listener)
-}
-
-fn tls_config(tls: &Tls) -> Result<ServerTlsConfig, Error> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|cause| Error::Certificate {
-            path: path.clone(),
-            cause,
-        })
-    };
-    let identity = Identity::from_pem(read(&tls.certificate)?, read(&tls.key)?);
-    let config = ServerTlsConfig::new().identity(identity);
-    Ok(match &tls.client_ca {
-        Some(path) => config.client_ca_root(Certificate::from_pem(read(path)?)),
-        None => config,
-    })
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

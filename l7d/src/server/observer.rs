@@ -1,83 +1,68 @@
 //! The Observer: flows on request.
 
-use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use proto::flow::{LostEvent, LostEventSource};
-use proto::observer::get_flows_response::ResponseTypes;
-use proto::observer::observer_server;
+use pbjson_types::FieldMask;
+use proto::encoded::{Encoded, observer_server};
 use proto::observer::{
     GetAgentEventsRequest, GetAgentEventsResponse, GetDebugEventsRequest, GetDebugEventsResponse,
-    GetFlowsRequest, GetFlowsResponse, GetNamespacesRequest, GetNamespacesResponse,
-    GetNodesRequest, GetNodesResponse, Namespace, ServerStatusRequest, ServerStatusResponse,
+    GetFlowsRequest, GetNamespacesRequest, GetNamespacesResponse, GetNodesRequest,
+    GetNodesResponse, Node, ServerStatusRequest, ServerStatusResponse, Tls,
 };
-use tokio::sync::mpsc;
+use proto::relay::NodeState;
 use tokio_stream::Stream;
-use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 
 use super::Sources;
+use super::agent_events;
+use super::encoding::Forms;
+use super::flows::Answer;
+use super::namespaces::Namespaces;
 use crate::clock::Timestamp;
-use crate::flow::Read;
 use crate::flow::filter::Filters;
-use crate::flow::reader::{Next, Reader, Window};
-use crate::flow::view::timestamp;
-use crate::record::Place;
+use crate::flow::reader::{Reader, Window};
+use crate::flow::view::Mask;
 
-/// Responses that may wait for one client; beyond that the reader waits, and the ring goes on.
-const QUEUE: usize = 256;
 /// Flows of this long ago make the flow rate.
 const RATE_NS: u64 = 60_000_000_000;
-/// Namespaces seen this long ago are listed.
-const NAMESPACES_NS: u64 = 3_600_000_000_000;
 
+/// The service.
 pub(super) struct Observer {
     sources: Sources,
+    forms: Forms,
+    namespaces: Arc<Namespaces>,
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Observer {
-    pub(super) fn new(sources: Sources) -> Self {
-        Self { sources }
-    }
-
-    /// Calls `visit` with each record not older than `age_ns`, newest first.
-    fn recent(&self, age_ns: u64, mut visit: impl FnMut(&crate::record::Record)) {
-        let ring = &self.sources.ring;
-        let oldest = Timestamp::now().0.saturating_sub(age_ns);
-        let mut position = ring.end();
-        while position > ring.start() {
-            position -= 1;
-            match ring.read(position) {
-                Read::Record(record) if record.time.0 >= oldest => visit(&record),
-                Read::Record(_) | Read::Overtaken(_) => return,
-                Read::Nothing => {}
-            }
+    pub(super) fn new(sources: Sources, namespaces: Arc<Namespaces>) -> Self {
+        Self {
+            sources,
+            forms: Forms::default(),
+            namespaces,
         }
     }
 
-    /// Flows per second over the last minute, or since the start if that is shorter.
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    fn rate(&self) -> f64 {
-        let mut count = 0_u64;
-        self.recent(RATE_NS, |_| count += 1);
-        let age = Timestamp::now()
-            .0
-            .saturating_sub(self.sources.ring.started().0)
-            .min(RATE_NS);
-        if age == 0 {
-            0.0
-        } else {
-            count as f64 * 1e9 / age as f64
+    fn status(&self) -> ServerStatusResponse {
+        let ring = &self.sources.ring;
+        ServerStatusResponse {
+            num_flows: ring.len(),
+            max_flows: ring.capacity(),
+            seen_flows: ring.end(),
+            uptime_ns: Timestamp::now().0.saturating_sub(ring.started().0),
+            version: format!("l7d v{}", env!("CARGO_PKG_VERSION")),
+            flows_rate: ring.rate(RATE_NS),
+            ..ServerStatusResponse::default()
         }
     }
 }
 
 #[tonic::async_trait]
 impl observer_server::Observer for Observer {
-    type GetFlowsStream = Responses<GetFlowsResponse>;
+    type GetFlowsStream = Responses<Encoded>;
     type GetAgentEventsStream = Responses<GetAgentEventsResponse>;
     type GetDebugEventsStream = Responses<GetDebugEventsResponse>;
 
@@ -85,35 +70,38 @@ impl observer_server::Observer for Observer {
         &self,
         request: Request<GetFlowsRequest>,
     ) -> Result<Response<Self::GetFlowsStream>, Status> {
+        let peer = peer(&request);
         let request = request.into_inner();
-        if request.first && request.follow {
-            return Err(Status::invalid_argument(
-                "first cannot be specified with follow",
-            ));
-        }
         let node = Arc::clone(&self.sources.node);
         let filters = Filters::new(&request.whitelist, &request.blacklist, &node)
             .map_err(|error| Status::unknown(error.to_string()))?;
-        let window = Window {
-            number: request.number,
-            first: request.first,
-            follow: request.follow,
-            since: time(request.since)?,
-            until: time(request.until)?,
-        };
-        let reader = Reader::new(&self.sources.ring, window, filters);
-        let (out, responses) = mpsc::channel(QUEUE);
-        tokio::spawn(stream_flows(self.sources.clone(), reader, out));
-        Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
+        let mask = mask(request.field_mask.as_ref())?;
+        let window = window(
+            (request.number, request.first, request.follow),
+            (request.since, request.until),
+        )?;
+        let ring = &self.sources.ring;
+        let client = ring.clients().join(&peer, window.follow);
+        let reader = Reader::new(ring, window, filters, client);
+        let form = self.forms.form(mask, &node);
+        let answer = Answer::new(self.sources.clone(), form, reader, window.follow);
+        Ok(Response::new(Box::pin(answer.stream())))
     }
 
     async fn get_agent_events(
         &self,
-        _request: Request<GetAgentEventsRequest>,
+        request: Request<GetAgentEventsRequest>,
     ) -> Result<Response<Self::GetAgentEventsStream>, Status> {
-        Err(Status::unimplemented(
-            "this agent keeps no agent events yet",
-        ))
+        let peer = peer(&request);
+        let request = request.into_inner();
+        let window = window(
+            (request.number, request.first, request.follow),
+            (request.since, request.until),
+        )?;
+        let client = self.sources.ring.clients().join(&peer, window.follow);
+        let reader = self.sources.events.read(window, client);
+        let answer = agent_events::answer(reader, self.sources.node.name.clone());
+        Ok(Response::new(Box::pin(answer)))
     }
 
     async fn get_debug_events(
@@ -123,34 +111,37 @@ impl observer_server::Observer for Observer {
         Err(Status::unimplemented("this agent makes no debug events"))
     }
 
+    /// An agent knows one node: itself. Relays know all.
     async fn get_nodes(
         &self,
         _request: Request<GetNodesRequest>,
     ) -> Result<Response<GetNodesResponse>, Status> {
-        Err(Status::unimplemented(
-            "GetNodes not implemented: ask a relay",
-        ))
+        let status = self.status();
+        let name = &self.sources.node.name;
+        let own = self.sources.peers.borrow().get(name).cloned();
+        let own = own.unwrap_or_default();
+        let node = Node {
+            name: name.clone(),
+            version: status.version,
+            address: own.address,
+            state: NodeState::NodeConnected.into(),
+            tls: own.tls_name.map(|server_name| Tls {
+                enabled: true,
+                server_name,
+            }),
+            uptime_ns: status.uptime_ns,
+            num_flows: status.num_flows,
+            max_flows: status.max_flows,
+            seen_flows: status.seen_flows,
+        };
+        Ok(Response::new(GetNodesResponse { nodes: vec![node] }))
     }
 
     async fn get_namespaces(
         &self,
         _request: Request<GetNamespacesRequest>,
     ) -> Result<Response<GetNamespacesResponse>, Status> {
-        let mut seen = BTreeSet::new();
-        self.recent(NAMESPACES_NS, |record| {
-            for party in [&record.source, &record.destination] {
-                if !party.namespace().is_empty() {
-                    seen.insert(party.namespace().to_owned());
-                }
-            }
-        });
-        let namespaces = seen
-            .into_iter()
-            .map(|namespace| Namespace {
-                cluster: "default".to_owned(),
-                namespace,
-            })
-            .collect();
+        let namespaces = self.namespaces.list().await;
         Ok(Response::new(GetNamespacesResponse { namespaces }))
     }
 
@@ -158,16 +149,7 @@ impl observer_server::Observer for Observer {
         &self,
         _request: Request<ServerStatusRequest>,
     ) -> Result<Response<ServerStatusResponse>, Status> {
-        let ring = &self.sources.ring;
-        let mut response = Response::new(ServerStatusResponse {
-            num_flows: ring.len(),
-            max_flows: ring.capacity(),
-            seen_flows: ring.end(),
-            uptime_ns: Timestamp::now().0.saturating_sub(ring.started().0),
-            version: format!("l7d v{}", env!("CARGO_PKG_VERSION")),
-            flows_rate: self.rate(),
-            ..ServerStatusResponse::default()
-        });
+        let mut response = Response::new(self.status());
         let status = serde_json::to_string(&(self.sources.status)()).unwrap_or_default();
         // Header values are printable ASCII; JSON escapes the rest.
         let ascii: String = status.chars().flat_map(escape).collect();
@@ -176,6 +158,40 @@ impl observer_server::Observer for Observer {
         }
         Ok(response)
     }
+}
+
+/// The part that a request asks for: how many, from the first, following; since, until.
+fn window(
+    (number, first, follow): (u64, bool, bool),
+    (since, until): (Option<proto::Timestamp>, Option<proto::Timestamp>),
+) -> Result<Window, Status> {
+    if first && follow {
+        return Err(Status::invalid_argument(
+            "first cannot be specified with follow",
+        ));
+    }
+    Ok(Window {
+        number,
+        first,
+        follow,
+        since: time(since)?,
+        until: time(until)?,
+    })
+}
+
+fn mask(mask: Option<&FieldMask>) -> Result<Option<Mask>, Status> {
+    let paths = mask.map_or(&[] as &[String], |mask| &mask.paths);
+    Mask::new(paths).map_err(|error| Status::unknown(error.to_string()))
+}
+
+/// Where a request comes from: an address, or a process of this host.
+fn peer<T>(request: &Request<T>) -> String {
+    if let Some(address) = request.remote_addr() {
+        return address.to_string();
+    }
+    let info = request.extensions().get::<UdsConnectInfo>();
+    let pid = info.and_then(|info| info.peer_cred?.pid());
+    pid.map_or_else(String::new, |pid| format!("pid {pid}"))
 }
 
 fn escape(c: char) -> Vec<char> {
@@ -198,57 +214,4 @@ fn time(time: Option<proto::Timestamp>) -> Result<Option<Timestamp>, Status> {
     Ok(Some(Timestamp(
         seconds.saturating_mul(1_000_000_000).saturating_add(nanos),
     )))
-}
-
-/// Sends what the reader finds until the request is answered or the client is gone. A slow client
-/// makes its own reader late, and is told what it missed.
-async fn stream_flows(
-    sources: Sources,
-    mut reader: Reader,
-    out: mpsc::Sender<Result<GetFlowsResponse, Status>>,
-) {
-    let mut news = sources.ring.news();
-    loop {
-        let response = match reader.next(&sources.ring) {
-            Next::End => return,
-            Next::Wait => {
-                tokio::select! {
-                    changed = news.changed() => if changed.is_err() { return },
-                    () = out.closed() => return,
-                }
-                continue;
-            }
-            Next::Record(record) => {
-                let flow = sources.node.flow(&record);
-                response(&sources, record.time, ResponseTypes::Flow(flow))
-            }
-            Next::Lost(count) => {
-                sources.ring.ledger().lose(Place::FlowRing, count);
-                response(
-                    &sources,
-                    Timestamp::now(),
-                    ResponseTypes::LostEvents(lost(count)),
-                )
-            }
-        };
-        if out.send(Ok(response)).await.is_err() {
-            return;
-        }
-    }
-}
-
-fn response(sources: &Sources, time: Timestamp, what: ResponseTypes) -> GetFlowsResponse {
-    GetFlowsResponse {
-        response_types: Some(what),
-        node_name: sources.node.name.clone(),
-        time: Some(timestamp(time)),
-    }
-}
-
-fn lost(count: u64) -> LostEvent {
-    LostEvent {
-        source: LostEventSource::HubbleRingBuffer.into(),
-        num_events_lost: count,
-        ..LostEvent::default()
-    }
 }

@@ -3,6 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::export;
+use crate::flow::FlowRing;
+use crate::flow::clients::Reading;
+use crate::record::{Place, Tally};
+
 /// How full a map of the kernel is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -13,6 +18,141 @@ pub struct MapRoom {
     pub used: usize,
     /// Entries that it has room for.
     pub max: usize,
+}
+
+/// What happened at one place where something can be lost: seen is delivered, filtered, lost or waiting.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LedgerRow {
+    /// The place.
+    pub place: String,
+    /// What is counted there.
+    pub unit: String,
+    /// What came in.
+    pub seen: u64,
+    /// What went on.
+    pub delivered: u64,
+    /// What was left out on purpose.
+    pub filtered: u64,
+    /// What is gone.
+    pub lost: u64,
+    /// What is still there.
+    pub waiting: u64,
+    /// What to do where something was lost.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub advice: String,
+}
+
+/// A client that reads flows now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientRow {
+    /// Where it comes from.
+    pub peer: String,
+    /// Whether it goes on with what comes.
+    pub following: bool,
+    /// Records that it came past.
+    pub seen: u64,
+    /// Records that it got.
+    pub delivered: u64,
+    /// Records that did not pass its filters.
+    pub filtered: u64,
+    /// Records that were gone before it came to them.
+    pub lost: u64,
+}
+
+/// An export of flows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExportRow {
+    /// Its name.
+    pub name: String,
+    /// Where it goes.
+    pub target: String,
+    /// Whether it goes on.
+    pub active: bool,
+    /// Records that it came past.
+    pub seen: u64,
+    /// Records that arrived.
+    pub delivered: u64,
+    /// Records that did not pass its filters.
+    pub filtered: u64,
+    /// Records that were gone before it came to them, or were not taken.
+    pub lost: u64,
+    /// Bytes that arrived.
+    pub bytes: u64,
+    /// Why nothing arrives, where that is so.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub trouble: String,
+}
+
+impl ExportRow {
+    /// The row of an export.
+    pub fn of(reading: &export::Reading) -> Self {
+        let tally = reading.tally;
+        Self {
+            name: reading.name.clone(),
+            target: reading.target.clone(),
+            active: reading.is_active,
+            seen: tally.seen,
+            delivered: tally.delivered,
+            filtered: tally.filtered,
+            lost: tally.lost,
+            bytes: reading.bytes,
+            trouble: reading.trouble.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl LedgerRow {
+    /// The row of a place.
+    pub fn of(place: Place, tally: Tally) -> Self {
+        Self {
+            place: place.as_str().to_owned(),
+            unit: place.unit().to_owned(),
+            seen: tally.seen,
+            delivered: tally.delivered,
+            filtered: tally.filtered,
+            lost: tally.lost,
+            waiting: tally.waiting(),
+            advice: if tally.lost == 0 {
+                String::new()
+            } else {
+                place.advice().to_owned()
+            },
+        }
+    }
+}
+
+impl ClientRow {
+    /// The row of a client.
+    pub fn of(reading: &Reading) -> Self {
+        let tally = reading.tally;
+        Self {
+            peer: reading.peer.to_string(),
+            following: reading.is_following,
+            seen: tally.seen,
+            delivered: tally.delivered,
+            filtered: tally.filtered,
+            lost: tally.lost,
+        }
+    }
+}
+
+/// What became of what the kernel dropped for one reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KernelDrops {
+    /// The kernel's name of the reason.
+    pub reason: String,
+    /// Packets of endpoints that have a record each.
+    pub told: u64,
+    /// Packets of endpoints that were only counted, as there were too many.
+    pub untold: u64,
+    /// Normal ends of packets.
+    pub normal: u64,
+    /// Packets of nobody that is known here.
+    pub others: u64,
 }
 
 /// State of the agent.
@@ -35,6 +175,8 @@ pub struct AgentStatus {
     pub maps: Vec<MapRoom>,
     /// Entries that found no room in them since the start.
     pub map_refusals: u64,
+    /// How much of packets is told one by one.
+    pub aggregation: String,
     /// Connections through the proxy now.
     pub proxied: u64,
     /// Connections through the proxy since the start.
@@ -55,18 +197,54 @@ pub struct AgentStatus {
     pub refused: u64,
     /// Servers that the proxy could not reach.
     pub upstream_failures: u64,
-    /// Datagrams that the proxy passed on.
-    pub datagrams: u64,
-    /// Datagrams that were lost in the proxy: it was late, or they could not be sent.
-    pub datagrams_lost: u64,
     /// Names of addresses that DNS has told and that have not aged.
     pub names: usize,
     /// Names that gave way to others, because a client had too many.
     pub names_evicted: u64,
-    /// Records that reached the flow ring.
-    pub seen: u64,
-    /// Records lost, by place.
-    pub lost: Vec<(String, u64)>,
+    /// Connections that netfilter translates, as it said.
+    pub translated: u64,
+    /// Connections of which netfilter said that it does not.
+    pub untranslated: u64,
+    /// Connections, and records of them, of which it should have known and did not in time.
+    pub translations_unknown: u64,
+    /// Flows kept.
+    pub flows: u64,
+    /// Most flows kept.
+    pub flows_max: u64,
+    /// Bytes that they hold.
+    pub flow_bytes: u64,
+    /// Most bytes that they may hold.
+    pub flow_bytes_max: u64,
+    /// What was seen, and what became of it, by place.
+    pub ledger: Vec<LedgerRow>,
+    /// Who reads flows now.
+    pub clients: Vec<ClientRow>,
+    /// Exports of flows.
+    pub exports: Vec<ExportRow>,
+    /// What the kernel has dropped, by reason.
+    pub kernel_drops: Vec<KernelDrops>,
     /// What does not work here, policy files that are refused, selectors that match nothing.
     pub warnings: Vec<String>,
+}
+
+impl AgentStatus {
+    /// The same with what is read at this moment: the ledger, the ring, and who reads it.
+    #[must_use]
+    pub fn with_flows(self, ring: &FlowRing) -> Self {
+        let (flow_bytes, flow_bytes_max) = ring.bytes();
+        let rows = ring.ledger().read();
+        let clients = ring.clients().list();
+        Self {
+            flows: ring.len(),
+            flows_max: ring.capacity(),
+            flow_bytes,
+            flow_bytes_max,
+            ledger: rows
+                .into_iter()
+                .map(|(place, tally)| LedgerRow::of(place, tally))
+                .collect(),
+            clients: clients.iter().map(ClientRow::of).collect(),
+            ..self
+        }
+    }
 }
