@@ -1,5 +1,7 @@
 //! The labels that policies see: of pods, nodes and services.
 
+use std::collections::BTreeMap;
+
 use policy_l7::labels::counts_for_identity;
 use policy_l7::{Label, Labels};
 
@@ -20,7 +22,8 @@ const SERVICE_ACCOUNT: &str = "io.cilium.k8s.policy.serviceaccount";
 /// such labels of its own do not count.
 pub(super) fn of_endpoint(
     endpoint: &config::Endpoint,
-    config: &config::Config,
+    of_namespace: Option<&BTreeMap<String, String>>,
+    cluster: &str,
 ) -> Result<Labels, Error> {
     let namespace = &endpoint.namespace;
     let is_told = |key: &str| {
@@ -29,32 +32,54 @@ pub(super) fn of_endpoint(
     let own = endpoint.labels.iter();
     let own = own
         .filter(|(key, _)| counts_for_identity(key) && !is_told(key))
-        .map(|(key, value)| (key.clone(), value));
-    // The API server gives every namespace a label with its name.
-    let of_itself = format!("{OF_NAMESPACE}kubernetes.io/metadata.name");
-    let of_namespace = config.namespaces.get(namespace).into_iter().flatten();
-    let of_namespace = of_namespace.map(|(key, value)| (format!("{OF_NAMESPACE}{key}"), value));
+        .map(|(key, value)| (key.clone(), value.as_str()));
     let told = [
-        (of_itself, namespace),
-        (NAMESPACE.to_owned(), namespace),
-        (CLUSTER.to_owned(), &config.cluster),
+        (NAMESPACE.to_owned(), namespace.as_str()),
+        (CLUSTER.to_owned(), cluster),
     ];
     let account = endpoint.service_account.as_ref();
-    let account = account.map(|account| (SERVICE_ACCOUNT.to_owned(), account));
+    let account = account.map(|account| (SERVICE_ACCOUNT.to_owned(), account.as_str()));
     let of = format!("endpoint {namespace}/{}", endpoint.name);
-    own.chain(of_namespace)
+    own.chain(of_its_namespace(namespace, of_namespace))
         .chain(told)
         .chain(account)
         .map(|(key, value)| label(&of, "k8s", &key, value))
         .collect()
 }
 
-/// A reserved label and those of the node.
-pub(super) fn of_node(reserved: &str, node: Option<&config::Node>) -> Result<Labels, Error> {
+/// The same pod, when its namespace has other labels.
+pub(super) fn in_namespace(
+    labels: &Labels,
+    namespace: &str,
+    of_namespace: Option<&BTreeMap<String, String>>,
+) -> Result<Labels, Error> {
+    let of = format!("namespace {namespace}");
+    let others = labels.iter();
+    let others = others.filter(|label| !label.key.starts_with(OF_NAMESPACE));
+    let of_namespace = of_its_namespace(namespace, of_namespace);
+    let of_namespace = of_namespace.map(|(key, value)| label(&of, "k8s", &key, value));
+    others.map(Ok).chain(of_namespace).collect()
+}
+
+/// Labels that a pod has by its namespace. The API server gives every namespace one with its name.
+fn of_its_namespace<'n>(
+    namespace: &'n str,
+    labels: Option<&'n BTreeMap<String, String>>,
+) -> impl Iterator<Item = (String, &'n str)> {
+    let of_itself = format!("{OF_NAMESPACE}kubernetes.io/metadata.name");
+    let labels = labels.into_iter().flatten();
+    labels
+        .map(|(key, value)| (format!("{OF_NAMESPACE}{key}"), value.as_str()))
+        .chain([(of_itself, namespace)])
+}
+
+/// Reserved labels and those of the node.
+pub(super) fn of_node(reserved: &[&str], node: Option<&config::Node>) -> Result<Labels, Error> {
     let of = format!("node {}", node.map_or("", |node| &node.name));
     let own = node.into_iter().flat_map(|node| &node.labels);
+    let reserved = reserved.iter();
     own.map(|(key, value)| label(&of, "node", key, value))
-        .chain([label(&of, "reserved", reserved, "")])
+        .chain(reserved.map(|name| label(&of, "reserved", name, "")))
         .collect()
 }
 
@@ -90,7 +115,11 @@ mod tests {
 
     fn labels(text: &str) -> Vec<String> {
         let config = read_config("l7d.yaml", text).expect("a configuration");
-        let labels = of_endpoint(&config.endpoints[0], &config).expect("labels");
+        let labels = {
+            let endpoint = &config.endpoints[0];
+            let of_namespace = config.namespaces.get(&endpoint.namespace);
+            of_endpoint(endpoint, of_namespace, &config.cluster).expect("labels")
+        };
         labels.iter().map(|label| label.to_string()).collect()
     }
 

@@ -1,10 +1,21 @@
-//! Who is who, from the configuration file: endpoints, services, nodes and this host's own addresses.
+//! Who is who: endpoints, services, nodes and this host's own addresses, from the configuration file and
+//! from a cluster.
 //!
 //! The result has two forms that are made together so that they cannot disagree: the identity
 //! [`Table`](crate::identity::Table) that names addresses in flows, and the [`policy_l7::Inputs`] of the policy compiler.
+//! Everything is kept once, and a change costs what it changes: a cluster may have 150,000 pods.
 
+mod claims;
+pub mod cluster;
+mod in_use;
+pub mod interfaces;
+mod known;
 mod labels;
 mod node;
+mod told;
+#[cfg(test)]
+mod told_tests;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,36 +24,113 @@ use std::sync::Arc;
 use l7d_ebpf::maps::HOST_ENDPOINT;
 use policy_l7::Labels;
 
+use claims::Claims;
+use cluster::{Kind, Name, Slice};
+use in_use::{InUse, Range};
+use known::{Known, Numbers, PortNames};
 use node::KnownNode;
 
 use crate::config;
-use crate::identity::{EndpointNumbers, TableBuilder, reserved};
-use crate::record::{Endpoint, EndpointId, IdentityNumber, Service, Workload};
+use crate::identity::{EndpointNumbers, Services, reserved};
+use crate::record::{Endpoint, EndpointId, IdentityNumber};
 
-/// Everything known about addresses and endpoints at one moment.
-#[derive(Debug, Clone, Default)]
-pub struct Inventory {
-    endpoints: Vec<Known>,
-    services: Vec<config::Service>,
-    /// This node's name, where the configuration tells of the node.
-    host_name: Option<String>,
-    /// Its labels.
-    host: Labels,
-    /// Whether it is an endpoint, so that policies that select it are enforced.
-    is_host_endpoint: bool,
-    host_addresses: Vec<IpAddr>,
-    /// All others.
-    nodes: Vec<KnownNode>,
+/// Who told of something. Both may tell of the same name; each only takes back what it has told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    /// The configuration file.
+    File,
+    /// The cluster.
+    Cluster,
 }
 
-#[derive(Debug, Clone)]
-struct Known {
-    endpoint: Arc<Endpoint>,
+/// Everything known about addresses and endpoints at one moment.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// The cluster's name.
+    cluster: String,
+    numbers: EndpointNumbers,
+    identities: InUse,
+    namespaces: BTreeMap<(String, Origin), BTreeMap<String, String>>,
+    endpoints: BTreeMap<(Name, Origin), Known>,
+    services: BTreeMap<(Name, Origin), config::Service>,
+    slices: BTreeMap<Name, Slice>,
+    /// All but this one.
+    nodes: BTreeMap<(String, Origin), KnownNode>,
+    host: Host,
+    /// Where the API server is.
+    api_servers: BTreeSet<IpAddr>,
+    /// Those that are no node's.
+    outside: Option<Outside>,
+    addresses: Claims,
+    service_table: Arc<Services>,
+    port_names: PortNames,
+    changed: Changed,
+    /// Endpoints that have come (true) or gone since this was last asked.
+    moved: BTreeMap<Name, bool>,
+    /// What lists of a cluster that are under way have not named yet.
+    unnamed: BTreeMap<Kind, BTreeSet<Name>>,
+    /// What of the cluster cannot be used, and why.
+    troubles: BTreeMap<(Kind, Name), String>,
+}
+
+/// This node.
+#[derive(Debug, Default)]
+struct Host {
+    name: String,
+    /// What was told of it, by whom.
+    told: BTreeMap<Origin, config::Node>,
     labels: Labels,
-    addresses: Vec<IpAddr>,
-    interface: Option<String>,
-    named_ports: Vec<(String, u16)>,
-    ports: BTreeSet<(u8, u16)>,
+    endpoint: Option<Arc<Endpoint>>,
+    /// Found on its interfaces.
+    found: BTreeSet<IpAddr>,
+    addresses: BTreeSet<IpAddr>,
+    /// Whether it is an endpoint, so that policies that select it are enforced.
+    is_endpoint: bool,
+}
+
+/// The API server, where it is outside the cluster.
+#[derive(Debug)]
+struct Outside {
+    endpoint: Arc<Endpoint>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+/// What has changed since it was last asked, beside who has which address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what has changed is a set of independent facts"
+)]
+pub struct Changed {
+    /// Identities have come or gone.
+    pub identities: bool,
+    /// Endpoints of this node.
+    pub local: bool,
+    /// Services.
+    pub services: bool,
+    /// What ports are called.
+    pub port_names: bool,
+    /// Nodes, this one among them.
+    pub nodes: bool,
+    /// Anything at all.
+    pub any: bool,
+}
+
+impl Changed {
+    /// Everything may have.
+    pub const ALL: Self = Self {
+        identities: true,
+        local: true,
+        services: true,
+        port_names: true,
+        nodes: true,
+        any: true,
+    };
+
+    /// What policies are compiled from has changed.
+    pub const fn needs_compiling(self) -> bool {
+        self.identities || self.local || self.services || self.port_names
+    }
 }
 
 /// Why an inventory could not be made.
@@ -64,224 +152,412 @@ pub enum Error {
 }
 
 impl Inventory {
-    /// Reads the endpoints, services and nodes of a configuration. `numbers` and `numbering` remember
-    /// what was given out, so that a reload changes nothing that need not change.
+    /// Reads the endpoints, services and nodes of a configuration.
+    ///
+    /// # Errors
+    /// What cannot be used.
     pub fn from_config(
         config: &config::Config,
-        numbers: &mut EndpointNumbers,
-        numbering: &mut policy_l7::identity::Numbering,
-        mut host_addresses: Vec<IpAddr>,
+        host_addresses: Vec<IpAddr>,
     ) -> Result<Self, Error> {
-        let endpoints = config
-            .endpoints
-            .iter()
-            .map(|endpoint| Known::from_config(endpoint, config, numbers, numbering))
-            .collect::<Result<_, _>>()?;
-        let mut host = labels::of_node("host", None)?;
-        let mut host_name = None;
-        let mut nodes = Vec::new();
-        for node in &config.nodes {
-            if node.name == config.node {
-                host = labels::of_node("host", Some(node))?;
-                host_addresses.extend(&node.ips);
-                host_name = Some(node.name.clone());
-            } else {
-                nodes.push(KnownNode::from_config(node, numbering)?);
-            }
-        }
-        Ok(Self {
-            endpoints,
-            services: config.services.clone(),
-            host_name,
-            host,
-            is_host_endpoint: config.datapath.host_firewall,
-            host_addresses,
-            nodes,
-        })
+        let mut inventory = Self::default();
+        inventory.set_config(config, host_addresses)?;
+        Ok(inventory)
     }
 
-    /// The names of addresses; `prefixes` are the identities that policies give to CIDRs.
-    pub fn table(&self, prefixes: &[(ipnet::IpNet, policy_l7::Identity)]) -> TableBuilder {
-        let mut table = TableBuilder::default();
-        for known in &self.endpoints {
-            let endpoint = Arc::clone(&known.endpoint);
-            if known.interface.is_some() {
-                table.local(endpoint, known.addresses.clone(), known.interface.clone());
+    /// Replaces what the configuration has told; what has stayed the same keeps its numbers, and what the
+    /// cluster has told stays.
+    ///
+    /// # Errors
+    /// What cannot be used; nothing has changed then, unless there are more endpoints than numbers.
+    pub fn set_config(
+        &mut self,
+        config: &config::Config,
+        host_addresses: Vec<IpAddr>,
+    ) -> Result<(), Error> {
+        Self::check(config)?;
+        self.changed.any = true;
+        self.cluster.clone_from(&config.cluster);
+        self.host.name.clone_from(&config.node);
+        self.host.is_endpoint = config.datapath.host_firewall;
+        self.host.found = host_addresses.into_iter().collect();
+        self.set_namespaces(config);
+        self.set_endpoints(config)?;
+        self.set_nodes(config)?;
+        self.set_services(config);
+        self.renew_host()?;
+        self.renew_service_table();
+        Ok(())
+    }
+
+    /// Finds out whether everything can be used.
+    fn check(config: &config::Config) -> Result<(), Error> {
+        for endpoint in &config.endpoints {
+            let of_namespace = config.namespaces.get(&endpoint.namespace);
+            labels::of_endpoint(endpoint, of_namespace, &config.cluster)?;
+        }
+        for node in &config.nodes {
+            labels::of_node(&[], Some(node))?;
+        }
+        Ok(())
+    }
+
+    fn set_namespaces(&mut self, config: &config::Config) {
+        let of_file = |key: &&(String, Origin)| key.1 == Origin::File;
+        let keys = self.namespaces.keys().filter(of_file);
+        let mut names: BTreeSet<String> = keys.map(|(name, _)| name.clone()).collect();
+        names.extend(config.namespaces.keys().cloned());
+        for name in names {
+            let labels = config.namespaces.get(&name).cloned();
+            self.set_namespace(&name, Origin::File, labels);
+        }
+    }
+
+    fn set_endpoints(&mut self, config: &config::Config) -> Result<(), Error> {
+        let mut gone: BTreeSet<Name> = names_of(&self.endpoints, Origin::File).collect();
+        for endpoint in &config.endpoints {
+            let name = Name::new(&endpoint.namespace, &endpoint.name);
+            self.put_endpoint(name.clone(), Origin::File, endpoint.clone())?;
+            gone.remove(&name);
+        }
+        for name in gone {
+            self.remove_endpoint(name, Origin::File);
+        }
+        Ok(())
+    }
+
+    fn set_nodes(&mut self, config: &config::Config) -> Result<(), Error> {
+        let former = self.nodes.keys();
+        let former = former.filter(|(_, origin)| *origin == Origin::File);
+        let mut gone: BTreeSet<String> = former.map(|(name, _)| name.clone()).collect();
+        self.host.told.remove(&Origin::File);
+        for node in &config.nodes {
+            self.put_node(Origin::File, node.clone())?;
+            gone.remove(&node.name);
+        }
+        for name in gone {
+            self.remove_node(&name, Origin::File);
+        }
+        Ok(())
+    }
+
+    fn set_services(&mut self, config: &config::Config) {
+        let mut gone: BTreeSet<Name> = names_of(&self.services, Origin::File).collect();
+        for service in &config.services {
+            let name = Name::new(&service.namespace, &service.name);
+            gone.remove(&name);
+            self.put_service(name, Origin::File, service.clone());
+        }
+        for name in gone {
+            self.remove_service(name, Origin::File);
+        }
+    }
+
+    /// Endpoints that have come (true) or gone since this was last asked.
+    pub fn take_moved(&mut self) -> BTreeMap<Name, bool> {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// What has changed since this was last asked.
+    pub fn take_changed(&mut self) -> Changed {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.identities |= self.identities.take_changed();
+        changed.port_names |= self.port_names.take_changed();
+        if changed.services {
+            self.renew_service_table();
+        }
+        changed
+    }
+
+    fn put_endpoint(
+        &mut self,
+        name: Name,
+        origin: Origin,
+        endpoint: config::Endpoint,
+    ) -> Result<(), Error> {
+        let of_namespace = self.namespace(&endpoint.namespace);
+        let labels = labels::of_endpoint(&endpoint, of_namespace, &self.cluster)?;
+        let mut numbers = Numbers {
+            endpoints: &mut self.numbers,
+            identities: &mut self.identities,
+        };
+        let known = Known::new(endpoint, labels, &self.cluster, &mut numbers)?;
+        self.put_known(name, origin, known);
+        Ok(())
+    }
+
+    /// Takes over a new state of an endpoint. Addresses that it keeps stay whose they are: a pod that has
+    /// ended may have lost its address to another one, and is told of once more.
+    fn put_known(&mut self, name: Name, origin: Origin, known: Known) {
+        let key = (name, origin);
+        let former = self.endpoints.get(&key);
+        if let Some(former) = former.filter(|former| former.is_same(&known)) {
+            self.identities.release(former.endpoint.identity);
+            return;
+        }
+        self.changed.any = true;
+        self.changed.local |= known.is_local();
+        self.port_names.add(&known);
+        if let Some(former) = self.endpoints.remove(&key) {
+            self.replace_known(&former, &known);
+        } else {
+            self.moved.insert(key.0.clone(), true);
+            for ip in &known.addresses {
+                self.addresses.add(*ip, &known.endpoint);
+            }
+        }
+        self.endpoints.insert(key, known);
+    }
+
+    /// Gives back what an endpoint had and no longer has.
+    fn replace_known(&mut self, former: &Known, known: &Known) {
+        for ip in &former.addresses {
+            if known.addresses.contains(ip) {
+                self.addresses
+                    .replace(*ip, &former.endpoint, &known.endpoint);
             } else {
-                for address in &known.addresses {
-                    table.address(*address, Arc::clone(&endpoint));
+                self.addresses.remove(*ip, &former.endpoint);
+            }
+        }
+        for ip in &known.addresses {
+            if !former.addresses.contains(ip) {
+                self.addresses.add(*ip, &known.endpoint);
+            }
+        }
+        self.changed.local |= former.is_local();
+        self.port_names.remove(former);
+        self.identities.release(former.endpoint.identity);
+        if former.endpoint.id != known.endpoint.id && former.endpoint.id != EndpointId(0) {
+            self.numbers.release(former.endpoint.id);
+        }
+    }
+
+    fn remove_endpoint(&mut self, name: Name, origin: Origin) {
+        let Some(known) = self.endpoints.remove(&(name.clone(), origin)) else {
+            return;
+        };
+        let has_other = |origin| self.endpoints.contains_key(&(name.clone(), origin));
+        let is_there = has_other(Origin::File) || has_other(Origin::Cluster);
+        self.moved.insert(name, is_there);
+        for ip in &known.addresses {
+            self.addresses.remove(*ip, &known.endpoint);
+        }
+        self.changed.any = true;
+        self.changed.local |= known.is_local();
+        self.port_names.remove(&known);
+        let mut numbers = Numbers {
+            endpoints: &mut self.numbers,
+            identities: &mut self.identities,
+        };
+        numbers.release(&known);
+    }
+
+    /// Labels of a namespace; the cluster's word counts more.
+    fn namespace(&self, name: &str) -> Option<&BTreeMap<String, String>> {
+        let of = |origin| self.namespaces.get(&(name.to_owned(), origin));
+        of(Origin::Cluster).or_else(|| of(Origin::File))
+    }
+
+    fn set_namespace(
+        &mut self,
+        name: &str,
+        origin: Origin,
+        labels: Option<BTreeMap<String, String>>,
+    ) {
+        let key = (name.to_owned(), origin);
+        if self.namespaces.get(&key) == labels.as_ref() {
+            return;
+        }
+        match labels {
+            Some(labels) => self.namespaces.insert(key, labels),
+            None => self.namespaces.remove(&key),
+        };
+        self.renew_namespace(name);
+    }
+
+    /// Gives the pods of a namespace its labels.
+    fn renew_namespace(&mut self, namespace: &str) {
+        let first = (Name::new(namespace, ""), Origin::File);
+        let inside = self.endpoints.range(first..);
+        let inside = inside.take_while(|((name, _), _)| *name.namespace == *namespace);
+        let inside: Vec<(Name, Origin)> = inside.map(|(key, _)| key.clone()).collect();
+        for key in inside {
+            let Some(known) = self.endpoints.get(&key) else {
+                continue;
+            };
+            match labels::in_namespace(&known.labels, namespace, self.namespace(namespace)) {
+                Ok(labels) if labels != known.labels => {
+                    let shared = self.identities.acquire(labels, Range::Cluster);
+                    let known = known.with_identity(shared);
+                    self.put_known(key.0, key.1, known);
+                }
+                Ok(_same) => {}
+                Err(error) => {
+                    let of = (Kind::Namespace, Name::new("", namespace));
+                    self.troubles.insert(of, error.to_string());
                 }
             }
         }
-        let host = Arc::new(Endpoint {
-            id: EndpointId(if self.is_host_endpoint {
-                HOST_ENDPOINT
-            } else {
-                0
-            }),
-            ..of_identity(&self.host_identity())
-        });
-        for address in &self.host_addresses {
-            table.address(*address, Arc::clone(&host));
+    }
+
+    fn put_service(&mut self, name: Name, origin: Origin, service: config::Service) {
+        let key = (name, origin);
+        if self.services.get(&key) != Some(&service) {
+            self.services.insert(key, service);
+            self.changed.services = true;
+            self.changed.any = true;
         }
-        for node in &self.nodes {
-            for address in &node.addresses {
-                table.address(*address, Arc::clone(&node.endpoint));
+    }
+
+    fn remove_service(&mut self, name: Name, origin: Origin) {
+        if self.services.remove(&(name, origin)).is_some() {
+            self.changed.services = true;
+            self.changed.any = true;
+        }
+    }
+
+    fn put_node(&mut self, origin: Origin, node: config::Node) -> Result<(), Error> {
+        if node.name == self.host.name {
+            if self.host.told.get(&origin) != Some(&node) {
+                self.host.told.insert(origin, node);
+                self.renew_host()?;
+            }
+            return Ok(());
+        }
+        let key = (node.name.clone(), origin);
+        if self.nodes.get(&key).is_some_and(|known| known.told == node) {
+            return Ok(());
+        }
+        let known = KnownNode::new(node, &self.api_servers, &mut self.identities)?;
+        self.remove_node(&key.0, origin);
+        for ip in &known.told.ips {
+            self.addresses.add(*ip, &known.endpoint);
+        }
+        self.nodes.insert(key, known);
+        self.changed.nodes = true;
+        self.changed.any = true;
+        Ok(())
+    }
+
+    fn remove_node(&mut self, name: &str, origin: Origin) {
+        let Some(known) = self.nodes.remove(&(name.to_owned(), origin)) else {
+            return;
+        };
+        for ip in &known.told.ips {
+            self.addresses.remove(*ip, &known.endpoint);
+        }
+        self.identities.release(known.endpoint.identity);
+        self.changed.nodes = true;
+        self.changed.any = true;
+    }
+
+    /// Finds out anew who this node is.
+    fn renew_host(&mut self) -> Result<(), Error> {
+        let told = self.host.told.values();
+        let addresses: BTreeSet<IpAddr> = told
+            .flat_map(|node| &node.ips)
+            .chain(&self.host.found)
+            .copied()
+            .collect();
+        let names: &[&str] = if addresses.is_disjoint(&self.api_servers) {
+            &["host"]
+        } else {
+            &["host", "kube-apiserver"]
+        };
+        let told = self.host.told.iter().next_back().map(|(_, node)| node);
+        let labels = labels::of_node(names, told)?;
+        let id = if self.host.is_endpoint {
+            HOST_ENDPOINT
+        } else {
+            0
+        };
+        let endpoint = Arc::new(Endpoint {
+            id: EndpointId(id),
+            labels: labels.iter().map(|label| label.to_string()).collect(),
+            ..reserved(IdentityNumber::HOST, "")
+        });
+        let former = self.host.endpoint.replace(Arc::clone(&endpoint));
+        let had = std::mem::replace(&mut self.host.addresses, addresses);
+        for ip in former.iter().flat_map(|_| &had) {
+            if let Some(former) = &former {
+                self.addresses.remove(*ip, former);
             }
         }
-        for (prefix, identity) in prefixes {
-            table.prefix(*prefix, Arc::new(of_identity(identity)));
+        for ip in &self.host.addresses {
+            self.addresses.add(*ip, &endpoint);
         }
-        for service in &self.services {
-            add_service(&mut table, service);
-        }
-        table
+        self.changed.nodes = true;
+        self.changed.any = true;
+        self.changed.local |= self.host.is_endpoint || former.is_some_and(|was| was.id.0 != 0);
+        self.changed.identities |= self.host.labels != labels;
+        self.host.labels = labels;
+        Ok(())
     }
 
-    /// All identities that selectors can match, the reserved ones included.
-    pub fn identities(&self) -> Vec<policy_l7::Identity> {
-        let mut identities: BTreeMap<u32, policy_l7::Identity> = policy_l7::identity::reserved()
-            .into_iter()
-            .map(|identity| (identity.number, identity))
+    /// The API server is where it says it is.
+    fn set_api_servers(&mut self, addresses: BTreeSet<IpAddr>) -> Result<(), Error> {
+        if self.api_servers == addresses {
+            return Ok(());
+        }
+        let former = std::mem::replace(&mut self.api_servers, addresses);
+        let moved: BTreeSet<IpAddr> = former
+            .symmetric_difference(&self.api_servers)
+            .copied()
             .collect();
-        for known in &self.endpoints {
-            let number = known.endpoint.identity.0;
-            let labels = known.labels.clone();
-            identities.insert(number, policy_l7::Identity { number, labels });
+        let is_touched = |known: &&KnownNode| known.told.ips.iter().any(|ip| moved.contains(ip));
+        let nodes = self.nodes.iter();
+        let nodes = nodes.filter(|(_, known)| is_touched(known));
+        let touched: Vec<(Origin, config::Node)> = nodes
+            .map(|((_, origin), known)| (*origin, known.told.clone()))
+            .collect();
+        for (origin, node) in touched {
+            self.remove_node(&node.name, origin);
+            self.put_node(origin, node)?;
         }
-        for node in &self.nodes {
-            let number = node.endpoint.identity.0;
-            let labels = node.labels.clone();
-            identities.insert(number, policy_l7::Identity { number, labels });
+        self.renew_host()?;
+        self.renew_outside()
+    }
+
+    /// Names the API server where it is no node of the cluster. It stays part of the world to policies.
+    fn renew_outside(&mut self) -> Result<(), Error> {
+        if let Some(former) = self.outside.take() {
+            for ip in &former.addresses {
+                self.addresses.remove(*ip, &former.endpoint);
+            }
+            self.identities.release(former.endpoint.identity);
         }
-        let host = self.host_identity();
-        identities.insert(host.number, host);
-        identities.into_values().collect()
-    }
-
-    /// Endpoints and what they serve, as the checks of policies want them.
-    pub fn servers(&self) -> Vec<policy_l7::lint::Server> {
-        let endpoints = self.endpoints.iter();
-        endpoints
-            .map(|known| policy_l7::lint::Server {
-                name: format!("{}/{}", known.endpoint.namespace, known.endpoint.name),
-                labels: known.labels.clone(),
-                addresses: known.addresses.clone(),
-                named_ports: known
-                    .named_ports
-                    .iter()
-                    .map(|(name, _)| name.clone())
-                    .collect(),
-                ports: known.ports.clone(),
-            })
-            .collect()
-    }
-
-    /// This node, with its labels.
-    fn host_identity(&self) -> policy_l7::Identity {
-        policy_l7::Identity {
-            number: policy_l7::identity::HOST,
-            labels: self.host.clone(),
+        let nodes = self.nodes.values();
+        let inside: BTreeSet<&IpAddr> = nodes
+            .flat_map(|known| &known.told.ips)
+            .chain(&self.host.addresses)
+            .collect();
+        let outside = self.api_servers.iter();
+        let outside = outside.filter(|ip| !inside.contains(ip));
+        let addresses: BTreeSet<IpAddr> = outside.copied().collect();
+        if addresses.is_empty() {
+            return Ok(());
         }
-    }
-
-    /// Nodes that the configuration tells of, this one among them.
-    pub fn nodes(&self) -> impl Iterator<Item = (&str, IdentityNumber)> {
-        let own = self.host_name.as_deref();
-        let own = own.map(|name| (name, IdentityNumber::HOST));
-        let others = self.nodes.iter();
-        own.into_iter()
-            .chain(others.map(|node| (node.name.as_str(), node.endpoint.identity)))
-    }
-
-    /// Services, as policies may name them.
-    pub fn services(&self) -> Vec<policy_l7::Service> {
-        let services = self.services.iter();
-        services.map(labels::of_service).collect()
-    }
-
-    /// Whether an endpoint of this node has that number.
-    pub fn has(&self, id: EndpointId) -> bool {
-        self.endpoints.iter().any(|known| known.endpoint.id == id)
-    }
-
-    /// Whether this node itself is an endpoint, so that policies that select it are enforced.
-    pub fn has_host_endpoint(&self) -> bool {
-        self.is_host_endpoint
-    }
-
-    /// What ports are called, here and on other nodes.
-    pub fn port_names(&self) -> Vec<policy_l7::PortName> {
-        let names = self.endpoints.iter().flat_map(|known| {
-            let named = known.named_ports.iter();
-            named.map(|(name, port)| policy_l7::PortName {
-                identity: known.endpoint.identity.0,
-                name: name.clone(),
-                port: *port,
-            })
+        let labels = labels::of_node(&["kube-apiserver", "world"], None)?;
+        let shared = self.identities.acquire(labels, Range::Node);
+        let endpoint = Arc::new(Endpoint {
+            labels: shared.texts,
+            ..reserved(shared.number, "")
         });
-        names.collect()
-    }
-
-    /// Endpoints of this node, itself among them where it is one, as the compiler wants them.
-    pub fn local_endpoints(&self) -> Vec<policy_l7::Endpoint> {
-        let local = self
-            .endpoints
-            .iter()
-            .filter(|known| known.interface.is_some());
-        local
-            .map(|known| policy_l7::Endpoint {
-                id: known.endpoint.id.0,
-                identity: known.endpoint.identity.0,
-                labels: known.labels.clone(),
-                named_ports: known.named_ports.clone(),
-            })
-            .chain(self.is_host_endpoint.then(|| policy_l7::Endpoint {
-                id: HOST_ENDPOINT,
-                identity: policy_l7::identity::HOST,
-                labels: self.host.clone(),
-                named_ports: Vec::new(),
-            }))
-            .collect()
+        for ip in &addresses {
+            self.addresses.add(*ip, &endpoint);
+        }
+        self.outside = Some(Outside {
+            endpoint,
+            addresses,
+        });
+        Ok(())
     }
 }
 
-impl Known {
-    fn from_config(
-        endpoint: &config::Endpoint,
-        config: &config::Config,
-        numbers: &mut EndpointNumbers,
-        numbering: &mut policy_l7::identity::Numbering,
-    ) -> Result<Self, Error> {
-        let full_name = format!("{}/{}", endpoint.namespace, endpoint.name);
-        let id = match &endpoint.interface {
-            Some(_) => numbers
-                .number(&endpoint.namespace, &endpoint.name)
-                .ok_or_else(|| Error::NoNumber(full_name.clone()))?,
-            None => EndpointId(0),
-        };
-        let labels = labels::of_endpoint(endpoint, config)?;
-        let identity = IdentityNumber(numbering.number(&labels));
-        Ok(Self {
-            endpoint: Arc::new(Endpoint {
-                id,
-                identity,
-                cluster: String::new(),
-                namespace: endpoint.namespace.clone(),
-                name: endpoint.name.clone(),
-                labels: labels.iter().map(|label| label.to_string()).collect(),
-                workload: endpoint
-                    .workload
-                    .clone()
-                    .map(|(kind, name)| Workload { kind, name }),
-            }),
-            labels,
-            addresses: endpoint.ips.clone(),
-            interface: endpoint.interface.clone(),
-            named_ports: endpoint.named_ports.clone().into_iter().collect(),
-            ports: endpoint.ports.clone(),
-        })
-    }
+/// Names of what somebody has told of.
+fn names_of<T>(all: &BTreeMap<(Name, Origin), T>, origin: Origin) -> impl Iterator<Item = Name> {
+    let keys = all.keys().filter(move |(_, of)| *of == origin);
+    keys.map(|(name, _)| name.clone())
 }
 
 /// Who addresses are that only have an identity.
@@ -296,31 +572,13 @@ pub fn of_identity(identity: &policy_l7::Identity) -> Endpoint {
     }
 }
 
-fn add_service(table: &mut TableBuilder, service: &config::Service) {
-    let named = Arc::new(Service {
-        name: service.name.clone(),
-        namespace: service.namespace.clone(),
-    });
-    for ip in &service.ips {
-        if service.ports.is_empty() {
-            table.service(*ip, 0, Arc::clone(&named));
-        }
-        for port in &service.ports {
-            table.service(*ip, *port, Arc::clone(&named));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn inventory(text: &str) -> Inventory {
         let config = config::read_config("l7d.yaml", text).expect("a configuration");
-        let mut numbering = policy_l7::identity::Numbering::default();
-        let mut numbers = EndpointNumbers::default();
-        Inventory::from_config(&config, &mut numbers, &mut numbering, Vec::new())
-            .expect("an inventory")
+        Inventory::from_config(&config, Vec::new()).expect("an inventory")
     }
 
     const NODES: &str = "node: a\nnodes:\n- {name: a, ips: [192.0.2.1], labels: {zone: x}}\n- {name: b, ips: [192.0.2.2], labels: {zone: x}}\n- {name: c, ips: [192.0.2.3]}\n";
@@ -331,9 +589,9 @@ mod tests {
         let table = inventory.table(&[]).build();
         let of = |ip: &str| table.endpoint(ip.parse().expect("an address"));
         assert_eq!(of("192.0.2.1").identity, IdentityNumber::HOST);
-        assert_eq!(of("192.0.2.1").labels, ["node:zone=x", "reserved:host"]);
+        assert_eq!(*of("192.0.2.1").labels, ["node:zone=x", "reserved:host"]);
         let other = of("192.0.2.2");
-        assert_eq!(other.labels, ["node:zone=x", "reserved:remote-node"]);
+        assert_eq!(*other.labels, ["node:zone=x", "reserved:remote-node"]);
         assert_eq!(other.identity.0 >> 24, 2, "a number of this node's own");
         assert_eq!(
             other.workload.as_ref().map(|of| of.name.as_str()),
@@ -409,9 +667,14 @@ mod tests {
             "services: [{name: db, namespace: shop, labels: {tier: x}, backends: [203.0.113.7]}, {name: web, selector: {app: web}}]\n",
         )
         .services();
-        assert_eq!(services[0].backends.len(), 1);
-        assert!(services[0].labels.has("k8s", "tier"));
-        assert_eq!(services[1].selector["app"], "web");
+        let named = |name: &str| services.iter().find(|service| service.name == name);
+        let (db, web) = (
+            named("db").expect("a service"),
+            named("web").expect("a service"),
+        );
+        assert_eq!(db.backends.len(), 1);
+        assert!(db.labels.has("k8s", "tier"));
+        assert_eq!(web.selector["app"], "web");
         let both = "services: [{name: db, selector: {app: web}, backends: [203.0.113.7]}]\n";
         let error = config::read_config("l7d.yaml", both).expect_err("a fault");
         assert!(

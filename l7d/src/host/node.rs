@@ -1,45 +1,49 @@
-//! Other nodes.
+//! Nodes.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy_l7::Labels;
-
-use super::{Error, labels, of_identity};
+use super::in_use::{InUse, Range};
+use super::{Error, labels};
 use crate::config;
+use crate::identity::reserved;
 use crate::record::{Endpoint, Workload};
 
 /// Another node.
 #[derive(Debug, Clone)]
 pub(super) struct KnownNode {
-    pub(super) name: String,
+    /// As it was told.
+    pub(super) told: config::Node,
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) labels: Labels,
-    pub(super) addresses: Vec<IpAddr>,
 }
 
 impl KnownNode {
-    pub(super) fn from_config(
-        node: &config::Node,
-        numbering: &mut policy_l7::identity::Numbering,
+    /// A node, which may be where the API server is.
+    pub(super) fn new(
+        told: config::Node,
+        api_servers: &BTreeSet<IpAddr>,
+        identities: &mut InUse,
     ) -> Result<Self, Error> {
-        let labels = labels::of_node("remote-node", Some(node))?;
-        let identity = policy_l7::Identity {
-            number: numbering.node_number(&labels),
-            labels: labels.clone(),
+        let has_api_server = told.ips.iter().any(|ip| api_servers.contains(ip));
+        let names: &[&str] = if has_api_server {
+            &["kube-apiserver", "remote-node"]
+        } else {
+            &["remote-node"]
         };
+        let labels = labels::of_node(names, Some(&told))?;
+        let shared = identities.acquire(labels, Range::Node);
         let workload = Workload {
             kind: "Node".to_owned(),
-            name: node.name.clone(),
+            name: told.name.clone(),
         };
         Ok(Self {
-            name: node.name.clone(),
+            told,
             endpoint: Arc::new(Endpoint {
                 workload: Some(workload),
-                ..of_identity(&identity)
+                labels: shared.texts,
+                ..reserved(shared.number, "")
             }),
-            labels,
-            addresses: node.ips.clone(),
         })
     }
 }

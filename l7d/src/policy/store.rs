@@ -1,17 +1,24 @@
-//! Policy files: what was read last, file by file, so that a bad edit never replaces a good policy.
+//! Policies in force: of files, as what was read last of each, so that a bad edit never replaces a good
+//! policy, and of a cluster.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use policy_l7::{CidrGroup, Policy};
+use policy_l7::{CidrGroup, Identity, Policy};
 
-/// Policies as last read from their files.
+use super::objects::PolicyObjects;
+use crate::host::cluster::{Outcomes, Update};
+
+/// Policies as last read from their files, and as a cluster told them.
 #[derive(Debug, Default)]
 pub struct PolicyStore {
     files: Vec<PathBuf>,
     directory: Option<PathBuf>,
     good: BTreeMap<PathBuf, Good>,
+    objects: PolicyObjects,
+    /// Whether the cluster's policies wait until it is known whom they mean.
+    is_waiting: bool,
 }
 
 #[derive(Debug)]
@@ -40,23 +47,56 @@ impl PolicyStore {
             files,
             directory,
             good: BTreeMap::new(),
+            objects: PolicyObjects::default(),
+            is_waiting: false,
         }
     }
 
-    /// All policies in force, in the order of their files' names.
+    /// Holds back what a cluster tells of policies, or no longer.
+    pub fn set_waiting(&mut self, is_waiting: bool) {
+        self.is_waiting = is_waiting;
+    }
+
+    /// Takes over what a cluster tells of policies; whether anything that is in force is different now.
+    pub fn follow(&mut self, update: Update) -> bool {
+        self.objects.apply(update) && !self.is_waiting
+    }
+
+    /// What became of the cluster's policies, where these are all identities.
+    pub fn outcomes(&self, identities: &[Identity]) -> Outcomes {
+        if self.is_waiting {
+            return Outcomes::new();
+        }
+        self.objects.outcomes(identities)
+    }
+
+    /// The cluster's policies that are refused, and why.
+    pub fn refused_objects(&self) -> impl Iterator<Item = String> {
+        self.objects.refused()
+    }
+
+    /// All policies in force: those of files in the order of their names, and those of the cluster.
     pub fn policies(&self) -> Vec<Policy> {
         self.shared().map(|policy| Policy::clone(policy)).collect()
     }
 
     /// The same, without copies.
     pub fn shared(&self) -> impl Iterator<Item = &Arc<Policy>> {
-        self.good.values().flat_map(|good| &good.policies)
+        let of_files = self.good.values().flat_map(|good| &good.policies);
+        of_files.chain(self.known().into_iter().flat_map(PolicyObjects::policies))
+    }
+
+    /// The cluster's objects, unless they are held back.
+    fn known(&self) -> Option<&PolicyObjects> {
+        (!self.is_waiting).then_some(&self.objects)
     }
 
     /// All CIDR groups that policies may refer to.
     pub fn cidr_groups(&self) -> Vec<CidrGroup> {
         let groups = self.good.values().flat_map(|good| &good.cidr_groups);
-        groups.cloned().collect()
+        let of_cluster = self.known().into_iter();
+        let of_cluster = of_cluster.flat_map(PolicyObjects::cidr_groups);
+        groups.chain(of_cluster).cloned().collect()
     }
 
     /// Folders to watch for changes.

@@ -8,6 +8,7 @@ use parsers::Direction as Way;
 use parsers::packet::{Tcp, TcpFlags};
 use parsers::reassembly::{Reassembly, ReassemblyLimits};
 
+use super::handshake::Handshake;
 use super::summary::Summary;
 use crate::clock::Timestamp;
 use crate::record::{Encapsulation, Outcome};
@@ -36,6 +37,7 @@ pub(super) struct Connection {
     pub(super) reassembly: Reassembly,
     pub(super) session: Session,
     last: Timestamp,
+    handshake: Handshake,
 }
 
 impl Connection {
@@ -50,6 +52,7 @@ impl Connection {
             reassembly: Reassembly::new(limits),
             session,
             last: now,
+            handshake: Handshake::default(),
         }
     }
 
@@ -86,14 +89,22 @@ impl Connection {
         let Self {
             reassembly,
             session,
+            handshake,
+            last,
             ..
         } = self;
         session.note_encapsulation(way, encapsulation);
+        if let Some(seen) = handshake.take(way, tcp, *last) {
+            session.note_network(seen);
+        }
         let conflicts = reassembly.conflicts();
         reassembly.handle_segment(way, tcp, &mut |way, piece| {
             super::pass_on(session, summary, way, piece);
         });
         summary.conflicts += reassembly.conflicts() - conflicts;
+        if let Some(event) = super::ended_by(way, tcp.flags) {
+            session.note_tcp(event);
+        }
         if tcp.flags.has(TcpFlags::RST) {
             let outcome = match way {
                 Way::ToClient => Outcome::UpstreamReset,

@@ -7,7 +7,7 @@ use parsers::dns::{Message, PairingLimits, looks_like};
 use parsers::packet::{Packet, Udp};
 
 use crate::clock::Monotonic;
-use crate::record::L4;
+use crate::record::{L4, Network};
 use crate::session::{Ends, Lookups, Recorder};
 
 /// DNS, multicast DNS (RFC 6762), and link-local names (RFC 4795).
@@ -74,6 +74,6 @@ impl Datagrams {
     }
 
     pub(super) fn end(&mut self, recorder: &Recorder) {
-        self.lookups.end(recorder);
+        self.lookups.end(recorder, Network::default());
     }
 }

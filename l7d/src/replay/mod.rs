@@ -12,6 +12,8 @@ mod connections;
 mod datagrams;
 mod encapsulations;
 pub mod flowlog;
+mod handshake;
+mod numbers;
 pub(crate) mod orientation;
 mod summary;
 mod trace;
@@ -31,12 +33,15 @@ pub use verdicts::PolicyVerdicts;
 use crate::clock::Timestamp;
 use crate::identity::Identities;
 use crate::policy::Live;
-use crate::record::{Direction, Encapsulation, EndpointId, Party, Sink};
+use crate::record::{Direction, Encapsulation, EndpointId, L4, Party, Sink, TcpEvent};
 use crate::session::{Ends, Recorder, Session};
 use connections::{Connection, Connections, Key};
 use datagrams::Datagrams;
 use encapsulations::Encapsulations;
+use numbers::Numbers;
 use trace::Tracer;
+
+const TCP: u8 = L4::Tcp { flags: 0 }.protocol();
 
 /// Bounds of a replay.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,6 +66,7 @@ struct Streams {
     connections: Connections,
     datagrams: Datagrams,
     encapsulations: Encapsulations,
+    numbers: Numbers,
     /// None where nobody wants to know of packets.
     tracer: Option<Tracer>,
     recorder: Rc<Recorder>,
@@ -96,6 +102,7 @@ impl Replay {
                 connections: Connections::default(),
                 datagrams: Datagrams::new(),
                 encapsulations: Encapsulations::default(),
+                numbers: Numbers::default(),
                 tracer: Some(Tracer::new(sink, policy, names)),
                 recorder,
                 identities,
@@ -147,9 +154,11 @@ impl Streams {
             }
             Transport::Udp(udp) => {
                 let identities = &self.identities;
+                let numbers = &mut self.numbers;
                 self.datagrams
                     .handle(&self.recorder, packet, udp, |way, client, server| {
-                        let mut ends = ends_of(identities, client, server);
+                        let number = numbers.of(Key::new(client, server), L4::Udp.protocol());
+                        let mut ends = ends_of(identities, client, server).with_connection(number);
                         ends.note_encapsulation(way, encapsulation.as_ref());
                         ends
                     });
@@ -161,7 +170,11 @@ impl Streams {
         }
         if let Some(tracer) = &mut self.tracer {
             let parties = parties(&self.identities, packet);
-            tracer.handle(captured, packet, encapsulation, &parties);
+            let key = Key::new(parties.0.addr, parties.1.addr);
+            let number = self
+                .numbers
+                .of(key, trace::l4(&packet.transport).protocol());
+            tracer.handle(captured, packet, encapsulation, &parties, number);
         }
         self.connections.sweep(captured.time);
     }
@@ -181,10 +194,16 @@ impl Streams {
                 connection.take(from, tcp, encapsulation, &mut self.summary);
             }
             former => {
+                let begins_anew = former.is_some() || is_first(tcp);
                 if former.is_some() {
                     self.connections.remove(&key, &mut self.summary);
                 }
-                if let Some(connection) = self.open(from, to, tcp, time) {
+                let number = if begins_anew {
+                    self.numbers.begin(key, TCP)
+                } else {
+                    self.numbers.of(key, TCP)
+                };
+                if let Some(connection) = self.open((from, to), number, tcp, time) {
                     self.summary.connections += 1;
                     let connection = self.connections.insert(key, connection);
                     connection.take(from, tcp, encapsulation, &mut self.summary);
@@ -197,8 +216,8 @@ impl Streams {
     /// bytes: nothing can be told of acknowledgements alone.
     fn open(
         &self,
-        from: SocketAddr,
-        to: SocketAddr,
+        (from, to): (SocketAddr, SocketAddr),
+        number: u64,
         tcp: &Tcp<'_>,
         now: Timestamp,
     ) -> Option<Connection> {
@@ -212,7 +231,7 @@ impl Streams {
         } else {
             (to, from)
         };
-        let ends = ends_of(&self.identities, client, server);
+        let ends = ends_of(&self.identities, client, server).with_connection(number);
         let recorder = Rc::clone(&self.recorder);
         let limits = self.settings.parsers;
         let session = if is_first {
@@ -224,6 +243,11 @@ impl Streams {
         let reassembly = self.settings.reassembly;
         Some(Connection::new(client, reassembly, session, now))
     }
+}
+
+/// Whether a segment is the first of its connection.
+fn is_first(tcp: &Tcp<'_>) -> bool {
+    tcp.flags.has(TcpFlags::SYN) && !tcp.flags.has(TcpFlags::ACK)
 }
 
 /// Both ends as the packet has them: who sent it, and who is to get it.
@@ -252,6 +276,17 @@ pub(crate) fn ends_of(identities: &Identities, client: SocketAddr, server: Socke
         (false, false) => Direction::Unknown,
     };
     Ends::new(client, server, direction)
+}
+
+/// How a segment with these flags that goes `way` ends its direction, if it does.
+pub(crate) fn ended_by(way: Way, flags: TcpFlags) -> Option<TcpEvent> {
+    match (way, flags) {
+        (Way::ToServer, flags) if flags.has(TcpFlags::RST) => Some(TcpEvent::ResetByClient),
+        (Way::ToClient, flags) if flags.has(TcpFlags::RST) => Some(TcpEvent::ResetByServer),
+        (Way::ToServer, flags) if flags.has(TcpFlags::FIN) => Some(TcpEvent::ClosedByClient),
+        (Way::ToClient, flags) if flags.has(TcpFlags::FIN) => Some(TcpEvent::ClosedByServer),
+        _ => None,
+    }
 }
 
 /// Shows reassembled bytes to their session.

@@ -10,12 +10,11 @@ use std::sync::Arc;
 use parsers::packet::{Packet, TcpFlags, Transport};
 
 use super::Captured;
-use super::connections::Key;
 use crate::identity::Names;
 use crate::policy::Live;
 use crate::record::{
-    ConnState, Direction, Encapsulation, Event, L4, Observer, Party, Record, Sink, TracePoint,
-    Verdict, no_policies,
+    ConnState, Direction, Encapsulation, Event, L4, Observer, Party, Record, Sink, TcpHealth,
+    Trace, TracePoint, Verdict, Why, no_policies,
 };
 
 /// Flows remembered; beyond, the table starts anew, and a running connection is told once more.
@@ -28,7 +27,8 @@ pub(super) struct Tracer {
     sink: Arc<dyn Sink>,
     policy: Option<Arc<Live>>,
     names: Option<Arc<Names>>,
-    flows: HashMap<(Key, u8), Flow, ahash::RandomState>,
+    /// By the connection's number.
+    flows: HashMap<u64, Flow, ahash::RandomState>,
     scratch: Option<Record>,
 }
 
@@ -56,20 +56,20 @@ impl Tracer {
         }
     }
 
-    /// Takes a packet between these two.
+    /// Takes a packet between these two, of the connection with this number.
     pub(super) fn handle(
         &mut self,
         captured: &Captured<'_>,
         packet: &Packet<'_>,
         encapsulation: Option<Arc<Encapsulation>>,
         (source, destination): &(Party, Party),
+        number: u64,
     ) {
         let l4 = l4(&packet.transport);
-        let key = (Key::new(source.addr, destination.addr), l4.protocol());
-        if self.flows.len() >= FLOWS_MAX && !self.flows.contains_key(&key) {
+        if self.flows.len() >= FLOWS_MAX && !self.flows.contains_key(&number) {
             self.flows.clear();
         }
-        let flow = self.flows.entry(key).or_insert_with(|| Flow {
+        let flow = self.flows.entry(number).or_insert_with(|| Flow {
             first: source.addr,
             told: [None, None],
             packets: [0, 0],
@@ -84,12 +84,14 @@ impl Tracer {
             (false, 1) => ConnState::New,
             (false, _) => ConnState::Established,
         };
-        let event = Event::Trace {
+        let event = Event::Trace(Trace {
             point: TracePoint::FromNetwork,
             state,
+            why: Why::First,
             packets,
             bytes,
-        };
+            health: TcpHealth::default(),
+        });
         let record = self.scratch.get_or_insert_with(|| {
             Record::new(
                 captured.time,
@@ -108,6 +110,7 @@ impl Tracer {
         record.policies = no_policies();
         record.direction = Direction::Unknown;
         record.observer = Observer::Capture;
+        record.connection = number;
         record.encapsulation = encapsulation;
         if let Some(names) = &self.names {
             names.name(record);
@@ -155,7 +158,8 @@ impl Flow {
     }
 }
 
-fn l4(transport: &Transport<'_>) -> L4 {
+/// What the transport header of a packet tells.
+pub(super) fn l4(transport: &Transport<'_>) -> L4 {
     match transport {
         Transport::Tcp(tcp) => L4::Tcp { flags: tcp.flags.0 },
         Transport::Udp(_) => L4::Udp,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use parsers::template;
+use parsers::template::Templates;
 use serde::Serialize;
 
 use super::ask::Ask;
@@ -87,6 +87,7 @@ pub struct Totals {
 /// What would change.
 #[derive(Debug, Default)]
 pub struct Comparison {
+    templates: Templates,
     groups: BTreeMap<GroupKey, (u64, Vec<Sample>)>,
     totals: Totals,
 }
@@ -120,6 +121,14 @@ impl<'a> Matter<'a> {
 }
 
 impl Comparison {
+    /// Nothing was compared yet; these templates of paths come before those that are found.
+    pub fn new(templates: Templates) -> Self {
+        Self {
+            templates,
+            ..Self::default()
+        }
+    }
+
     /// Judges what was asked, by `before` or, without it, by what was recorded, and by `after`.
     pub fn add(&mut self, gather: &Gather, asked: &[Asked], before: Option<&World>, after: &World) {
         self.add_where(gather, asked, before, after, |_| true);
@@ -164,7 +173,7 @@ impl Comparison {
             destination: gather.ends.name(asked.destination),
             protocol: asked.protocol,
             port: asked.port,
-            request: request(&asked.ask),
+            request: request(&asked.ask, &self.templates),
             before: old,
             after: new,
         };
@@ -307,11 +316,11 @@ fn unsaid_decision(unsaid: Unsaid) -> Decision {
 }
 
 /// What was asked for, ids folded.
-pub(super) fn request(ask: &Ask) -> String {
+fn request(ask: &Ask, templates: &Templates) -> String {
     match ask {
         Ask::Connection => String::new(),
         Ask::Dns(name) => format!("DNS {}", name.trim_end_matches('.')),
-        Ask::Http(http) => format!("{} {}", http.method, template::fold(&http.path)),
+        Ask::Http(http) => format!("{} {}", http.method, templates.fold(&http.path)),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parsers::target;
-use parsers::template::{self, Learner, Part};
+use parsers::template::{self, Learner, Part, Templates};
 use policy_l7::suggest::{Form, PathPart, Peer, Request, Seen, Standing, Workload};
 use policy_l7::{Direction, Labels, labels};
 
@@ -53,9 +53,15 @@ pub struct Sightings {
 }
 
 impl Sightings {
-    /// Of what was asked.
-    pub fn new(gather: &Gather, asked: &[Asked], scope: &Scope, form: Form) -> Self {
-        let mut paths = Paths::default();
+    /// Of what was asked; these templates of paths come before those that are found.
+    pub fn new(
+        gather: &Gather,
+        asked: &[Asked],
+        scope: &Scope,
+        form: Form,
+        templates: &Templates,
+    ) -> Self {
+        let mut paths = Paths::new(templates);
         for one in asked {
             paths.learn(one);
         }
@@ -193,18 +199,44 @@ fn peer(gather: &Gather, id: EndId, direction: Direction, form: Form) -> Option<
     }
 }
 
-/// Paths of servers, by who serves and on which port.
-#[derive(Default)]
-struct Paths(BTreeMap<(EndId, u16), Learner>);
+/// Paths of servers.
+pub struct Paths<'t> {
+    templates: &'t Templates,
+    /// By who serves and on which port.
+    servers: BTreeMap<(EndId, u16), Learner>,
+}
 
-impl Paths {
-    fn learn(&mut self, asked: &Asked) {
+impl<'t> Paths<'t> {
+    /// None yet; these templates come before those that are found.
+    pub fn new(templates: &'t Templates) -> Self {
+        Self {
+            templates,
+            servers: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the path of a request that was answered.
+    pub fn learn(&mut self, asked: &Asked) {
         let (Ask::Http(http), Passed::Yes) = (&asked.ask, asked.passed) else {
             return;
         };
-        let server = self.0.entry((asked.destination, asked.port)).or_default();
+        let server = (asked.destination, asked.port);
+        let server = self.servers.entry(server).or_default();
         for path in readings(http).0 {
-            server.learn(template::parts(&path));
+            server.learn(self.templates.parts(&path));
+        }
+    }
+
+    /// The template of a request's path as sent, as it is known now.
+    pub fn template(&self, asked: &Asked, http: &HttpAsk) -> String {
+        template::text(self.parts(asked, http.path_alone()).into_iter())
+    }
+
+    fn parts<'p>(&'p self, asked: &Asked, path: &'p str) -> Vec<Part<'p>> {
+        let parts = self.templates.parts(path);
+        match self.servers.get(&(asked.destination, asked.port)) {
+            Some(server) if asked.passed == Passed::Yes => server.parts(parts),
+            Some(_) | None => parts.collect(),
         }
     }
 
@@ -219,14 +251,9 @@ impl Paths {
             }
             Ask::Http(http) => http,
         };
-        let server = self.0.get(&(asked.destination, asked.port));
         let (paths, is_ambiguous) = readings(http);
         let request = |path: String| {
-            let parts: Vec<Part<'_>> = template::parts(&path).collect();
-            let known = match server {
-                Some(server) if asked.passed == Passed::Yes => server.parts(parts.into_iter()),
-                _ => parts,
-            };
+            let known = self.parts(asked, &path);
             let request = Request::Http {
                 method: http.method.clone(),
                 shown: template::text(known.iter().copied()),
@@ -264,13 +291,14 @@ fn pieces(parts: &[Part<'_>]) -> Vec<PathPart> {
                 text.push_str(word);
                 continue;
             }
-            Part::Id { kind, .. } => kind.pattern(),
-            Part::Rest => "[^?]*",
+            Part::Given(segment) => segment.pattern(),
+            Part::Id { kind, .. } => kind.pattern().to_owned(),
+            Part::Rest => "[^?]*".to_owned(),
         };
         if !text.is_empty() {
             pieces.push(PathPart::Text(std::mem::take(&mut text)));
         }
-        pieces.push(PathPart::Pattern(pattern.to_owned()));
+        pieces.push(PathPart::Pattern(pattern));
         if let Part::Id { suffix, .. } = part {
             text.push_str(suffix);
         }

@@ -23,4 +23,4 @@ pub use compare::{Change, Comparison, Decision, Group, Totals};
 pub use ends::{End, EndId, Ends, Told, Who};
 pub use gather::{Asked, Gather, Passed, Sample, Skipped};
 pub use judge::{Outcome, Unsaid, World};
-pub use least::{Scope, Sightings};
+pub use least::{Paths, Scope, Sightings};
