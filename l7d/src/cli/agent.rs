@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::Failure;
-use crate::agent::{self, Task};
+use crate::agent::{self, Overrides, Task};
 
 /// Arguments of `l7d agent`.
 #[derive(Debug, Args)]
@@ -18,6 +18,12 @@ pub struct AgentArgs {
     /// Endpoints, watched ports, policies and listeners
     #[arg(long, value_name = "FILE", required_unless_present = "cleanup")]
     pub config: Option<PathBuf>,
+    /// This node's name, whatever the configuration says; in a cluster the name of its Node object
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node: Option<String>,
+    /// Most series of metrics, whatever the configuration says; further ones are counted together
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub max_series: Option<u64>,
     /// Remove programs, maps, rules, routes and interfaces of an agent, and exit
     #[arg(long, conflicts_with = "check")]
     pub cleanup: bool,
@@ -33,7 +39,11 @@ pub fn run(args: &AgentArgs) -> Result<(), Failure> {
         (false, true) => Task::Check,
         (false, false) => Task::Run,
     };
-    agent::run(args.config.as_ref(), &task).map_err(|error| match error {
+    let overrides = Overrides {
+        node: args.node.clone().filter(|node| !node.is_empty()),
+        max_series: args.max_series.and_then(|most| usize::try_from(most).ok()),
+    };
+    agent::run(args.config.as_ref(), overrides, &task).map_err(|error| match error {
         agent::Error::Config(_) | agent::Error::Policies(_) => {
             Failure::failed("cannot start the agent", format!("\n{error}"))
                 .advise("nothing was changed on this node")

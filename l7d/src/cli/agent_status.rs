@@ -1,28 +1,19 @@
 //! What an l7d agent tells beyond the Hubble API, as lines below the status.
 
 use crate::print::status::Section;
-use crate::server::AgentStatus;
+use crate::server::{AgentStatus, KernelDrops};
 
 /// Response header that carries it.
 pub(super) const HEADER: &str = "l7d-agent-status";
 
-/// The lines of an agent's own status; none where the server is no l7d agent.
-pub(super) fn sections(header: Option<&str>) -> Vec<Section> {
-    let Some(status) = header.and_then(|json| serde_json::from_str::<AgentStatus>(json).ok())
-    else {
-        return Vec::new();
-    };
+/// What an agent tells of itself; `None` where the server is no l7d agent.
+pub(super) fn read(header: Option<&str>) -> Option<AgentStatus> {
+    serde_json::from_str(header?).ok()
+}
+
+/// The lines of an agent's own status.
+pub(super) fn sections(status: &AgentStatus) -> Vec<Section> {
     let line = |name: &str, value: String| (name.to_owned(), value);
-    let lost: u64 = status.lost.iter().map(|(_, count)| count).sum();
-    let places = status.lost.iter().filter(|(_, count)| *count > 0);
-    let places: Vec<String> = places
-        .map(|(place, count)| format!("{place} {count}"))
-        .collect();
-    let lost = if lost == 0 {
-        "0".to_owned()
-    } else {
-        format!("{lost} ({})", places.join(", "))
-    };
     let agent = Section {
         title: "Agent".to_owned(),
         lines: vec![
@@ -44,12 +35,13 @@ pub(super) fn sections(header: Option<&str>) -> Vec<Section> {
                     audited => format!("{audited}, would have denied {}", status.would_deny),
                 },
             ),
-            line("Maps", maps(&status)),
+            line("Aggregation", status.aggregation.clone()),
+            line("Maps", maps(status)),
             line(
                 "Proxied",
                 format!("{} now, {} so far", status.proxied, status.proxied_total),
             ),
-            line("Tapped", tapped(&status)),
+            line("Tapped", tapped(status)),
             line(
                 "Left out by the tap",
                 format!("{} bytes of bodies", status.tap_skipped_bytes),
@@ -57,36 +49,66 @@ pub(super) fn sections(header: Option<&str>) -> Vec<Section> {
             line("Refused requests", status.refused.to_string()),
             line("Unreached servers", status.upstream_failures.to_string()),
             line(
-                "Datagrams",
-                format!(
-                    "{} passed, {} lost",
-                    status.datagrams, status.datagrams_lost
-                ),
-            ),
-            line(
                 "DNS names",
                 match status.names_evicted {
                     0 => status.names.to_string(),
                     evicted => format!("{}, {evicted} gave way", status.names),
                 },
             ),
-            line("Records seen", status.seen.to_string()),
-            line("Records lost", lost),
+            line("Kernel drops", kernel_drops(&status.kernel_drops)),
+            line("Flows kept", flows(status)),
+            line("Translated connections", translated(status)),
         ],
     };
     let warnings = Section {
         title: "Warnings".to_owned(),
         lines: status
             .warnings
-            .into_iter()
+            .iter()
             .enumerate()
-            .map(|(index, warning)| ((index + 1).to_string(), warning))
+            .map(|(index, warning)| ((index + 1).to_string(), warning.clone()))
             .collect(),
     };
     [agent, warnings]
         .into_iter()
         .filter(|section| !section.lines.is_empty())
         .collect()
+}
+
+/// How full the flow ring is.
+fn flows(status: &AgentStatus) -> String {
+    let bytes = match status.flow_bytes_max {
+        u64::MAX => format!("{} bytes", status.flow_bytes),
+        max => format!("{} of {max} bytes", status.flow_bytes),
+    };
+    format!("{} of {}, {bytes}", status.flows, status.flows_max)
+}
+
+/// What the kernel dropped of endpoints, by reason, most first; then what else it let go.
+fn kernel_drops(drops: &[KernelDrops]) -> String {
+    let mut lost: Vec<&KernelDrops> = drops
+        .iter()
+        .filter(|drops| drops.told + drops.untold > 0)
+        .collect();
+    lost.sort_by_key(|drops| std::cmp::Reverse(drops.told + drops.untold));
+    let mut parts: Vec<String> = lost
+        .iter()
+        .map(|drops| match drops.untold {
+            0 => format!("{} {}", drops.reason, drops.told),
+            untold => format!(
+                "{} {} ({untold} over the budget)",
+                drops.reason,
+                drops.told + untold
+            ),
+        })
+        .collect();
+    if parts.is_empty() {
+        parts.push("none of endpoints".to_owned());
+    }
+    let sum = |of: fn(&KernelDrops) -> u64| drops.iter().map(of).sum::<u64>();
+    let (normal, others) = (sum(|drops| drops.normal), sum(|drops| drops.others));
+    parts.push(format!("{normal} normal ends, {others} of others"));
+    parts.join(", ")
 }
 
 /// How full the kernel's maps are.
@@ -102,6 +124,17 @@ fn maps(status: &AgentStatus) -> String {
         ));
     }
     parts.join(", ")
+}
+
+/// What netfilter said of connections.
+fn translated(status: &AgentStatus) -> String {
+    let AgentStatus {
+        translated,
+        untranslated,
+        translations_unknown,
+        ..
+    } = status;
+    format!("{translated}, {untranslated} as they are, {translations_unknown} unknown")
 }
 
 /// How many connections are tapped, and what of them is missing.
@@ -122,25 +155,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_agent_tells_what_was_lost_where_and_what_is_wrong() {
+    fn an_agent_tells_what_it_holds_and_what_is_wrong() {
         let status = AgentStatus {
-            lost: vec![("kernel_ring".to_owned(), 3), ("decode".to_owned(), 0)],
+            flows: 3,
+            flows_max: 4095,
+            flow_bytes: 1200,
+            flow_bytes_max: 1 << 20,
             warnings: vec!["nothing has `app: user-servce`".to_owned()],
             ..AgentStatus::default()
         };
         let json = serde_json::to_string(&status).expect("json");
-        let sections = sections(Some(&json));
+        let read = read(Some(&json)).expect("an agent");
+        assert_eq!(read, status);
+        let sections = sections(&read);
+        let kept = "3 of 4095, 1200 of 1048576 bytes";
         assert!(
             sections[0]
                 .lines
-                .contains(&("Records lost".to_owned(), "3 (kernel_ring 3)".to_owned()))
+                .contains(&("Flows kept".to_owned(), kept.to_owned()))
         );
         assert_eq!(sections[1].lines[0].1, "nothing has `app: user-servce`");
     }
 
     #[test]
+    fn drops_of_the_kernel_are_told_by_reason_with_what_was_only_counted() {
+        let drops = |reason: &str, told, untold, others| KernelDrops {
+            reason: reason.to_owned(),
+            told,
+            untold,
+            others,
+            normal: 2,
+        };
+        assert_eq!(
+            kernel_drops(&[]),
+            "none of endpoints, 0 normal ends, 0 of others"
+        );
+        let all = [
+            drops("NO_SOCKET", 3, 0, 1),
+            drops("XDP", 5, 7, 0),
+            drops("TCP_RESET", 0, 0, 0),
+        ];
+        assert_eq!(
+            kernel_drops(&all),
+            "XDP 12 (7 over the budget), NO_SOCKET 3, 6 normal ends, 1 of others"
+        );
+    }
+
+    #[test]
     fn another_server_tells_nothing() {
-        assert!(sections(None).is_empty());
-        assert!(sections(Some("no json")).is_empty());
+        assert_eq!(read(None), None);
+        assert_eq!(read(Some("no json")), None);
     }
 }

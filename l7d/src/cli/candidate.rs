@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use policy_l7::identity::Numbering;
 use policy_l7::{
     AuditScope, Compiled, Enforcement, Inputs, Labels, Named, Objects, Policy, Surroundings,
     compile, dangling, lint, resolve,
@@ -14,7 +13,7 @@ use policy_l7::{
 use crate::cli::failure::Failure;
 use crate::config::{self, Config};
 use crate::host::Inventory;
-use crate::identity::{EndpointNumbers, Identities, TableBuilder};
+use crate::identity::{Identities, TableBuilder};
 use crate::policy::{Live, PolicyStore};
 
 /// Names of addresses, and the policies, if any were given.
@@ -61,13 +60,8 @@ impl Candidate {
     /// Policies that may be put into force for the endpoints of a configuration.
     pub(super) fn new(mut config: Config, mut objects: Objects) -> Result<Self, Failure> {
         be_everywhere(&mut config);
-        let inventory = Inventory::from_config(
-            &config,
-            &mut EndpointNumbers::default(),
-            &mut Numbering::default(),
-            Vec::new(),
-        )
-        .map_err(|error| Failure::failed(UNUSABLE, error))?;
+        let inventory = Inventory::from_config(&config, Vec::new())
+            .map_err(|error| Failure::failed(UNUSABLE, error))?;
         objects.cidr_groups.append(&mut config.cidr_groups);
         Ok(Self {
             inventory,
@@ -161,7 +155,7 @@ pub(super) fn read_endpoints(paths: &[PathBuf]) -> Result<Config, Failure> {
 /// There are no interfaces here: each endpoint is one whose policy counts.
 fn be_everywhere(config: &mut Config) {
     for endpoint in &mut config.endpoints {
-        endpoint.interface.get_or_insert_with(|| "none".to_owned());
+        endpoint.interface.get_or_insert(config::Interface::Found);
     }
 }
 

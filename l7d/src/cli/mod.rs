@@ -7,16 +7,26 @@ pub mod agent;
 mod agent_status;
 mod candidate;
 pub mod completion;
+pub mod config;
 pub mod failure;
 pub mod fqdn;
+mod intake;
 pub mod list;
+pub mod man;
+pub mod map;
 pub mod matcher;
 pub mod observe;
+pub mod paths;
 pub mod policy;
+mod recorded;
+pub mod relay;
 pub mod replay;
 pub mod server;
+mod settings;
 pub mod status;
 mod suggest;
+pub mod trace;
+pub mod ui;
 pub mod watch;
 
 use std::ffi::OsString;
@@ -38,6 +48,9 @@ const EXAMPLES: &str = "\
 Examples:
   l7d observe -f                         what happens on this node, now
   l7d observe --verdict DROPPED --last 5 what did not get through
+  l7d trace shop/web --failed            why its connections fail, one by one
+  l7d map                                who talks to whom, and what fails
+  l7d ui                                 the same and more in a browser
   l7d status                             whether the agent is well
   sudo l7d agent --config l7d.yaml       run the agent
 
@@ -63,6 +76,12 @@ pub struct Cli {
 pub enum Command {
     /// Watch flows: who talked to whom, how, and what became of it
     Observe(Box<observe::Observe>),
+    /// Show what became of connections: each a story, from its first packet to its last
+    Trace(Box<trace::TraceArgs>),
+    /// Show who talks to whom, how much, how fast, and what fails
+    Map(Box<map::MapArgs>),
+    /// Serve a web page with the map, the flows, and what each of them means
+    Ui(Box<ui::UiArgs>),
     /// Show what is in a capture, as if it happened now
     Replay(Box<replay::ReplayArgs>),
     /// Show whether a server is well and what it holds
@@ -70,6 +89,8 @@ pub enum Command {
     /// List nodes or namespaces
     #[command(subcommand)]
     List(list::List),
+    /// Show the templates of paths, or of those that were asked for
+    Paths(Box<paths::PathsArgs>),
     /// Understand policies
     #[command(subcommand)]
     Policy(policy::Policy),
@@ -81,8 +102,15 @@ pub enum Command {
     Watch(watch::Watch),
     /// Run the agent of this node
     Agent(agent::AgentArgs),
+    /// Answer for the agents of all nodes at once
+    Relay(Box<relay::RelayArgs>),
+    /// Show or change what is settled for all commands that ask a server
+    #[command(subcommand)]
+    Config(config::Config),
     /// Write a completion script for a shell
     Completion(completion::CompletionArgs),
+    /// Write manual pages
+    Man(man::ManArgs),
     /// Show the version
     Version,
 }
@@ -102,7 +130,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
-    log(cli.debug);
+    let is_client = !matches!(cli.command, Command::Agent(_));
+    log(cli.debug || (is_client && settings::is_debug(|name| std::env::var(name).ok())));
     match execute(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -118,14 +147,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn execute(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Observe(args) => block_on(observe::run(args, cli.debug)),
+        Command::Trace(args) => trace::run(args),
+        Command::Map(args) => map::run(args),
+        Command::Ui(args) => block_on(ui::run(args)),
         Command::Replay(args) => replay::run(args),
         Command::Status(args) => block_on(status::run(args)),
         Command::List(args) => block_on(list::run(args)),
+        Command::Paths(args) => paths::run(args),
         Command::Policy(args) => policy::run(args),
         Command::Fqdn(args) => block_on(fqdn::run(args)),
         Command::Watch(args) => block_on(watch::run(args)),
         Command::Agent(args) => agent::run(args),
+        Command::Relay(args) => block_on(relay::run(args)),
+        Command::Config(args) => config::run(args),
         Command::Completion(args) => completion::run(args, &mut Cli::command()),
+        Command::Man(args) => man::run(args, Cli::command()),
         Command::Version => {
             writeln!(io::stdout().lock(), "l7d {}", env!("CARGO_PKG_VERSION"))?;
             Ok(())

@@ -1,6 +1,6 @@
 //! `l7d status`: whether a server is well, and what it holds.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use clap::Args;
@@ -11,9 +11,10 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::agent_status;
 use super::failure::Failure;
-use super::observe::args::Output;
+use super::observe::args::{Color, Output};
 use super::server::{Server, ServerFlags};
 use crate::print::status::{self, Status};
+use crate::print::style::Style;
 
 /// The name under which servers of the Hubble API say how they are.
 const HEALTH_NAME: &str = "hubble.server.Observer";
@@ -38,6 +39,10 @@ pub struct StatusArgs {
     )]
     #[arg(help_heading = "Formatting")]
     pub output: Output,
+    /// Colours (of losses)
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    #[arg(help_heading = "Formatting")]
+    pub color: Color,
     /// Which server.
     #[command(flatten)]
     pub server: ServerFlags,
@@ -47,7 +52,13 @@ pub struct StatusArgs {
 pub async fn run(args: &StatusArgs) -> Result<(), Failure> {
     let server = args.server.settle(|name| std::env::var(name).ok())?;
     let (status, result) = ask(&server).await?;
-    status::write(&mut io::stdout().lock(), args.output.form(), &status)?;
+    let terminal = io::stdout().is_terminal();
+    let style = Style {
+        form: args.output.form(),
+        color: args.color.is_on(terminal, |name| std::env::var(name).ok()),
+        ..Style::default()
+    };
+    status::write(&mut io::stdout().lock(), style, &status)?;
     result
 }
 
@@ -78,7 +89,11 @@ async fn ask(server: &Server) -> Result<(Status, Result<(), Failure>), Failure> 
     match response {
         Ok(response) => {
             let header = response.metadata().get(agent_status::HEADER);
-            status.agent = agent_status::sections(header.and_then(|value| value.to_str().ok()));
+            status.agent = agent_status::read(header.and_then(|value| value.to_str().ok()));
+            status.sections = status
+                .agent
+                .as_ref()
+                .map_or_else(Vec::new, agent_status::sections);
             status.response = Some(response.into_inner());
             Ok((status, Ok(())))
         }

@@ -5,19 +5,25 @@ use proto::flow::layer7::Record;
 use proto::flow::{Flow, FlowFilter, Http, TcpFlags, Verdict};
 use regex::Regex;
 
-use super::labels::Selector;
-use super::{Test, any, globs};
+use super::{Test, any};
+use crate::flow::filter::{Expression, NodePattern, Selector, url_path};
 
 /// The `type` of L7 events, which every filter on HTTP needs.
 const L7_EVENT: i32 = 129;
 
 pub(super) fn tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), String> {
-    if f.experimental
-        .as_ref()
-        .is_some_and(|e| !e.cel_expression.is_empty())
-    {
-        return Err("CEL expressions need a server: files are filtered without them".to_owned());
-    }
+    let expressions = f.experimental.iter();
+    let expressions = expressions.flat_map(|e| &e.cel_expression);
+    let expressions: Vec<&String> = expressions.collect();
+    any(
+        tests,
+        &expressions,
+        |text| {
+            Expression::parse(text)
+                .map_err(|error| format!("error compiling CEL expression: {text}: {error}"))
+        },
+        Expression::is_true_of,
+    )?;
     let same = |text: &String| Ok(text.clone());
     any(tests, &f.uuid, same, |wanted, flow| flow.uuid == *wanted)?;
     any(tests, &f.trace_id, same, |wanted, flow| {
@@ -52,11 +58,10 @@ pub(super) fn tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), String>
         &f.event_type,
         |e| Ok(*e),
         |wanted, flow| {
-            wanted.r#type == 0
-                || flow.event_type.as_ref().is_some_and(|event| {
-                    event.r#type == wanted.r#type
-                        && (!wanted.match_sub_type || event.sub_type == wanted.sub_type)
-                })
+            flow.event_type.as_ref().is_some_and(|event| {
+                (wanted.r#type == 0 || event.r#type == wanted.r#type)
+                    && (!wanted.match_sub_type || event.sub_type == wanted.sub_type)
+            })
         },
     )?;
     packet_tests(f, tests)?;
@@ -81,7 +86,7 @@ fn packet_tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), String> {
         tests,
         &f.encrypted,
         |e| Ok(*e),
-        |wanted, flow| flow.ip.as_ref().is_some_and(|ip| ip.encrypted == *wanted),
+        |wanted, flow| flow.ip.as_ref().is_some_and(|ip| ip.encrypted) == *wanted,
     )?;
     any(
         tests,
@@ -128,11 +133,8 @@ fn place_tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), String> {
     any(
         tests,
         &f.node_name,
-        |text| globs::node(text),
-        |wanted, flow| match flow.node_name {
-            ref name if name.contains('/') => wanted.is_match(name),
-            ref name => wanted.is_match(&format!("default/{name}")),
-        },
+        |text| NodePattern::parse(text),
+        |wanted, flow| wanted.matches(&flow.node_name),
     )?;
     let selector = |text: &String| Selector::parse(text);
     any(tests, &f.node_labels, selector, |wanted, flow| {
@@ -165,7 +167,11 @@ pub(super) fn http_tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), St
         tests,
         &f.http_method,
         |text| Ok(text.clone()),
-        |wanted, flow| http(flow).is_some_and(|http| http.method.eq_ignore_ascii_case(wanted)),
+        |wanted, flow| {
+            http(flow).is_some_and(|http| {
+                !http.method.is_empty() && http.method.eq_ignore_ascii_case(wanted)
+            })
+        },
     )?;
     any(
         tests,
@@ -173,7 +179,8 @@ pub(super) fn http_tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), St
         |text| regex("http path", text),
         |wanted, flow| {
             http(flow)
-                .and_then(|http| path(&http.url))
+                .filter(|http| !http.url.is_empty())
+                .and_then(|http| url_path(&http.url))
                 .is_some_and(|path| wanted.is_match(&path))
         },
     )?;
@@ -181,7 +188,9 @@ pub(super) fn http_tests(f: &FlowFilter, tests: &mut Vec<Test>) -> Result<(), St
         tests,
         &f.http_url,
         |text| regex("http url", text),
-        |wanted, flow| http(flow).is_some_and(|http| wanted.is_match(&http.url)),
+        |wanted, flow| {
+            http(flow).is_some_and(|http| !http.url.is_empty() && wanted.is_match(&http.url))
+        },
     )?;
     any(
         tests,
@@ -304,28 +313,4 @@ impl Status {
             Self::Prefix(digits) => code.to_string().starts_with(digits),
         }
     }
-}
-
-/// The path of a URL without query and fragment, percent-decoded; `None` where that fails.
-fn path(url: &str) -> Option<String> {
-    let rest = match url.split_once("://") {
-        Some((_, rest)) => rest
-            .find(['/', '?', '#'])
-            .and_then(|at| rest.get(at..))
-            .unwrap_or(""),
-        None => url,
-    };
-    let end = rest.find(['?', '#']).unwrap_or(rest.len());
-    let mut bytes = rest.get(..end)?.bytes();
-    let mut decoded = Vec::new();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(bytes.next()?).to_digit(16);
-        let (high, low) = (digit()?, digit()?);
-        decoded.push(u8::try_from(high * 16 + low).ok()?);
-    }
-    String::from_utf8(decoded).ok()
 }

@@ -8,12 +8,13 @@
 //! A filter becomes a list of tests, one per field that is set; a flow matches if all are true.
 //! Values within one field are alternatives.
 
+pub(in crate::cli) mod connection;
 mod fields;
-mod globs;
-mod labels;
 mod names;
 
 use proto::flow::{Flow, FlowFilter};
+
+use crate::flow::filter::Places;
 
 type Test = Box<dyn Fn(&Flow) -> bool + Send + Sync>;
 
@@ -22,6 +23,7 @@ type Test = Box<dyn Fn(&Flow) -> bool + Send + Sync>;
 pub struct Matcher {
     allow: Vec<Vec<Test>>,
     deny: Vec<Vec<Test>>,
+    connections: Places,
 }
 
 impl std::fmt::Debug for Matcher {
@@ -29,6 +31,7 @@ impl std::fmt::Debug for Matcher {
         f.debug_struct("Matcher")
             .field("allow", &self.allow.len())
             .field("deny", &self.deny.len())
+            .field("connections", &self.connections)
             .finish()
     }
 }
@@ -37,11 +40,28 @@ impl Matcher {
     /// Reads filters. The error says which value cannot be read and why, in the words a server
     /// would use.
     pub fn new(allow: &[FlowFilter], deny: &[FlowFilter]) -> Result<Self, String> {
-        let read = |filters: &[FlowFilter]| filters.iter().map(tests).collect::<Result<_, _>>();
+        let connections = Places::default();
+        let read = |filters: &[FlowFilter]| {
+            let filters = filters.iter().map(|filter| tests(filter, &connections));
+            filters.collect::<Result<_, _>>()
+        };
         Ok(Self {
             allow: read(allow)?,
             deny: read(deny)?,
+            connections,
         })
+    }
+
+    /// Whether it should see all flows once before it judges them.
+    pub fn wants_to_learn(&self) -> bool {
+        !self.connections.is_empty()
+    }
+
+    /// Learns from a flow what it says of others.
+    pub fn learn(&self, flow: &Flow) {
+        if let Some(sight) = connection::sight(flow) {
+            self.connections.learn(&sight);
+        }
     }
 
     /// Whether flows must match something to pass.
@@ -56,11 +76,12 @@ impl Matcher {
     }
 }
 
-fn tests(filter: &FlowFilter) -> Result<Vec<Test>, String> {
+fn tests(filter: &FlowFilter, connections: &Places) -> Result<Vec<Test>, String> {
     let mut tests = Vec::new();
     names::tests(filter, &mut tests)?;
     fields::tests(filter, &mut tests)?;
     fields::http_tests(filter, &mut tests)?;
+    connection::tests(filter, connections, &mut tests)?;
     Ok(tests)
 }
 

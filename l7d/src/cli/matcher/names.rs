@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use proto::flow::{Endpoint, Flow, FlowFilter, Service, Workload};
 
-use super::labels::Selector;
-use super::{Test, any, globs};
+use super::{Test, any};
+use crate::flow::filter::{NamePattern, Selector};
 
 /// One end of a flow, with everything a filter may ask about it.
 struct End<'f> {
@@ -119,8 +119,8 @@ impl Wanted<'_> {
         any(
             tests,
             self.fqdn,
-            |text| globs::fqdn(text),
-            move |wanted, flow| end(flow).names.iter().any(|name| wanted.is_match(name)),
+            |text| NamePattern::parse(text),
+            move |wanted, flow| end(flow).names.iter().any(|name| wanted.matches(name)),
         )?;
         any(
             tests,
@@ -152,11 +152,11 @@ impl Wanted<'_> {
         any(
             tests,
             self.cluster,
-            |text| globs::cluster(text),
+            |text| NamePattern::parse(text),
             move |wanted, flow| {
                 end(flow)
                     .endpoint
-                    .is_some_and(|e| wanted.is_match(&e.cluster_name))
+                    .is_some_and(|e| wanted.matches(&e.cluster_name))
             },
         )
     }

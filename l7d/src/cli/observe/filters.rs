@@ -10,8 +10,8 @@ use proto::flow::{
 
 use super::flags::{Flag, Kind, Place};
 use super::values::{
-    direction, drop_reasons, event_type, identity, ip_version, misspelt, tcp_flags, verdicts,
-    workload,
+    connection, direction, drop_reasons, event_type, identity, ip_version, misspelt, tcp_flags,
+    verdicts, workload,
 };
 
 /// Flags that say the same thing in ways that contradict each other. A message names two of them
@@ -373,6 +373,7 @@ fn number(f: &mut FlowFilter, flag: &Flag, value: &str) -> Result<(), String> {
             Ok(number) => f.ip_trace_id.push(number),
             Err(error) => return Err(format!("{}: {error}", invalid())),
         },
+        Kind::Connection => f.connection.push(connection(value)?),
         Kind::Interface => {
             f.interface.push(NetworkInterface {
                 index: 0,

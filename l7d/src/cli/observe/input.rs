@@ -40,11 +40,10 @@ pub(super) fn print<W: Write, E: Write>(
         )));
     }
     let matcher = Matcher::new(&request.whitelist, &request.blacklist).map_err(Failure::usage)?;
-    let input: Box<dyn Read> = if file == "-" {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(file).map_err(|e| Failure::failed(format!("cannot open {file}"), e))?)
-    };
+    let input = open(file)?;
+    if matcher.wants_to_learn() && file != "-" {
+        learn(file, &matcher)?;
+    }
     let mut lines = Lines::new(input);
     let mut selection = Selection::new(request, &matcher);
     while let Some((number, line)) = lines.next(file)? {
@@ -66,6 +65,31 @@ pub(super) fn print<W: Write, E: Write>(
         }
     }
     selection.finish(printer)
+}
+
+/// Opens a file; `-` is standard input.
+pub(in crate::cli) fn open(file: &str) -> Result<Box<dyn Read>, Failure> {
+    if file == "-" {
+        return Ok(Box::new(io::stdin()));
+    }
+    let opened = File::open(file);
+    let opened = opened.map_err(|e| Failure::failed(format!("cannot open {file}"), e))?;
+    Ok(Box::new(opened))
+}
+
+/// Shows the matcher all flows of a file; what is wrong with its lines is told when they are printed.
+fn learn(file: &str, matcher: &Matcher) -> Result<(), Failure> {
+    let mut lines = Lines::new(open(file)?);
+    while let Some((_, line)) = lines.next(file)? {
+        if let Ok(GetFlowsResponse {
+            response_types: Some(ResponseTypes::Flow(flow)),
+            ..
+        }) = parse(line.trim_ascii())
+        {
+            matcher.learn(&flow);
+        }
+    }
+    Ok(())
 }
 
 /// Lines of a file, of bounded length.

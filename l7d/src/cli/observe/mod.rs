@@ -5,6 +5,7 @@
 //! is printed by [`crate::print`].
 
 pub mod args;
+pub(in crate::cli) mod connection;
 pub mod filters;
 pub mod flags;
 pub mod input;
@@ -12,15 +13,19 @@ pub mod raw;
 pub mod request;
 pub mod stream;
 pub mod time;
-mod values;
+mod unseen;
+pub(in crate::cli) mod values;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use jiff::Timestamp;
+use proto::observer::GetFlowsRequest;
 
 pub use args::{EventsArgs, FlowsArgs, Observe, ObserveEvents, Selectors};
 
 use super::failure::Failure;
+use super::server::Server;
+use super::settings::Place;
 use crate::print::{Form, Printer, Style};
 
 /// Standard output, and standard error or nothing.
@@ -36,7 +41,24 @@ pub async fn run(observe: &Observe, debug: bool) -> Result<(), Failure> {
     }
 }
 
+/// Filters that are settled for all commands count where none are given.
+fn with_settled_filters(args: &FlowsArgs) -> Result<FlowsArgs, Failure> {
+    let mut args = args.clone();
+    let named = args.server.config.as_deref();
+    let file = Place::find(named, |name| std::env::var(name).ok()).load()?;
+    for (key, filters) in [
+        ("allowlist", &mut args.allowlist),
+        ("denylist", &mut args.denylist),
+    ] {
+        if filters.is_empty() {
+            *filters = file.texts(key);
+        }
+    }
+    Ok(args)
+}
+
 async fn flows(args: &FlowsArgs, debug: bool) -> Result<(), Failure> {
+    let args = &with_settled_filters(args)?;
     if args.print_raw_filters {
         raw::write(&mut io::stdout().lock(), &request::filters(args)?)?;
         return Ok(());
@@ -56,9 +78,25 @@ async fn flows(args: &FlowsArgs, debug: bool) -> Result<(), Failure> {
         input::print(file, &request, args.silent_errors, &mut printer)?;
     } else {
         let server = args.server.settle(|name| std::env::var(name).ok())?;
-        stream::flows(&server, request, &mut printer).await?;
+        let tell = !args.silent_errors;
+        if tell && request.follow {
+            tell_unseen(&server, &request).await?;
+        }
+        let asked = request.clone();
+        let shown = stream::flows(&server, request, &mut printer).await?;
+        if tell && shown == 0 && !asked.follow {
+            tell_unseen(&server, &asked).await?;
+        }
     }
     printer.finish()?;
+    Ok(())
+}
+
+/// Says which names in filters nobody has been seen by. That is no failure: somebody may yet come.
+async fn tell_unseen(server: &Server, request: &GetFlowsRequest) -> Result<(), Failure> {
+    for hint in unseen::hints(server, request).await {
+        writeln!(io::stderr().lock(), "l7d: {hint}")?;
+    }
     Ok(())
 }
 

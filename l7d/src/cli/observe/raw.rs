@@ -10,6 +10,7 @@ use crate::cli::suggest;
 
 /// Every field of a filter, by its protobuf name; each is accepted in camel case too.
 const FIELDS: &[&str] = &[
+    "connection",
     "destination_cluster_name",
     "destination_fqdn",
     "destination_identity",

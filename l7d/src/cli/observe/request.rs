@@ -7,6 +7,7 @@ use proto::flow::FlowFilter;
 use proto::observer::{GetAgentEventsRequest, GetDebugEventsRequest, GetFlowsRequest};
 
 use super::filters::{self, Filters};
+use super::flags::Kind;
 use super::{FlowsArgs, Selectors, raw, time};
 use crate::cli::failure::Failure;
 use crate::print::Form;
@@ -47,6 +48,8 @@ const SHOWN_FIELDS: &[&str] = &[
     "ingress_denied_by",
     "egress_allowed_by",
     "egress_denied_by",
+    // Who serves behind a service's address, and the kernel's own reasons.
+    "extensions",
 ];
 
 /// Which part of what a server holds is asked for.
@@ -176,9 +179,16 @@ fn field_mask(args: &FlowsArgs) -> Result<Option<FieldMask>, Failure> {
     if form == Form::Json || !args.use_default_field_masks {
         return Ok(None);
     }
-    Ok(Some(FieldMask {
-        paths: SHOWN_FIELDS.iter().map(|path| (*path).to_owned()).collect(),
-    }))
+    let mut paths: Vec<String> = SHOWN_FIELDS.iter().map(|path| (*path).to_owned()).collect();
+    if args
+        .filters
+        .used()
+        .any(|(flag, _)| flag.kind == Kind::Connection)
+    {
+        // By this the connection is found where the server does not look for it.
+        paths.push("emitter".to_owned());
+    }
+    Ok(Some(FieldMask { paths }))
 }
 
 /// The request for agent events.

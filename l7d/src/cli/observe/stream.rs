@@ -10,35 +10,46 @@ use proto::observer::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::{Code, Response, Status, Streaming};
 
+use super::connection::Rest;
 use crate::cli::failure::Failure;
 use crate::cli::server::Server;
 use crate::print::Printer;
 
-/// Prints flows.
+/// Prints flows; how many there were.
 pub(super) async fn flows<W: Write, E: Write>(
     server: &Server,
-    request: GetFlowsRequest,
+    mut request: GetFlowsRequest,
     printer: &mut Printer<W, E>,
-) -> Result<(), Failure> {
+) -> Result<u64, Failure> {
+    let rest = Rest::of(&mut request)?;
     let mut observer = server.observer().await?;
     let answer = observer.get_flows(request).await;
+    let mut shown = 0;
     print(
         server,
         "the request for flows",
         answer,
         printer,
-        Printer::flows,
+        |printer, response: &GetFlowsResponse| {
+            if rest.passes(response.response_types.as_ref()) {
+                shown += 1;
+                printer.flows(response)?;
+            }
+            Ok(())
+        },
     )
-    .await
+    .await?;
+    Ok(shown)
 }
 
 /// Hands out flows, one by one, until they end or the user does not want more.
 pub(in crate::cli) async fn each_flow(
     server: &Server,
-    request: GetFlowsRequest,
+    mut request: GetFlowsRequest,
     mut take: impl FnMut(&GetFlowsResponse) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let refused = |status: Status| server.refused("the request for flows", &status);
+    let rest = Rest::of(&mut request)?;
     let mut observer = server.observer().await?;
     let answer = observer.get_flows(request).await.map_err(refused)?;
     let mut stream = answer.into_inner();
@@ -49,7 +60,10 @@ pub(in crate::cli) async fn each_flow(
             _interrupt = interrupts.recv() => return Ok(()),
         };
         match next {
-            Ok(Some(response)) => take(&response)?,
+            Ok(Some(response)) if rest.passes(response.response_types.as_ref()) => {
+                take(&response)?;
+            }
+            Ok(Some(_)) => {}
             Ok(None) => return Ok(()),
             Err(status) if status.code() == Code::Cancelled => return Ok(()),
             Err(status) => return Err(refused(status)),

@@ -24,6 +24,21 @@ pub fn parse(text: &str, now: Timestamp) -> Result<Timestamp, NotATime> {
         .ok_or_else(|| NotATime(text.to_owned()))
 }
 
+/// Reads a length of time: `5s`, `1m30s`.
+///
+/// # Errors
+/// What else it should be.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    match duration(text.trim()) {
+        Some(Signed {
+            negative: false,
+            length,
+        }) => Ok(length),
+        Some(_) => Err("expected a duration of at least 0s".to_owned()),
+        None => Err("expected a duration like 5s or 1m30s".to_owned()),
+    }
+}
+
 fn shift(now: Timestamp, ago: Signed) -> Option<Timestamp> {
     let span = jiff::SignedDuration::try_from(ago.length).ok()?;
     if ago.negative {

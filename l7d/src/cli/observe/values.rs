@@ -35,6 +35,20 @@ const AGENT_EVENTS: &[(&str, i32)] = &[
     ("unspecified", 0),
 ];
 
+/// A connection's number, in the form that flows have it.
+pub(super) fn connection(text: &str) -> Result<String, String> {
+    Ok(format!("{:x}", connection_number(text)?))
+}
+
+/// A connection's number.
+pub(in crate::cli) fn connection_number(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).map_err(|error| {
+        format!(
+            "{text:?} is no connection: {error}; numbers are hexadecimal, as in extensions of flows"
+        )
+    })
+}
+
 pub(super) fn verdicts() -> Vec<&'static str> {
     (1..=7)
         .filter_map(|n| Verdict::try_from(n).ok())

@@ -7,7 +7,7 @@ mod check;
 mod ends;
 mod explain;
 mod replay;
-mod sources;
+pub(super) mod sources;
 mod suggestion;
 mod test;
 mod world;

@@ -11,6 +11,7 @@ use super::changes;
 use super::sources::{Intake, ReadReport, SourceFlags};
 use crate::cli::candidate::read_policies;
 use crate::cli::failure::Failure;
+use crate::cli::paths::PathFlags;
 use crate::whatif::{Comparison, Gather, Group, Skipped, Totals, World};
 
 const EXAMPLES: &str = "\
@@ -45,6 +46,9 @@ pub struct ReplayArgs {
     /// Form of the output
     #[arg(short, long, value_enum, value_name = "FORM", default_value = "table")]
     pub output: Form,
+    /// Templates of paths.
+    #[command(flatten)]
+    pub paths: PathFlags,
     /// Where flows come from.
     #[command(flatten)]
     pub sources: SourceFlags,
@@ -113,7 +117,7 @@ fn replay(
 ) -> Result<Report, Failure> {
     let mut headers = Needs::of(after).headers;
     headers.extend(Needs::of(before.unwrap_or_default()).headers);
-    let mut comparison = Comparison::default();
+    let mut comparison = Comparison::new(args.paths.templates()?);
     let mut judge = |gather: &mut Gather| {
         let asked = gather.take_asked();
         let before = before.map(|policies| World::new(policies, gather, &asked));

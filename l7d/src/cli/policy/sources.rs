@@ -50,7 +50,7 @@ pub struct SourceFlags {
 
 /// What was read.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct ReadReport {
+pub(in crate::cli) struct ReadReport {
     /// Flows.
     flows: u64,
     /// Lines that hold something else: states of nodes, lost events.
@@ -64,7 +64,7 @@ pub(super) struct ReadReport {
 
 impl ReadReport {
     /// One line for people.
-    pub(super) fn line(&self) -> String {
+    pub(in crate::cli) fn line(&self) -> String {
         let mut parts = vec![format!("{} flows read", self.flows)];
         if self.others > 0 {
             parts.push(format!("{} other events", self.others));
@@ -77,16 +77,16 @@ impl ReadReport {
 }
 
 /// Flows on their way into a [`Gather`].
-pub(super) struct Intake<'f> {
-    pub(super) gather: Gather,
-    pub(super) read: ReadReport,
+pub(in crate::cli) struct Intake<'f> {
+    pub(in crate::cli) gather: Gather,
+    pub(in crate::cli) read: ReadReport,
     /// Called after each flow; hands on what was gathered when it is enough.
     after: &'f mut dyn FnMut(&mut Gather) -> Result<(), Failure>,
 }
 
 impl<'f> Intake<'f> {
     /// Nothing was read yet. Headers of these names are kept.
-    pub(super) fn new(
+    pub(in crate::cli) fn new(
         flags: &SourceFlags,
         headers: impl IntoIterator<Item = String>,
         after: &'f mut dyn FnMut(&mut Gather) -> Result<(), Failure>,
@@ -127,7 +127,7 @@ impl<'f> Intake<'f> {
 
 impl SourceFlags {
     /// Reads all flows there are.
-    pub(super) fn feed(&self, intake: &mut Intake<'_>) -> Result<(), Failure> {
+    pub(in crate::cli) fn feed(&self, intake: &mut Intake<'_>) -> Result<(), Failure> {
         let given = [!self.flows.is_empty(), !self.pcap.is_empty(), self.live];
         if given.iter().filter(|is_given| **is_given).count() != 1 {
             return Err(

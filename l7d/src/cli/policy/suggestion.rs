@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use clap::{Args, ValueEnum};
+use parsers::template::Templates;
 use policy_l7::read_objects;
 use policy_l7::suggest::{self, Suggestion};
 use serde::Serialize;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use super::changes;
 use super::sources::{Intake, ReadReport, SourceFlags};
 use crate::cli::failure::Failure;
+use crate::cli::paths::PathFlags;
 use crate::whatif::{Asked, Comparison, Gather, Group, Passed, Scope, Sightings, Skipped, World};
 
 const EXAMPLES: &str = "\
@@ -55,6 +57,9 @@ pub struct SuggestArgs {
     /// Form of the output
     #[arg(short, long, value_enum, value_name = "FORM", default_value = "yaml")]
     pub output: Form,
+    /// Templates of paths.
+    #[command(flatten)]
+    pub paths: PathFlags,
     /// Where flows come from.
     #[command(flatten)]
     pub sources: SourceFlags,
@@ -147,7 +152,8 @@ fn suggested(args: &SuggestArgs, gather: &mut Gather, read: ReadReport) -> Resul
     };
     let min_count = if args.include_once { 1 } else { args.min_count };
     let asked = gather.take_asked();
-    let sightings = Sightings::new(gather, &asked, &scope, form);
+    let templates = args.paths.templates()?;
+    let sightings = Sightings::new(gather, &asked, &scope, form, &templates);
     let suggestion = suggest::suggest(&sightings.seen, form, min_count);
     if suggestion.is_empty() {
         return Err(Failure::failed(
@@ -156,7 +162,7 @@ fn suggested(args: &SuggestArgs, gather: &mut Gather, read: ReadReport) -> Resul
         )
         .advise("labels say who workloads are: --endpoints adds what flows do not tell"));
     }
-    let (coverage, would_deny) = replayed(gather, &asked, &sightings, &suggestion)?;
+    let (coverage, would_deny) = replayed(gather, &asked, &sightings, &suggestion, templates)?;
     Ok(Report {
         policies: suggestion.to_yaml(),
         coverage,
@@ -172,6 +178,7 @@ fn replayed(
     asked: &[Asked],
     sightings: &Sightings,
     suggestion: &Suggestion,
+    templates: Templates,
 ) -> Result<(Coverage, Vec<Group>), Failure> {
     let objects = read_objects("the suggestion", &suggestion.to_yaml()).map_err(|errors| {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -179,7 +186,7 @@ fn replayed(
     })?;
     let world = World::new(&objects.policies, gather, asked);
     let (covered, left_out) = sightings.covered(&suggestion.is_allowed);
-    let mut comparison = Comparison::default();
+    let mut comparison = Comparison::new(templates);
     let has_passed = |at: &usize| asked.get(*at).is_some_and(|one| one.passed == Passed::Yes);
     comparison.add_where(gather, asked, None, &world, |at| {
         covered.contains(&at) && has_passed(&at)

@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::observe::args::{Color, FlowsArgs, Formatting, Output, Selectors, time_format};
 use crate::cli::observe::flags::FilterFlags;
+use crate::cli::paths::PathFlags;
+use crate::cli::ui::PageArgs;
 use crate::print::TimeFormat;
 
 const EXAMPLES: &str = "\
@@ -18,6 +20,8 @@ Examples:
     l7d replay --http-status 5+ -o json node1.pcapng node2.pcap.gz
   What would this policy have refused?
     l7d replay --endpoints pods.yaml --policy candidate.yaml --verdict DROPPED trace.pcap
+  In a browser, as a map:
+    l7d replay --endpoints pods.yaml --ui localhost:12000 trace.pcap
   Every message as parsed, to compare with another tool:
     l7d replay -o messages trace.pcap
 
@@ -97,7 +101,16 @@ pub struct ReplayArgs {
     /// loopback address and port
     #[arg(long, value_name = "ADDR", help_heading = "Other")]
     pub serve: Option<String>,
-    /// Most flows that --serve keeps
+    /// Serve the web page of these flows until Ctrl-C, at this address and port, with or without --serve
+    #[arg(long, value_name = "ADDR", help_heading = "Other")]
+    pub ui: Option<String>,
+    /// Who may see the page.
+    #[command(flatten)]
+    pub page: PageArgs,
+    /// Templates of paths, for the page.
+    #[command(flatten)]
+    pub templates: PathFlags,
+    /// Most flows that --serve and --ui keep
     #[arg(long, value_name = "N", default_value_t = 1 << 17, help_heading = "Other")]
     pub serve_flows: usize,
     /// Leave out the closing lines

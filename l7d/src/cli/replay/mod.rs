@@ -45,7 +45,8 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let names = Names::read(&args.endpoints, &args.policy)?;
     let address = args.serve.as_deref().map(Address::parse).transpose()?;
     let end = match (address, args.output.of_flows()) {
-        (Some(address), _) => return served(args, &address, &names, merge),
+        (Some(address), _) => return served(args, Some(&address), &names, merge),
+        (None, _) if args.ui.is_some() => return served(args, None, &names, merge),
         (None, None) => messages(names.identities, merge)?,
         (None, Some(output)) => flows(&args.as_observed(output), &names, merge)?,
     };
@@ -162,7 +163,7 @@ fn node() -> NodeView {
     NodeView {
         name: "replay".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        seed: 0,
+        ..NodeView::default()
     }
 }
 
@@ -187,7 +188,7 @@ fn replay_into(sink: Arc<dyn Sink>, names: &Names) -> Replay {
 
 fn served(
     args: &ReplayArgs,
-    address: &Address,
+    address: Option<&Address>,
     names: &Names,
     mut merge: Merge,
 ) -> Result<(), Failure> {
@@ -197,7 +198,7 @@ fn served(
     run_through(&mut replay, &mut merge, || Ok(false))?;
     let shown = vec![("flows".to_owned(), ring.end())];
     let result = conclude(args, &End::new(&replay, &merge, shown));
-    super::block_on(serve::until_interrupted(address, ring, node()))?;
+    super::block_on(serve::until_interrupted(args, address, ring, node()))?;
     result
 }
 

@@ -7,12 +7,16 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::ReplayArgs;
 use crate::cli::failure::Failure;
 use crate::cli::observe::stream::interrupts;
+use crate::cli::ui;
 use crate::config::Tcp;
 use crate::flow::FlowRing;
 use crate::flow::view::NodeView;
-use crate::server::{self, AgentStatus, Sources};
+use crate::metrics::CallsLayer;
+use crate::server::{self, AgentStatus, Peer, Peers, Sources};
+use crate::ui::Source;
 
 /// Where flows are offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,52 +48,88 @@ impl Address {
     }
 }
 
-/// Offers the flows of `ring` until interrupted.
+impl Address {
+    fn listeners(&self) -> (Option<&PathBuf>, Option<Tcp>) {
+        match self {
+            Self::Socket(path) => (Some(path), None),
+            Self::Loopback(listen) => {
+                let tcp = Tcp {
+                    listen: *listen,
+                    tls: None,
+                    insecure: true,
+                };
+                (None, Some(tcp))
+            }
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Socket(path) => format!("unix://{}", path.display()),
+            Self::Loopback(address) => address.to_string(),
+        }
+    }
+}
+
+/// Offers the flows of `ring` until interrupted, on the API, as a page, or both.
 pub(super) async fn until_interrupted(
-    address: &Address,
+    args: &ReplayArgs,
+    address: Option<&Address>,
     ring: Arc<FlowRing>,
     node: NodeView,
 ) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let count = ring.len();
+    let peers = Peers::only(&node.name, Peer::default());
     let sources = Sources {
+        calls: CallsLayer::default(),
+        events: Arc::default(),
         names: Arc::new(Vec::new),
         audits: Arc::new(Vec::new),
         ring,
         node: Arc::new(node),
         status: Arc::new(AgentStatus::default),
-        address: String::new(),
+        peers: watch::channel(Arc::new(peers)).1,
     };
-    let (socket, tcp) = match address {
-        Address::Socket(path) => (Some(path), None),
-        Address::Loopback(listen) => {
-            let tcp = Tcp {
-                listen: *listen,
-                tls: None,
-                insecure: true,
-            };
-            (None, Some(tcp))
-        }
-    };
-    server::start_on(socket, tcp.as_ref(), &sources, &stopped)
-        .await
-        .map_err(|error| Failure::failed("the flows cannot be served", error))?;
-    let shown = match address {
-        Address::Socket(path) => format!("unix://{}", path.display()),
-        Address::Loopback(address) => address.to_string(),
-    };
+    let cannot = |error| Failure::failed("the flows cannot be served", error);
     let mut interrupts = interrupts()?;
-    writeln!(
-        io::stderr().lock(),
-        "l7d: serving {count} flows at {shown} until Ctrl-C: hubble observe --server {shown} --last {count}"
-    )?;
+    if let Some(address) = address {
+        let (socket, tcp) = address.listeners();
+        server::start_on(socket, tcp.as_ref(), &sources, &stopped)
+            .await
+            .map_err(cannot)?;
+        let shown = address.shown();
+        writeln!(
+            io::stderr().lock(),
+            "l7d: serving {count} flows at {shown} until Ctrl-C: hubble observe --server {shown} --last {count}"
+        )?;
+    }
+    if let Some(listen) = &args.ui {
+        let channel = server::channel(&sources, stopped.clone()).await;
+        let source = Source {
+            shown: shown(&args.files),
+            channel: channel.map_err(cannot)?,
+            authorization: None,
+        };
+        let templates = args.templates.templates()?;
+        ui::serve(&args.page, listen, source, templates, stopped).await?;
+    }
     interrupts.recv().await;
     stop.send_replace(true);
-    if let Address::Socket(path) = address {
+    if let Some(Address::Socket(path)) = address {
         // A socket that somebody took away already is away.
         let _gone = std::fs::remove_file(path);
     }
     Ok(())
+}
+
+/// The names of captures.
+fn shown(files: &[PathBuf]) -> String {
+    let name = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or(file.as_os_str());
+        name.to_string_lossy().into_owned()
+    };
+    files.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

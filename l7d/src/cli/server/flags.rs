@@ -1,6 +1,6 @@
 //! The flags that say which server to ask, and what the environment and defaults add to them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -8,6 +8,8 @@ use clap::Args;
 use super::{AGENT_SOCKET, RELAY, Server, Target, Tls};
 use crate::cli::failure::Failure;
 use crate::cli::observe::time;
+use crate::cli::settings::{Place, of_environment};
+use crate::tls;
 
 /// Flags that say which server to ask.
 #[expect(
@@ -22,16 +24,20 @@ pub struct ServerFlags {
     /// /run/l7d/l7d.sock if there is one, else localhost:4245 [env: HUBBLE_SERVER, L7D_SERVER]
     #[arg(long, value_name = "ADDRESS")]
     pub server: Option<String>,
+    /// File of settings, instead of the usual one (see `l7d config`) [env: HUBBLE_CONFIG, L7D_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// How long connecting may take [default: 5s] [env: HUBBLE_TIMEOUT]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
     pub timeout: Option<Duration>,
     /// How long an answer may take (status, list) [default: 12s] [env: HUBBLE_REQUEST_TIMEOUT]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = time::parse_duration)]
     pub request_timeout: Option<Duration>,
     /// Use TLS; implied by a tls:// address [env: HUBBLE_TLS]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub tls: Option<bool>,
-    /// Trust whatever certificate the server shows; not available in this build
+    /// Trust whatever certificate the server shows: what is said can be read and changed on the way [env:
+    /// HUBBLE_TLS_ALLOW_INSECURE]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub tls_allow_insecure: Option<bool>,
     /// Authorities to trust instead of the usual ones, PEM [env: HUBBLE_TLS_CA_CERT_FILES]
@@ -70,24 +76,14 @@ pub struct ServerFlags {
     pub kubeconfig: Option<String>,
 }
 
-/// Reads `5s`, `1m30s`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let now = jiff::Timestamp::UNIX_EPOCH;
-    let time = time::parse(text, now)
-        .map_err(|_not_a_time| "expected a duration like 5s or 1m30s".to_owned())?;
-    Duration::try_from(now.duration_since(time))
-        .map_err(|_negative| "expected a duration of at least 0s".to_owned())
-}
-
 impl ServerFlags {
     /// Settles what the flags leave open: from the environment (`env` gives a variable's value),
     /// else by default.
     pub fn settle(&self, env: impl Fn(&str) -> Option<String>) -> Result<Server, Failure> {
+        let file = Place::find(self.config.as_deref(), &env).load()?;
         let named = |name: &str| {
-            [format!("L7D_{name}"), format!("HUBBLE_{name}")]
-                .iter()
-                .find_map(|name| env(name))
-                .filter(|value| !value.is_empty())
+            let key = name.to_lowercase().replace('_', "-");
+            of_environment(&env, &key).or_else(|| file.text(&key))
         };
         let text = |flag: &Option<String>, name: &str| flag.clone().or_else(|| named(name));
         let switch = |flag: Option<bool>, name: &str| {
@@ -95,11 +91,12 @@ impl ServerFlags {
         };
         let time = |flag: Option<Duration>, name: &str, default| match (flag, named(name)) {
             (Some(given), _) => Ok(given),
-            (None, Some(value)) => duration(&value)
+            (None, Some(value)) => time::parse_duration(&value)
                 .map_err(|error| Failure::usage(format!("HUBBLE_{name}={value}: {error}"))),
             (None, None) => Ok(Duration::from_secs(default)),
         };
-        self.refuse_what_is_missing(switch(self.tls_allow_insecure, "TLS_ALLOW_INSECURE"))?;
+        self.refuse_what_is_missing()?;
+        let is_insecure = switch(self.tls_allow_insecure, "TLS_ALLOW_INSECURE");
         let shown = text(&self.server, "SERVER").unwrap_or_else(default_server);
         let (target, tls_target) = target(&shown);
         let wants_tls = tls_target || switch(self.tls, "TLS");
@@ -107,7 +104,7 @@ impl ServerFlags {
             text(&self.tls_client_cert_file, "TLS_CLIENT_CERT_FILE"),
             text(&self.tls_client_key_file, "TLS_CLIENT_KEY_FILE"),
         ) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
             (None, None) => None,
             _ => {
                 return Err(Failure::usage(
@@ -116,10 +113,16 @@ impl ServerFlags {
                 ));
             }
         };
-        let mut authorities = self.tls_ca_cert_files.clone();
+        let mut authorities: Vec<PathBuf> =
+            self.tls_ca_cert_files.iter().map(PathBuf::from).collect();
         if let (true, Some(files)) = (authorities.is_empty(), named("TLS_CA_CERT_FILES")) {
-            authorities.extend(files.split(',').map(str::to_owned));
+            authorities.extend(files.split(',').map(PathBuf::from));
         }
+        let trust = if is_insecure {
+            tls::Trust::Anybody
+        } else {
+            tls::Trust::Authorities(authorities)
+        };
         let server_name = text(&self.tls_server_name, "TLS_SERVER_NAME");
         let authorization = text(&self.basic_auth_username, "BASIC_AUTH_USERNAME").map(|user| {
             let password = text(&self.basic_auth_password, "BASIC_AUTH_PASSWORD");
@@ -137,8 +140,7 @@ impl ServerFlags {
             timeout: time(self.timeout, "TIMEOUT", 5)?,
             request_timeout: time(self.request_timeout, "REQUEST_TIMEOUT", 12)?,
             tls: wants_tls.then_some(Tls {
-                authorities,
-                identity,
+                files: tls::ClientFiles { trust, identity },
                 server_name,
             }),
             authorization,
@@ -146,7 +148,35 @@ impl ServerFlags {
         })
     }
 
-    fn refuse_what_is_missing(&self, insecure: bool) -> Result<(), Failure> {
+    /// What was given for a setting.
+    pub(in crate::cli) fn given(&self, key: &str) -> Option<String> {
+        let switch = |flag: Option<bool>| flag.map(|flag| flag.to_string());
+        let time = |flag: Option<Duration>| flag.map(|flag| format!("{}s", flag.as_secs_f64()));
+        match key {
+            "basic-auth-password" => self.basic_auth_password.clone(),
+            "basic-auth-username" => self.basic_auth_username.clone(),
+            "kube-context" => self.kube_context.clone(),
+            "kube-namespace" => self.kube_namespace.clone(),
+            "kubeconfig" => self.kubeconfig.clone(),
+            "port-forward" => self.port_forward.then(|| true.to_string()),
+            "port-forward-port" => self.port_forward_port.map(|port| port.to_string()),
+            "request-timeout" => time(self.request_timeout),
+            "server" => self.server.clone(),
+            "timeout" => time(self.timeout),
+            "tls" => switch(self.tls),
+            "tls-allow-insecure" => switch(self.tls_allow_insecure),
+            "tls-ca-cert-files" => {
+                let files = &self.tls_ca_cert_files;
+                (!files.is_empty()).then(|| files.join(","))
+            }
+            "tls-client-cert-file" => self.tls_client_cert_file.clone(),
+            "tls-client-key-file" => self.tls_client_key_file.clone(),
+            "tls-server-name" => self.tls_server_name.clone(),
+            _ => None,
+        }
+    }
+
+    fn refuse_what_is_missing(&self) -> Result<(), Failure> {
         if self.port_forward {
             let namespace = self.kube_namespace.as_deref().unwrap_or("kube-system");
             let port = self.port_forward_port.unwrap_or(4245);
@@ -157,19 +187,12 @@ impl ServerFlags {
                 )),
             );
         }
-        if insecure {
-            return Err(
-                Failure::usage("--tls-allow-insecure is not available in this build").advise(
-                    "give the server's authority with --tls-ca-cert-files, and its name with \
-                     --tls-server-name",
-                ),
-            );
-        }
         Ok(())
     }
 }
 
-fn default_server() -> String {
+/// Where is asked when nobody says where.
+pub(in crate::cli) fn default_server() -> String {
     if Path::new(AGENT_SOCKET).exists() {
         format!("unix://{AGENT_SOCKET}")
     } else {

@@ -3,17 +3,24 @@
 mod flags;
 
 use std::error::Error;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tonic::codegen::http::Uri;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Channel, Endpoint};
 
 pub use flags::ServerFlags;
+pub(super) use flags::default_server;
 
 use super::failure::Failure;
+use crate::tls;
 
 /// Where an agent on this machine listens.
 pub const AGENT_SOCKET: &str = "/run/l7d/l7d.sock";
@@ -21,6 +28,8 @@ pub const AGENT_SOCKET: &str = "/run/l7d/l7d.sock";
 const RELAY: &str = "localhost:4245";
 /// The largest answer a server may send: a status names its nodes, a flow its headers.
 const MESSAGE_BYTES: usize = 64 << 20;
+/// What a server may send before it hears from us: it need not wait for each piece to be read.
+const WINDOW_BYTES: u32 = 1 << 20;
 
 /// A server and how to reach it, after flags, environment and defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +51,8 @@ enum Target {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Tls {
-    authorities: Vec<String>,
-    identity: Option<(String, String)>,
+    files: tls::ClientFiles,
+    /// The name in the server's certificate, where it is not the host's.
     server_name: Option<String>,
 }
 
@@ -65,6 +74,8 @@ impl Server {
         let path = path.to_owned();
         // The URI is needed by HTTP/2 and means nothing to a unix socket.
         Endpoint::from_static("http://localhost")
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
             .connect_timeout(self.timeout)
             .connect_with_connector(tower::service_fn(move |_uri| {
                 let path = path.clone();
@@ -75,23 +86,35 @@ impl Server {
     }
 
     async fn connect_tcp(&self, host: &str) -> Result<Channel, Failure> {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{host}"))
-            .map_err(|error| {
-                Failure::usage(format!("{}: not an address: {error}", self.shown))
-                    .advise("use HOST:PORT, tls://HOST:PORT or unix://PATH")
-            })?
+        let endpoint = |scheme| {
+            let endpoint =
+                Endpoint::from_shared(format!("{scheme}://{host}")).map_err(|error| {
+                    Failure::usage(format!("{}: not an address: {error}", self.shown))
+                        .advise("use HOST:PORT, tls://HOST:PORT or unix://PATH")
+                })?;
+            Ok::<_, Failure>(
+                endpoint
+                    .initial_stream_window_size(WINDOW_BYTES)
+                    .initial_connection_window_size(WINDOW_BYTES),
+            )
+        };
+        let plain = endpoint("http")?
             .connect_timeout(self.timeout)
             .tcp_keepalive(Some(Duration::from_secs(30)));
-        if let Some(tls) = &self.tls {
-            endpoint = endpoint
-                .tls_config(tls.config()?)
-                .map_err(|error| Failure::failed("cannot set up TLS", causes(&error)))?;
-        }
-        endpoint
-            .connect()
-            .await
-            .map_err(|error| self.unreachable(&error))
+        let Some(tls) = &self.tls else {
+            let connected = plain.connect().await;
+            return connected.map_err(|error| self.unreachable(&error));
+        };
+        let connector = tls.connector()?;
+        // The connector does TLS; the server is to know.
+        let connected = plain
+            .origin(endpoint("https")?.uri().clone())
+            .connect_with_connector(tower::service_fn(move |uri| {
+                let connector = connector.clone();
+                async move { connector.connect(&uri).await.map(TokioIo::new) }
+            }))
+            .await;
+        connected.map_err(|error| self.unreachable(&error))
     }
 
     fn unreachable(&self, error: &tonic::transport::Error) -> Failure {
@@ -172,6 +195,13 @@ pub struct Credentials {
     authorization: Option<AsciiMetadataValue>,
 }
 
+impl Credentials {
+    /// The header's value, where there is one.
+    pub fn authorization(&self) -> Option<AsciiMetadataValue> {
+        self.authorization.clone()
+    }
+}
+
 impl tonic::service::Interceptor for Credentials {
     fn call(
         &mut self,
@@ -187,25 +217,32 @@ impl tonic::service::Interceptor for Credentials {
 }
 
 impl Tls {
-    fn config(&self) -> Result<ClientTlsConfig, Failure> {
-        let read = |file: &String| {
-            std::fs::read(file)
-                .map_err(|error| Failure::failed(format!("cannot read {file}"), error))
-        };
-        let mut config = ClientTlsConfig::new();
-        if self.authorities.is_empty() {
-            config = config.with_native_roots();
-        }
-        for file in &self.authorities {
-            config = config.ca_certificate(Certificate::from_pem(read(file)?));
-        }
-        if let Some((certificate, key)) = &self.identity {
-            config = config.identity(Identity::from_pem(read(certificate)?, read(key)?));
-        }
-        if let Some(name) = &self.server_name {
-            config = config.domain_name(name);
-        }
-        Ok(config)
+    fn connector(&self) -> Result<TlsConnector, Failure> {
+        let setup = |error| Failure::failed("cannot set up TLS", error);
+        let client = tls::Client::new(self.files.clone(), tls::Oldest::Tls12).map_err(setup)?;
+        Ok(TlsConnector {
+            client: Arc::new(client),
+            server_name: self.server_name.clone(),
+        })
+    }
+}
+
+/// Connects, and does the handshake.
+#[derive(Debug, Clone)]
+struct TlsConnector {
+    client: Arc<tls::Client>,
+    server_name: Option<String>,
+}
+
+impl TlsConnector {
+    async fn connect(&self, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
+        let host = uri.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let name = self.server_name.as_deref().unwrap_or(host).to_owned();
+        let name = ServerName::try_from(name).map_err(io::Error::other)?;
+        let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
+        stream.set_nodelay(true)?;
+        self.client.connect(stream, name).await
     }
 }
 
