@@ -7,11 +7,12 @@ fn main() {
     println!("cargo:rerun-if-env-changed=L7D_EBPF_OBJECT");
     println!("cargo:rerun-if-env-changed=CARGO_TARGET_DIR");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("l7d.bpf.o");
-    let candidates = candidates();
-    for candidate in &candidates {
+    // What comes behind the first that is there cannot matter; named all the same, a file that is
+    // missing would have everything built again each time.
+    let found = candidates().into_iter().find(|candidate| {
         println!("cargo:rerun-if-changed={}", candidate.display());
-    }
-    let found = candidates.iter().find(|candidate| candidate.is_file());
+        candidate.is_file()
+    });
     let bytes = found
         .and_then(|object| std::fs::read(object).ok())
         .unwrap_or_default();

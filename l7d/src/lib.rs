@@ -6,10 +6,10 @@
 //! | layer | modules |
 //! |---|---|
 //! | 4 | [`cli`], [`agent`] |
-//! | 3 | [`server`], [`mod@print`] |
+//! | 3 | [`ui`], [`map`], [`relay`], [`server`], [`export`], [`metrics`], [`mod@print`] |
 //! | 2 | [`flow`] |
-//! | 1 | [`datapath`], [`proxy`], [`replay`], [`tap`], [`session`], [`exchange`], [`identity`], [`policy`], [`host`], [`whatif`] |
-//! | 0 | [`record`], [`clock`], [`config`] |
+//! | 1 | [`datapath`], [`nat`], [`proxy`], [`replay`], [`tap`], [`session`], [`tls`], [`exchange`], [`identity`], [`netfilter`], [`policy`], [`host`], [`whatif`] |
+//! | 0 | [`record`], [`clock`], [`config`], [`renewed`] |
 
 pub mod agent;
 pub mod cli;
@@ -17,15 +17,25 @@ pub mod clock;
 pub mod config;
 pub mod datapath;
 pub mod exchange;
+pub mod export;
 pub mod flow;
 pub mod host;
 pub mod identity;
+pub mod map;
+pub mod metrics;
+pub mod nat;
+pub mod netfilter;
 pub mod policy;
 pub mod print;
 pub mod proxy;
 pub mod record;
+pub mod relay;
+pub mod renewed;
 pub mod replay;
 pub mod server;
 pub mod session;
+pub mod story;
 pub mod tap;
+pub mod tls;
+pub mod ui;
 pub mod whatif;

@@ -1,7 +1,7 @@
 //! What the proxy asks about a connection.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -16,17 +16,33 @@ use crate::proxy::{Admission, Learnt, Upstream};
 use crate::record::{Direction, EndpointId, IdentityNumber, Party};
 use crate::session::{Ends, Verdicts};
 
-/// Where processes of this host wanted to connect, once the kernel side is there to ask.
+/// What the kernel side can be asked about a connection, once it is there.
 #[derive(Clone, Default)]
-pub(super) struct Originals(Arc<parking_lot::RwLock<Option<datapath::Originals>>>);
+pub(super) struct Kernel(Arc<OnceLock<KernelTables>>);
 
-impl Originals {
-    pub(super) fn set(&self, originals: datapath::Originals) {
-        *self.0.write() = Some(originals);
+/// Tables that the kernel programs write.
+pub(super) struct KernelTables {
+    /// Where processes of this host wanted to connect.
+    pub(super) originals: datapath::Originals,
+    /// The connections that the kernel knows.
+    pub(super) connections: datapath::ConnectionTable,
+}
+
+impl Kernel {
+    /// It is there; the first call counts.
+    pub(super) fn set(&self, tables: KernelTables) {
+        if self.0.set(tables).is_err() {
+            tracing::error!("the kernel's tables were there already");
+        }
     }
 
-    fn look_up(&self, transport: Transport, client: SocketAddr) -> Option<SocketAddr> {
-        self.0.read().as_ref()?.look_up(transport, client)
+    fn original(&self, transport: Transport, client: SocketAddr) -> Option<SocketAddr> {
+        self.0.get()?.originals.look_up(transport, client)
+    }
+
+    fn number(&self, transport: Transport, client: SocketAddr, server: SocketAddr) -> Option<u64> {
+        let connections = &self.0.get()?.connections;
+        connections.number(transport, client, server)
     }
 }
 
@@ -34,22 +50,18 @@ impl Originals {
 pub(super) struct Directory {
     identities: Identities,
     live: Arc<Live>,
-    originals: Originals,
+    kernel: Kernel,
     names: Arc<Names>,
     learnings: mpsc::Sender<Learning>,
 }
 
 impl Directory {
-    pub(super) fn new(
-        world: &World,
-        originals: Originals,
-        learnings: mpsc::Sender<Learning>,
-    ) -> Self {
+    pub(super) fn new(world: &World, kernel: Kernel, learnings: mpsc::Sender<Learning>) -> Self {
         let identities = world.identities().clone();
         Self {
             identities,
             live: Arc::clone(world.live()),
-            originals,
+            kernel,
             names: Arc::clone(world.names()),
             learnings,
         }
@@ -66,7 +78,7 @@ impl crate::proxy::Directory for Directory {
         // Who comes to loopback came through the socket hooks, or was not redirected at all.
         let came_by_socket = original.ip().is_loopback();
         let server = if came_by_socket {
-            self.originals.look_up(transport, client)?
+            self.kernel.original(transport, client)?
         } else {
             original
         };
@@ -89,6 +101,11 @@ impl crate::proxy::Directory for Directory {
             ends: Ends::new(source, destination, direction),
             door,
         })
+    }
+
+    fn number(&self, client: SocketAddr, server: SocketAddr) -> u64 {
+        let number = self.kernel.number(Transport::Tcp, client, server);
+        number.unwrap_or(0)
     }
 
     fn learn(

@@ -2,36 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use policy_l7::identity::Numbering;
 use policy_l7::{Compiled, Compiler, Named, Policy, Surroundings, dangling, lint};
 
+use super::cluster::Cluster;
+use super::interfaces::Hooked;
 use super::learn::LearntNames;
-use super::reload::{AddressesStamp, Stamp};
-use super::{Agent, Error, File};
-use crate::config::{Config, Enforcement, Policies};
+use super::reload::AddressesStamp;
+use super::source::Source;
+use super::{Agent, Error};
+use crate::config::{Config, Enforcement, KernelFeature, Policies};
 use crate::datapath::host_network;
-use crate::host::Inventory;
-use crate::identity::{EndpointNumbers, Identities, Names};
+use crate::host::{Changed, Inventory};
+use crate::identity::{Identities, Names};
+use crate::netfilter::Tracer;
 use crate::policy::{Live, LoadReport, PolicyStore, WouldDeny};
-use crate::record::Place;
+use crate::server::KernelDrops;
 
-/// Who there is and what is allowed, as configured.
+/// Who there is and what is allowed, as configured and as the cluster tells.
 pub(super) struct World {
-    /// Where the configuration comes from, to read it again.
-    pub(super) file: Option<PathBuf>,
-    /// Its state when it was last looked at; taken before it was first read.
-    pub(super) stamp: Option<Stamp>,
+    pub(super) source: Source,
     pub(super) config: Config,
     /// This host's addresses when they were last looked at.
     pub(super) addresses_stamp: AddressesStamp,
     pub(super) inventory: Inventory,
-    pub(super) numbers: EndpointNumbers,
-    pub(super) numbering: Numbering,
-    store: PolicyStore,
+    pub(super) store: PolicyStore,
+    pub(super) cluster: Cluster,
+    /// Policies differ from those that the compiler has.
+    pub(super) has_new_policies: bool,
     identities: Identities,
     live: Arc<Live>,
     would_deny: Arc<WouldDeny>,
@@ -45,14 +45,15 @@ pub(super) struct World {
     pub(super) attached: BTreeMap<String, Hooked>,
 }
 
-/// A hooked interface: its index, and the endpoint and identity that its packets are known by.
+/// What the kernel is to be told after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hooked {
-    index: u32,
-    endpoint: u16,
-    identity: u32,
-    /// Whether policies of this node are enforced there.
-    is_guarded: bool,
+pub(super) enum Step {
+    /// Nothing has changed.
+    Nothing,
+    /// Who addresses are, of identities that its policy knows.
+    Addresses,
+    /// Policy as well.
+    All,
 }
 
 /// This host's own addresses.
@@ -65,28 +66,25 @@ pub(super) fn host_addresses() -> Vec<IpAddr> {
 
 impl World {
     /// Reads endpoints and policies.
-    pub(super) fn read((file, stamp): File, config: Config) -> Result<(Self, LoadReport), Error> {
-        let mut numbers = EndpointNumbers::default();
-        let mut numbering = Numbering::default();
+    pub(super) fn read(source: Source, config: Config) -> Result<(Self, LoadReport), Error> {
         let addresses_stamp = AddressesStamp::take();
-        let addresses = host_addresses();
-        let inventory = Inventory::from_config(&config, &mut numbers, &mut numbering, addresses)?;
+        let inventory = Inventory::from_config(&config, host_addresses())?;
         let mut store = PolicyStore::new(
             config.policies.files.clone(),
             config.policies.directory.clone(),
         );
+        store.set_waiting(config.kubernetes.is_some());
         let report = store.reload();
         let learnt = LearntNames::new(&config);
         let identities = Identities::default();
         let mut world = Self {
-            stamp,
-            file,
+            source,
             config,
             addresses_stamp,
             inventory,
-            numbers,
-            numbering,
             store,
+            cluster: Cluster::new(),
+            has_new_policies: false,
             live: Arc::new(Live::of(identities.clone())),
             would_deny: Arc::default(),
             identities,
@@ -120,7 +118,7 @@ impl World {
 
     /// Policies in force.
     pub(super) fn policies(&self) -> usize {
-        self.store.policies().len()
+        self.store.shared().count()
     }
 
     pub(super) fn store(&self) -> &PolicyStore {
@@ -142,8 +140,71 @@ impl World {
         report.changed
     }
 
-    /// Makes names and verdicts of what is configured now.
+    /// Makes names and verdicts of everything that is known now.
     pub(super) fn compile(&mut self) {
+        let _all = self.inventory.take_changed();
+        self.has_new_policies = false;
+        self.tell_compiler(Changed::ALL, true);
+        self.finish_compiling();
+        self.examine();
+    }
+
+    /// Makes names and verdicts of what the cluster has changed.
+    pub(super) fn compile_changed(&mut self, changed: Changed) -> Step {
+        let has_new_policies = std::mem::take(&mut self.has_new_policies);
+        if !(changed.any || has_new_policies) {
+            return Step::Nothing;
+        }
+        if changed.needs_compiling() || has_new_policies {
+            self.tell_compiler(changed, has_new_policies);
+            self.finish_compiling();
+            self.want_look();
+            Step::All
+        } else {
+            let compiled = Arc::clone(&self.live.load().compiled);
+            self.name_addresses(&compiled);
+            Step::Addresses
+        }
+    }
+
+    fn tell_compiler(&mut self, changed: Changed, has_new_policies: bool) {
+        if changed.identities {
+            self.compiler.set_identities(&self.inventory.identities());
+        }
+        if changed.local {
+            let local = self.inventory.local_endpoints();
+            self.compiler.set_endpoints(&local);
+        }
+        if changed.port_names {
+            self.compiler.set_port_names(self.inventory.port_names());
+        }
+        if changed.services || has_new_policies {
+            self.compiler.set_surroundings(Surroundings {
+                cidr_groups: &self.store.cidr_groups(),
+                services: &self.inventory.services(),
+            });
+        }
+        if has_new_policies {
+            self.compiler.set_policies(self.store.shared().cloned());
+            let modes = &self.config.policies;
+            self.compiler
+                .set_enforcement(modes.enforcement, modes.audit.clone());
+            self.would_deny.set_audited(self.audited());
+        }
+    }
+
+    fn finish_compiling(&mut self) {
+        // What addresses are to policies can only be asked of compiled ones.
+        let named = self.learnt.named(&self.compiler.commit());
+        self.compiler.set_named(named);
+        let compiled = self.compiler.commit();
+        // Names first: a judge that already knows the policy must find the identities it speaks of.
+        self.name_addresses(&compiled);
+        self.live.store(compiled);
+    }
+
+    /// Looks for mistakes in policies, and tells what became of each.
+    pub(super) fn examine(&mut self) {
         let policies = self.store.policies();
         let identities = self.inventory.identities();
         let (cidr_groups, services) = (self.store.cidr_groups(), self.inventory.services());
@@ -151,19 +212,6 @@ impl World {
             cidr_groups: &cidr_groups,
             services: &services,
         };
-        self.compiler.set_identities(&identities);
-        self.compiler
-            .set_endpoints(&self.inventory.local_endpoints());
-        self.compiler.set_port_names(self.inventory.port_names());
-        self.compiler.set_surroundings(surroundings);
-        self.compiler.set_policies(self.store.shared().cloned());
-        let modes = &self.config.policies;
-        self.compiler
-            .set_enforcement(modes.enforcement, modes.audit.clone());
-        // What addresses are to policies can only be asked of compiled ones.
-        let named = self.learnt.named(&self.compiler.commit());
-        self.compiler.set_named(named);
-        let compiled = self.compiler.commit();
         let unmatched = lint::unmatched(&policies, &identities);
         let idle = policies.iter().filter(|policy| policy.is_about_nodes());
         let has_host = self.inventory.has_host_endpoint();
@@ -173,25 +221,25 @@ impl World {
                 "{name}: selects this node, which is not enforced: `datapath.hostFirewall` is off"
             )
         });
-        let is_unseen = has_host && self.config.datapath.uplinks.is_empty();
+        let is_unseen = has_host && self.config.datapath.uplinks.is_none();
         let unseen = is_unseen.then(|| {
             "datapath.hostFirewall: without `uplinks` this node's policies hold for its pods only"
                 .to_owned()
         });
-        self.warnings = unmatched
+        let warnings: Vec<String> = unmatched
             .iter()
             .map(ToString::to_string)
             .chain(dangling(&policies, &surroundings))
             .chain(idle)
             .chain(unseen)
             .collect();
-        for warning in &self.warnings {
+        let former: BTreeSet<String> = std::mem::replace(&mut self.warnings, warnings)
+            .into_iter()
+            .collect();
+        for warning in self.warnings.iter().filter(|new| !former.contains(*new)) {
             tracing::warn!("{warning}");
         }
-        self.would_deny.set_audited(self.audited());
-        // Names first: a judge that already knows the policy must find the identities it speaks of.
-        self.name_addresses(&compiled);
-        self.live.store(compiled);
+        self.tell_outcomes(self.store.outcomes(&identities));
     }
 
     /// Policies of which some endpoint is only told what they would deny.
@@ -239,6 +287,9 @@ impl Agent {
         let host = config.host.clone();
         self.datapath.set_watched_ports(&watched)?;
         self.datapath.set_host_ports(&host.ports)?;
+        if self.features.absent().contains(&KernelFeature::CgroupHooks) {
+            return Ok(());
+        }
         for port in &host.ports {
             if self.socket_hooks.contains(&port.transport) {
                 continue;
@@ -253,93 +304,32 @@ impl Agent {
         Ok(())
     }
 
-    /// Hooks interfaces that have come and forgets those that are gone or no longer named.
-    pub(super) fn follow_interfaces(&mut self) {
-        let table = self.world.identities().load();
-        let uplinks = self.world.config().datapath.uplinks.clone();
-        let wanted: BTreeSet<&String> = table
-            .local()
-            .iter()
-            .filter_map(|local| local.interface.as_ref())
-            .chain(&uplinks)
-            .collect();
-        let unwanted: Vec<String> = self
-            .world
-            .attached
-            .keys()
-            .filter(|name| !wanted.contains(name))
-            .cloned()
-            .collect();
-        for name in unwanted {
-            self.unhook(&name);
-        }
-        for local in table.local() {
-            let Some(name) = &local.interface else {
-                continue;
-            };
-            let hooked = |index| Hooked {
-                index,
-                endpoint: local.endpoint.id.0,
-                identity: local.endpoint.identity.0,
-                is_guarded: false,
-            };
-            self.follow(name, hooked, |agent, hooked| {
-                let Hooked {
-                    index,
-                    endpoint,
-                    identity,
-                    ..
-                } = hooked;
-                agent.datapath.attach_pod(name, index, endpoint, identity)
-            });
-        }
-        let is_guarded = self.world.config().datapath.host_firewall;
-        for name in &uplinks {
-            let hooked = |index| Hooked {
-                index,
-                endpoint: 0,
-                identity: 0,
-                is_guarded,
-            };
-            self.follow(name, hooked, |agent, hooked| {
-                agent.datapath.attach_uplink(name, hooked.index, is_guarded)
-            });
-        }
+    /// What the kernel has dropped so far.
+    fn kernel_drops(&self) -> Vec<KernelDrops> {
+        let drops = self.datapath.drops();
+        let counts = drops.map(|drops| drops.counts()).unwrap_or_default();
+        let drops = counts.into_iter().map(|count| KernelDrops {
+            reason: count.reason.to_string(),
+            told: count.counts.told,
+            untold: count.counts.untold,
+            normal: count.counts.normal,
+            others: count.counts.others,
+        });
+        drops.collect()
     }
 
-    fn unhook(&mut self, name: &str) {
-        if let Some(hooked) = self.world.attached.remove(name) {
-            tracing::info!(interface = name, "no longer hooked");
-            self.datapath.detach(hooked.index);
-        }
-    }
-
-    fn follow(
-        &mut self,
-        name: &str,
-        hooked: impl FnOnce(u32) -> Hooked,
-        attach: impl FnOnce(&mut Self, Hooked) -> Result<(), crate::datapath::Error>,
-    ) {
-        let present = host_network::interface_index(name).ok().map(hooked);
-        let known = self.world.attached.get(name).copied();
-        if present == known {
-            return;
-        }
-        if known.map(|hooked| hooked.index) != present.map(|hooked| hooked.index) {
-            self.unhook(name);
-        }
-        let Some(hooked) = present else { return };
-        let result = self
-            .network
-            .prepare_interface(name)
-            .map_err(crate::datapath::Error::from);
-        match result.and_then(|()| attach(self, hooked)) {
-            Ok(()) => {
-                tracing::info!(interface = name, index = hooked.index, "hooked");
-                self.world.attached.insert(name.to_owned(), hooked);
-            }
-            Err(error) => tracing::error!(interface = name, %error, "cannot be hooked"),
-        }
+    /// What the kernel drops and does not let us see.
+    fn unseen_drops(&self) -> Vec<String> {
+        let mut unseen = match self.datapath.drops() {
+            // Told with the other features.
+            Err(_) if self.features.absent().contains(&KernelFeature::Btf) => Vec::new(),
+            Ok(drops) => drops.missing().to_vec(),
+            Err(reason) => vec![format!(
+                "no drop reasons of the kernel: only what policies drop is told: {reason}"
+            )],
+        };
+        unseen.extend(self.netfilter.as_ref().and_then(Tracer::trouble));
+        unseen
     }
 
     /// Writes down how things are, for `l7d status`.
@@ -348,26 +338,26 @@ impl Agent {
         let stats = self.proxy.stats();
         let names = self.world.names();
         let tapped = self.tap.stats();
-        let snapshot = self.ledger.snapshot();
-        let missing = table.local().iter().filter_map(|local| {
-            let name = local.interface.as_ref()?;
-            (!self.world.attached.contains_key(name)).then(|| {
-                format!(
-                    "endpoint {}: interface {name} does not exist",
-                    local.endpoint.name
-                )
-            })
-        });
-        let replaced: Vec<String> = self.features.replaced().collect();
+        let translations = self.translations.counts();
+        let replaced: Vec<String> = self
+            .features
+            .replaced()
+            .chain(self.unseen_drops())
+            .collect();
         let warnings = replaced
             .iter()
             .chain(self.network.limitations())
+            .chain(self.proxy.limitation())
             .chain(&self.world.warnings)
             .chain(&self.world.refused_config)
             .chain(&self.world.refused)
             .cloned()
+            .chain(self.world.awaited())
+            .chain(self.world.store().refused_objects())
+            .chain(self.world.inventory.troubles())
             .chain(self.shortages())
-            .chain(missing)
+            .chain(self.unhooked(&table))
+            .chain(self.folded_series())
             .collect();
         *self.shared_status.lock() = crate::server::AgentStatus {
             endpoints: table.local().len(),
@@ -376,6 +366,14 @@ impl Agent {
             policy_revision: self.world.live.load().compiled.revision(),
             maps: self.map_rooms(),
             map_refusals: self.datapath.refusals(),
+            aggregation: self
+                .world
+                .config()
+                .flows
+                .aggregation
+                .level
+                .name()
+                .to_owned(),
             proxied: stats.active.load(Ordering::Relaxed),
             proxied_total: stats.accepted.load(Ordering::Relaxed),
             tapped: tapped.active.load(Ordering::Relaxed),
@@ -386,16 +384,12 @@ impl Agent {
             tap_skipped_bytes: tapped.skipped_bytes.load(Ordering::Relaxed),
             refused: stats.refused.load(Ordering::Relaxed),
             upstream_failures: stats.upstream_failures.load(Ordering::Relaxed),
-            datagrams: stats.datagrams.load(Ordering::Relaxed),
-            datagrams_lost: stats.datagrams_lost.load(Ordering::Relaxed),
+            kernel_drops: self.kernel_drops(),
             names: names.count(),
             names_evicted: names.evicted(),
-            seen: snapshot.seen,
-            lost: Place::ALL
-                .iter()
-                .map(|place| place.as_str().to_owned())
-                .zip(snapshot.lost)
-                .collect(),
+            translated: translations.translated,
+            untranslated: translations.untranslated,
+            translations_unknown: translations.unknown,
             warnings,
             ..crate::server::AgentStatus::default()
         };

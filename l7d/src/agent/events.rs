@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use l7d_ebpf::drops::DropRecord;
 use l7d_ebpf::records::STATE_ESTABLISHED;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,9 +11,12 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::learn::Learning;
-use super::{Agent, Error};
-use crate::datapath::{HEARTBEAT_PERIOD, Ring, decode};
-use crate::record::{Place, Sink as _};
+use super::{Agent, Error, cluster, interfaces};
+use crate::datapath::decode::Decoded;
+use crate::datapath::{Ended, Ends, HEARTBEAT_PERIOD, Ring, decode};
+use crate::host::cluster::Update;
+use crate::nat::Clients;
+use crate::record::Place;
 
 /// Kernel records handled before anything else gets its turn.
 const BATCH: usize = 512;
@@ -31,8 +35,10 @@ pub(super) struct Files {
 pub(super) async fn run(
     agent: &mut Agent,
     mut ring: Ring,
+    mut ends: Ends,
     mut files: Files,
     mut learnings: mpsc::Receiver<Learning>,
+    mut updates: Option<mpsc::Receiver<Update>>,
 ) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
@@ -41,6 +47,7 @@ pub(super) async fn run(
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut housekeeping = interval(HOUSEKEEPING);
     housekeeping.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut interfaces = interfaces::changes();
     loop {
         tokio::select! {
             biased;
@@ -53,10 +60,21 @@ pub(super) async fn run(
                 while files.changes.try_recv().is_ok() {}
                 agent.reload()?;
             }
+            () = interfaces::changed(&mut interfaces) => {
+                agent.finder.look_anew();
+                agent.follow_interfaces();
+            }
+            Some(first) = cluster::next(&mut updates) => agent.follow_cluster(first, &mut updates),
+            () = agent.world.cluster.due() => agent.commit_cluster()?,
             Some(first) = learnings.recv() => agent.learn(first, &mut learnings)?,
-            _ = housekeeping.tick() => agent.keep_house(&mut ring)?,
+            _ = housekeeping.tick() => agent.keep_house()?,
             read = ring.read(BATCH, |bytes| agent.handle(bytes)) => {
                 read.map_err(Error::Runtime)?;
+                agent.tell_ends(&mut ends, BATCH);
+            }
+            Some(ended) = ends.next() => {
+                agent.tell_end(&ended);
+                agent.tell_ends(&mut ends, BATCH);
             }
         }
     }
@@ -87,24 +105,65 @@ pub(super) fn watch_files(agent: &Agent) -> Result<Files, Error> {
 
 impl Agent {
     fn handle(&self, bytes: &[u8]) {
-        match decode::decode(bytes) {
-            Ok(packet) => {
-                let record = self.namer.name(&packet);
+        self.ledger.deliver(Place::KernelRing, 1);
+        match decode::counted(&self.ledger, decode::decode(bytes)) {
+            None => {}
+            Some(Decoded::End(end)) => {
+                if let Some(ended) = Ended::of(&end) {
+                    self.tell_end(&ended);
+                }
+            }
+            Some(Decoded::KernelDrop(packet)) => self.tell_drop(&packet),
+            Some(Decoded::Packet(packet)) => {
+                let mut record = self.namer.name(&packet);
                 // A connection that is judged again, since any policy changed, is denied once.
                 if packet.state != STATE_ESTABLISHED {
                     self.world.would_deny().note(&record);
                 }
-                self.ring.record(&record);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a kernel record cannot be read");
-                self.ledger.lose(Place::Decode, 1);
+                self.tap.measures().note(&record);
+                self.translations
+                    .tell(&mut record, Clients::Named, &self.sink);
             }
         }
     }
 
-    fn keep_house(&mut self, ring: &mut Ring) -> Result<(), Error> {
-        if self.world.has_new_file() {
+    /// Tells of a packet that the kernel has dropped.
+    fn tell_drop(&self, packet: &DropRecord) {
+        // Without the programs there would be no record.
+        let Ok(drops) = self.datapath.drops() else {
+            return;
+        };
+        let (reason, said) = drops.explain(packet);
+        let is_by_rule = said.is_by_netfilter();
+        let mut record = self.namer.name_drop(packet, reason, said);
+        match &self.netfilter {
+            Some(tracer) if is_by_rule => tracer.tell(record),
+            Some(_) | None => self
+                .translations
+                .tell(&mut record, Clients::Named, &self.sink),
+        }
+    }
+
+    /// Tells of a connection that ended.
+    fn tell_end(&self, ended: &Ended) {
+        let mut record = self.namer.end(ended);
+        self.translations
+            .tell(&mut record, Clients::Named, &self.sink);
+    }
+
+    /// Tells of connections that have ended, at most so many. The ring goes first: it may overflow, while
+    /// whoever finds ends waits.
+    fn tell_ends(&self, ends: &mut Ends, most: usize) {
+        for _ in 0..most {
+            let Some(ended) = ends.next_now() else {
+                return;
+            };
+            self.tell_end(&ended);
+        }
+    }
+
+    fn keep_house(&mut self) -> Result<(), Error> {
+        if self.world.source.is_new() {
             self.reload()?;
         }
         if self.world.has_new_addresses() {
@@ -114,8 +173,14 @@ impl Agent {
         }
         self.follow_interfaces();
         self.forget_aged_names()?;
+        self.world.look_at_policies();
+        self.tell_changes();
+        self.node.interfaces.refresh();
         self.namer.refresh_clock();
-        self.ledger.lose(Place::KernelRing, ring.lost());
+        self.watchman.look(&self.ring);
+        if let Some(counting) = &self.counting {
+            counting.sweep();
+        }
         self.publish_status();
         Ok(())
     }

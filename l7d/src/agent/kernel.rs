@@ -148,6 +148,7 @@ impl Agent {
             tracing::error!("{shortage}");
         }
         self.world.learnt.set_applied();
+        self.changes.note();
         Ok(())
     }
 
@@ -156,6 +157,7 @@ impl Agent {
         let addresses = identified(&self.world.identities().load());
         self.datapath.set_ipcache(&addresses)?;
         self.world.learnt.set_applied();
+        self.changes.note();
         Ok(())
     }
 

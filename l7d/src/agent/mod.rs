@@ -6,10 +6,21 @@
 
 mod admit;
 mod apply;
+mod changes;
+mod cluster;
 mod events;
+mod exports;
+mod flows;
+mod interfaces;
 pub mod kernel;
 mod learn;
+mod listeners;
+mod losses;
+mod metrics;
+mod peers;
 mod reload;
+mod rights;
+mod source;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -18,22 +29,31 @@ use std::sync::Arc;
 use parsers::dns::Rcode;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{self, Config, ConfigError, DnsRefusal, Transport};
+use crate::config::{Config, ConfigError, DnsRefusal, KernelFeature, Transport};
 use crate::datapath::features::{self, Features};
 use crate::datapath::{self, Datapath, host_network};
+use crate::export::Exports;
 use crate::flow::FlowRing;
 use crate::flow::ingest::Namer;
 use crate::flow::view::NodeView;
+use crate::metrics::{self as served, CallsLayer, Counting};
+use crate::nat::Translations;
+use crate::netfilter;
 use crate::policy::{LoadReport, WouldDeny};
-use crate::proxy::{self, Family};
+use crate::proxy::{self, Family, Sharing};
 use crate::record::{Ledger, Record, Sink};
 use crate::server;
 use crate::session::Redaction;
 use crate::tap;
 
-use admit::{Directory, Originals};
+use admit::{Directory, Kernel, KernelTables};
 use apply::World;
+use changes::Changes;
 use learn::LEARNINGS;
+use listeners::Listeners;
+use losses::{Counters, Watchman};
+pub use source::Overrides;
+use source::Source;
 
 /// What the agent is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +90,9 @@ pub enum Error {
     /// The proxy cannot start.
     #[error(transparent)]
     Proxy(#[from] proxy::Error),
+    /// Metrics cannot be served.
+    #[error(transparent)]
+    Metrics(#[from] served::Error),
     /// The API cannot be served.
     #[error(transparent)]
     Server(#[from] server::Error),
@@ -79,6 +102,9 @@ pub enum Error {
     /// The tap cannot be read.
     #[error("the tap's thread: {0}")]
     Tap(std::io::Error),
+    /// A filter of flows cannot be used.
+    #[error("configuration: {0}")]
+    Flows(String),
     /// Files cannot be watched.
     #[error("policy files cannot be watched: {0}")]
     Watch(#[from] notify::Error),
@@ -88,32 +114,31 @@ pub enum Error {
 ///
 /// # Errors
 /// Why it could not be done.
-pub fn run(config: Option<&PathBuf>, task: &Task) -> Result<(), Error> {
-    // The state before it is read: an edit in between is seen as one.
-    let file = (config.cloned(), reload::Stamp::of(config));
-    let config = match config {
-        Some(path) => config::read_config_file(path)?,
-        None => Config::default(),
-    };
+pub fn run(config: Option<&PathBuf>, overrides: Overrides, task: &Task) -> Result<(), Error> {
+    let source = Source::new(config.cloned(), overrides);
+    let config = source.read()?;
     match task {
         Task::Run => {
+            raise_descriptor_limit();
+            rights::lessen();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(Error::Runtime)?;
-            runtime.block_on(serve(file, config))
+            runtime.block_on(serve(source, config))
         }
-        Task::Check => check(file, config),
+        Task::Check => check(source, config),
         Task::Cleanup => cleanup(&config),
     }
 }
 
-/// The configuration file and its state.
-type File = (Option<PathBuf>, Option<reload::Stamp>);
-
-fn check(file: File, config: Config) -> Result<(), Error> {
-    let (world, report) = World::read(file, config)?;
+fn check(source: Source, config: Config) -> Result<(), Error> {
+    let (world, report) = World::read(source, config)?;
     let report = refuse_unusable(report)?;
+    let node = Arc::new(flows::node_view(world.config()));
+    flows::wanted(&world.config().flows, &node)?;
+    exports::specs(world.config(), &node)?;
+    metrics::wanted(&world.config().metrics, &node)?;
     for warning in report.errors.iter().chain(world.warnings()) {
         tell(warning);
     }
@@ -137,6 +162,7 @@ fn refuse_unusable(report: LoadReport) -> Result<LoadReport, Error> {
 
 fn cleanup(config: &Config) -> Result<(), Error> {
     let mut removed = datapath::cleanup(&config.datapath.pin_dir)?;
+    removed.extend(netfilter::cleanup());
     removed.extend(host_network::cleanup(
         &config.datapath,
         &state_file(config),
@@ -168,17 +194,31 @@ struct Agent {
     world: World,
     features: Features,
     network: host_network::HostNetwork,
+    /// Where endpoints' interfaces are looked for.
+    finder: interfaces::Finder,
     datapath: Datapath,
     /// Version of the compiled policy that the kernel has.
     applied_version: Option<u64>,
     namer: Namer,
+    translations: Arc<Translations>,
+    /// Where records go: to the ring, past whoever counts them.
+    sink: Arc<dyn Sink>,
     /// Transport protocols whose socket hooks are attached.
     socket_hooks: BTreeSet<Transport>,
+    node: Arc<NodeView>,
     ring: Arc<FlowRing>,
+    exports: Exports,
+    /// Asks netfilter for its rules, where that is wanted.
+    netfilter: Option<netfilter::Tracer>,
+    counting: Option<Arc<Counting>>,
     ledger: Arc<Ledger>,
+    watchman: Watchman,
     proxy: proxy::Proxy,
     tap: tap::Handle,
+    changes: Changes,
     shared_status: Arc<parking_lot::Mutex<server::AgentStatus>>,
+    /// Agents of the cluster, for who asks.
+    peers: watch::Sender<Arc<server::Peers>>,
 }
 
 /// Counts what audited policies would have denied of what the proxy sees, before any reader may be
@@ -186,6 +226,15 @@ struct Agent {
 struct Counted {
     would_deny: Arc<WouldDeny>,
     sink: Arc<dyn Sink>,
+}
+
+impl Counted {
+    fn before(sink: &Arc<dyn Sink>, world: &World) -> Arc<dyn Sink> {
+        Arc::new(Self {
+            would_deny: Arc::clone(world.would_deny()),
+            sink: Arc::clone(sink),
+        })
+    }
 }
 
 impl Sink for Counted {
@@ -208,77 +257,145 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(file: File, config: Config) -> Result<(), Error> {
-    raise_descriptor_limit();
-    let (world, report) = World::read(file, config)?;
+async fn serve(source: Source, config: Config) -> Result<(), Error> {
+    let (world, report) = World::read(source, config)?;
     for warning in refuse_unusable(report)?.errors {
         tracing::warn!("{warning}");
     }
     let config = world.config().clone();
-    let features = Features::probe()?;
+    let features = Features::probe(&config.datapath.without)?;
     let ledger = Arc::new(Ledger::default());
-    let ring = Arc::new(FlowRing::new(config.flows.ring, Arc::clone(&ledger)));
-    let originals = Originals::default();
+    let node = Arc::new(flows::node_view(&config));
+    let ring = Arc::new(flows::ring(&config.flows, &node, Arc::clone(&ledger))?);
+    let exports = exports::start(&config, &ring, &node)?;
+    let kernel = Kernel::default();
     let (learner, learnings) = mpsc::channel(LEARNINGS);
     let directory: Arc<dyn proxy::Directory> =
-        Arc::new(Directory::new(&world, originals.clone(), learner));
-    let sink: Arc<dyn Sink> = Arc::clone(&ring) as Arc<dyn Sink>;
-    let counted: Arc<dyn Sink> = Arc::new(Counted {
-        would_deny: Arc::clone(world.would_deny()),
-        sink: Arc::clone(&sink),
-    });
-    let proxy = proxy::start(&proxy_settings(&config, &world), &directory, &counted)?;
+        Arc::new(Directory::new(&world, kernel.clone(), learner));
+    let counting = counting(&config, &ring, &node)?;
+    let sink = way_in(counting.as_ref(), &ring);
+    let counted = Counted::before(&sink, &world);
+    let translations = Arc::new(translations(&features, &world));
+    let settings = proxy::Settings {
+        sharing: sharing(&features),
+        ..proxy_settings(&config, &world, &translations)
+    };
+    let proxy = proxy::start(&settings, &directory, &counted)?;
     let network = host_network::HostNetwork::set_up(&config.datapath, &state_file(&config))?;
     let settings = datapath::Settings {
-        pin_dir: config.datapath.pin_dir.clone(),
-        marks: config.datapath.marks,
-        portal: network.portal_index(),
-        proxy_port: proxy.port(),
-        ring_bytes: config.datapath.ring_bytes,
-        policy_entries: config.datapath.policy_entries,
-        ipcache_entries: config.datapath.ipcache_entries,
-        tap: config.tap,
-        on_proxy_down: config.datapath.on_proxy_down,
+        absent: features.absent().clone(),
+        ..datapath_settings(&config, network.portal_index(), proxy.port())
     };
-    let (datapath, kernel_ring, tap_ring) = Datapath::start(&settings)?;
+    let datapath::Started {
+        datapath,
+        ring: kernel_ring,
+        tap_ring,
+        ends,
+    } = Datapath::start(&settings)?;
+    let segments = Arc::clone(tap_ring.counts());
     let tap = tap::start(
         tap_ring,
-        tap_settings(&config, &world),
-        sink,
+        tap_settings(&config, &world, &translations),
+        Arc::clone(&sink),
         world.identities().clone(),
         Arc::clone(&ledger),
     )
     .map_err(Error::Tap)?;
-    let namer = Namer::new(
-        world.identities().clone(),
-        Arc::clone(world.live()),
-        Arc::clone(world.names()),
-    );
+    let counters = Counters {
+        records: Arc::clone(kernel_ring.counts()),
+        segments,
+        connections: Arc::clone(datapath.connection_counts()),
+        drops: datapath.drops().ok().cloned(),
+        proxy: Arc::clone(proxy.stats()),
+        tap: Arc::clone(tap.stats()),
+    };
+    let watchman = Watchman::begin(counters, &ledger);
     let mut agent = Agent {
+        namer: namer(&world),
         world,
         features,
         network,
+        finder: interfaces::Finder::open(),
         datapath,
         applied_version: None,
-        namer,
+        translations,
+        sink,
         socket_hooks: BTreeSet::new(),
+        node,
         ring,
+        exports,
+        netfilter: None,
+        counting,
         ledger,
+        watchman,
         proxy,
         tap,
+        changes: Changes::default(),
         shared_status: Arc::default(),
+        peers: watch::Sender::default(),
     };
-    agent.connect(&originals)?;
+    agent.connect(&kernel)?;
+    run_until_told(agent, &config, kernel_ring, ends, learnings).await
+}
+
+async fn run_until_told(
+    mut agent: Agent,
+    config: &Config,
+    ring: datapath::Ring,
+    ends: datapath::Ends,
+    learnings: mpsc::Receiver<learn::Learning>,
+) -> Result<(), Error> {
     let (stop, stopped) = watch::channel(false);
-    server::start(&config.api, &agent.sources(&config), &stopped).await?;
+    agent.listeners(config, stopped).start()?;
     let files = events::watch_files(&agent)?;
     tell("ready");
-    let end = events::run(&mut agent, kernel_ring, files, learnings).await;
+    let end = events::run(&mut agent, ring, ends, files, learnings, None).await;
     stop.send_replace(true);
     agent.proxy.stop();
     agent.tap.stop();
+    agent.exports.stop();
     agent.world.learnt.save();
     end
+}
+
+/// Netfilter is asked where it can be, and may be.
+fn translations(features: &Features, world: &World) -> Translations {
+    if features.absent().contains(&KernelFeature::ConntrackNetlink) {
+        Translations::default()
+    } else {
+        Translations::start(world.identities().clone())
+    }
+}
+
+fn namer(world: &World) -> Namer {
+    Namer::new(
+        world.identities().clone(),
+        Arc::clone(world.live()),
+        Arc::clone(world.names()),
+    )
+}
+
+/// Who counts what goes to the ring, where anybody can ask for metrics.
+fn counting(
+    config: &Config,
+    ring: &Arc<FlowRing>,
+    node: &Arc<NodeView>,
+) -> Result<Option<Arc<Counting>>, Error> {
+    if config.metrics.listen.is_none() {
+        return Ok(None);
+    }
+    let sink = Arc::clone(ring) as Arc<dyn Sink>;
+    let counting = Counting::new(&config.metrics, ring, sink);
+    counting.set(&config.metrics, metrics::wanted(&config.metrics, node)?);
+    Ok(Some(Arc::new(counting)))
+}
+
+/// Where records go: to the ring, past who counts them.
+fn way_in(counting: Option<&Arc<Counting>>, ring: &Arc<FlowRing>) -> Arc<dyn Sink> {
+    match counting {
+        Some(counting) => Arc::clone(counting) as Arc<_>,
+        None => Arc::clone(ring) as Arc<_>,
+    }
 }
 
 fn limits(config: &Config) -> parsers::Limits {
@@ -289,19 +406,53 @@ fn limits(config: &Config) -> parsers::Limits {
     }
 }
 
-fn tap_settings(config: &Config, world: &World) -> tap::Settings {
+fn datapath_settings(config: &Config, portal: u32, proxy_port: u16) -> datapath::Settings {
+    datapath::Settings {
+        pin_dir: config.datapath.pin_dir.clone(),
+        marks: config.datapath.marks,
+        portal,
+        proxy_port,
+        ring_bytes: config.datapath.ring_bytes,
+        policy_entries: config.datapath.policy_entries,
+        ipcache_entries: config.datapath.ipcache_entries,
+        connections: config.datapath.connections,
+        aggregation: config.flows.aggregation,
+        tap: config.tap,
+        on_proxy_down: config.datapath.on_proxy_down,
+        drop_records: config.drops.records_per_second,
+        absent: config.datapath.without.clone(),
+    }
+}
+
+fn tap_settings(config: &Config, world: &World, translations: &Arc<Translations>) -> tap::Settings {
     tap::Settings {
         limits: limits(config),
         reassembly: tap::REASSEMBLY,
         connections: config.tap.connections,
         redaction: Redaction::new(&config.flows.redact),
         names: Arc::clone(world.names()),
+        translations: Arc::clone(translations),
+        measures: Arc::default(),
     }
 }
 
-fn proxy_settings(config: &Config, world: &World) -> proxy::Settings {
+/// How the proxy's workers come to their connections on this kernel.
+fn sharing(features: &Features) -> Sharing {
+    if features.absent().contains(&KernelFeature::ReuseportAssign) {
+        Sharing::One
+    } else {
+        Sharing::Group
+    }
+}
+
+fn proxy_settings(
+    config: &Config,
+    world: &World,
+    translations: &Arc<Translations>,
+) -> proxy::Settings {
     proxy::Settings {
         workers: config.proxy.workers,
+        sharing: Sharing::Group,
         limits: limits(config),
         head_timeout: config.proxy.head_timeout,
         drain: config.proxy.drain,
@@ -313,19 +464,23 @@ fn proxy_settings(config: &Config, world: &World) -> proxy::Settings {
         },
         redaction: Redaction::new(&config.flows.redact),
         names: Arc::clone(world.names()),
+        translations: Arc::clone(translations),
     }
 }
 
 impl Agent {
     /// Fills the maps and hooks the interfaces. The heartbeat comes first, so that the first
     /// packet that is redirected finds a proxy.
-    fn connect(&mut self, originals: &Originals) -> Result<(), Error> {
+    fn connect(&mut self, kernel: &Kernel) -> Result<(), Error> {
         if let Some(v4) = self.proxy.listener(Family::V4) {
             let v6 = self.proxy.listener(Family::V6);
             self.datapath.set_listeners(&v4, v6.as_ref())?;
         }
         self.datapath.set_datagram_sockets(self.proxy.datagrams())?;
-        originals.set(self.datapath.originals()?);
+        kernel.set(KernelTables {
+            originals: self.datapath.originals()?,
+            connections: self.datapath.connections()?,
+        });
         self.datapath.beat()?;
         let portal = self.network.portal().to_owned();
         self.datapath
@@ -333,45 +488,75 @@ impl Agent {
         self.apply_world()?;
         self.apply_ports()?;
         self.follow_interfaces();
+        self.ask_netfilter();
         self.datapath.retire_former();
+        self.changes.tell_start(self.ring.started());
+        self.tell_changes();
+        self.publish_peers();
         self.publish_status();
         Ok(())
     }
 
-    fn sources(&self, config: &Config) -> server::Sources {
-        let name = match config.cluster.as_str() {
-            "" | "default" => config.node.clone(),
-            cluster => format!("{cluster}/{}", config.node),
-        };
-        let seed = crate::clock::Timestamp::now().0;
-        let version = env!("CARGO_PKG_VERSION").to_owned();
+    /// Tells who listens of other agents, where something has changed.
+    fn publish_peers(&self) {
+        let own = apply::host_addresses();
+        let peers = peers::peers(self.world.config(), &self.world.inventory, &own);
+        self.peers.send_if_modified(|known| {
+            let has_changed = **known != peers;
+            if has_changed {
+                *known = Arc::new(peers);
+            }
+            has_changed
+        });
+    }
+
+    /// What others may ask of it.
+    fn listeners(&self, config: &Config, stop: watch::Receiver<bool>) -> Listeners {
+        let sources = self.sources();
+        let exposition = self.counting.as_ref().map(|counting| {
+            let mut registry = counting.registry(&served::Sources {
+                ring: Arc::clone(&self.ring),
+                status: Arc::clone(&sources.status),
+                kernel_drops: self.datapath.drops().ok().cloned(),
+                calls: Arc::clone(&sources.calls.0),
+            });
+            registry.register_collector(self.exports.board().collector());
+            served::Exposition::new(registry)
+        });
+        let listen = config.metrics.listen.clone();
+        Listeners {
+            api: config.api.clone(),
+            metrics: listen.zip(exposition.map(Arc::new)),
+            sources,
+            stop,
+        }
+    }
+
+    fn sources(&self) -> server::Sources {
         let status = Arc::clone(&self.shared_status);
         let names = self.world.name_lister();
         let would_deny = Arc::clone(self.world.would_deny());
         let counted = Arc::clone(&would_deny);
+        let ring = Arc::clone(&self.ring);
+        let exports = Arc::clone(self.exports.board());
         server::Sources {
+            calls: CallsLayer::default(),
             ring: Arc::clone(&self.ring),
-            node: Arc::new(NodeView {
-                name,
-                version,
-                seed,
-            }),
+            events: Arc::clone(self.changes.events()),
+            node: Arc::clone(&self.node),
             status: Arc::new(move || {
                 let (audited, would_deny) = counted.totals();
-                server::AgentStatus {
+                let status = server::AgentStatus {
                     audited,
                     would_deny,
+                    exports: exports.list().iter().map(server::ExportRow::of).collect(),
                     ..status.lock().clone()
-                }
+                };
+                status.with_flows(&ring)
             }),
             names: Arc::new(move || names.list()),
             audits: Arc::new(move || would_deny.list()),
-            address: config
-                .api
-                .tcp
-                .as_ref()
-                .map(|tcp| tcp.listen.to_string())
-                .unwrap_or_default(),
+            peers: self.peers.subscribe(),
         }
     }
 }

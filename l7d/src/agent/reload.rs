@@ -1,38 +1,17 @@
 //! The configuration file, read again while the agent runs.
 //!
-//! Endpoints, services, ports, uplinks, `hostFirewall` and the modes of policies are taken over at once. What the agent was built from at
-//! its start (sockets, marks, workers…) is not: a change there is told, and waits for a restart. A
-//! file that cannot be used changes nothing.
+//! Endpoints, services, nodes, ports, uplinks, exports, `hostFirewall` and the modes of policies are taken
+//! over at once. What the agent was built from at its start (sockets, marks, workers…) is not: a change
+//! there is told, and waits for a restart. A file that cannot be used changes nothing.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use crate::config::{self, Config};
-use crate::host::{self, Inventory};
+use crate::host;
+use crate::netfilter::Tracer;
 
 use super::apply::World;
-use super::{Agent, Error};
-
-/// What tells one state of a file from another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp {
-    modified: Option<SystemTime>,
-    bytes: u64,
-    inode: u64,
-}
-
-impl Stamp {
-    /// Of the file that is there now; a link is followed, as mounted configuration changes by one.
-    pub(super) fn of(file: Option<&PathBuf>) -> Option<Self> {
-        let metadata = std::fs::metadata(file?).ok()?;
-        Some(Self {
-            modified: metadata.modified().ok(),
-            bytes: metadata.len(),
-            inode: metadata.ino(),
-        })
-    }
-}
+use super::{Agent, Error, exports, flows};
 
 /// What tells one state of this host's addresses from another, for the price of two files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,23 +28,12 @@ impl AddressesStamp {
 }
 
 impl World {
-    /// Whether the configuration file is another than when this was last asked. It is looked at now and
-    /// then: its folder may be a busy one, and every opening of a file there would wake a watcher.
-    pub(super) fn has_new_file(&mut self) -> bool {
-        let stamp = Stamp::of(self.file.as_ref());
-        if stamp.is_none() || stamp == self.stamp {
-            return false;
-        }
-        self.stamp = stamp;
-        true
-    }
-
     /// Reads the configuration file again: whether something changed that can change while running.
     fn reload_config(&mut self) -> bool {
-        let Some(file) = self.file.clone() else {
+        if !self.source.has_file() {
             return false;
-        };
-        let fresh = match config::read_config_file(&file) {
+        }
+        let fresh = match self.source.read() {
             Ok(fresh) => fresh,
             Err(error) => {
                 self.refused_config = error.to_string().lines().map(str::to_owned).collect();
@@ -76,6 +44,12 @@ impl World {
             }
         };
         self.refused_config.clear();
+        let node = Arc::new(flows::node_view(&fresh));
+        if let Err(error) = exports::specs(&fresh, &node) {
+            tracing::error!("configuration refused, the former one stays: {error}");
+            self.refused_config.push(error.to_string());
+            return false;
+        }
         match self.take_over(fresh) {
             Ok(has_changed) => has_changed,
             Err(error) => {
@@ -96,6 +70,8 @@ impl World {
             endpoints: fresh.endpoints,
             namespaces: fresh.namespaces,
             services: fresh.services,
+            nodes: fresh.nodes,
+            exports: fresh.exports,
             visibility: fresh.visibility,
             host: config::Host {
                 ports: fresh.host.ports,
@@ -105,6 +81,19 @@ impl World {
                 uplinks: fresh.datapath.uplinks,
                 host_firewall: fresh.datapath.host_firewall,
                 ..self.config.datapath.clone()
+            },
+            drops: config::Drops {
+                netfilter_rules: fresh.drops.netfilter_rules,
+                ..self.config.drops
+            },
+            flows: config::Flows {
+                aggregation: fresh.flows.aggregation,
+                ..self.config.flows.clone()
+            },
+            metrics: config::Metrics {
+                listen: self.config.metrics.listen.clone(),
+                labels: self.config.metrics.labels,
+                ..fresh.metrics
             },
             policies: config::Policies {
                 enforcement: fresh.policies.enforcement,
@@ -124,11 +113,7 @@ impl World {
     fn take_inventory(&mut self, config: &Config) -> Result<(), host::Error> {
         self.addresses_stamp = AddressesStamp::take();
         let addresses = super::apply::host_addresses();
-        let (numbers, numbering) = (&mut self.numbers, &mut self.numbering);
-        let inventory = Inventory::from_config(config, numbers, numbering, addresses)?;
-        self.numbers.retain(|id| inventory.has(id));
-        self.inventory = inventory;
-        Ok(())
+        self.inventory.set_config(config, addresses)
     }
 
     /// Finds out whether this host's own addresses have changed, where policies are enforced for them:
@@ -155,6 +140,19 @@ fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
         host_firewall: former.datapath.host_firewall,
         ..fresh.datapath.clone()
     };
+    let drops = config::Drops {
+        netfilter_rules: former.drops.netfilter_rules,
+        ..fresh.drops
+    };
+    let flows = config::Flows {
+        aggregation: former.flows.aggregation,
+        ..fresh.flows.clone()
+    };
+    let metrics = config::Metrics {
+        listen: fresh.metrics.listen.clone(),
+        labels: fresh.metrics.labels,
+        ..former.metrics.clone()
+    };
     let policies = config::Policies {
         enforcement: former.policies.enforcement,
         audit: former.policies.audit.clone(),
@@ -169,8 +167,14 @@ fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
         ("proxy", former.proxy != fresh.proxy),
         ("tap", former.tap != fresh.tap),
         ("dns", former.dns != fresh.dns),
-        ("flows", former.flows != fresh.flows),
+        ("flows", former.flows != flows),
+        ("drops", former.drops != drops),
+        (
+            "metrics.listen or metrics.labels",
+            former.metrics != metrics,
+        ),
         ("policies", former.policies != policies),
+        ("kubernetes", former.kubernetes != fresh.kubernetes),
         ("host.cgroup", former.host.cgroup != fresh.host.cgroup),
     ]
     .into_iter()
@@ -179,6 +183,19 @@ fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
 }
 
 impl Agent {
+    /// Asks netfilter for its rules where that is wanted now.
+    pub(super) fn ask_netfilter(&mut self) {
+        let is_wanted = self.world.config().drops.netfilter_rules;
+        if !is_wanted {
+            self.netfilter = None;
+        } else if self.netfilter.is_none() {
+            match Tracer::start(&self.sink) {
+                Ok(tracer) => self.netfilter = Some(tracer),
+                Err(error) => tracing::error!(%error, "netfilter is not asked for its rules"),
+            }
+        }
+    }
+
     /// Reads configuration and policies again, and applies what has changed.
     pub(super) fn reload(&mut self) -> Result<(), Error> {
         let has_new_config = self.world.reload_config();
@@ -189,10 +206,18 @@ impl Agent {
         }
         if has_new_config {
             self.apply_ports()?;
+            self.datapath
+                .set_aggregation(self.world.config().flows.aggregation)?;
             self.follow_interfaces();
-            let endpoints = self.world.config().endpoints.len();
+            self.ask_netfilter();
+            self.publish_peers();
+            self.apply_exports()?;
+            self.apply_metrics();
+            self.count_pods();
+            let endpoints = self.world.config.endpoints.len();
             tracing::info!(endpoints, "configuration applied");
         }
+        self.tell_changes();
         if has_new_policies {
             tracing::info!(policies = self.world.policies(), "policies applied");
         }
@@ -214,8 +239,12 @@ mod tests {
             transport: config::Transport::Tcp,
             mode: config::Visibility::Tap,
         });
-        fresh.datapath.uplinks.push("eth0".to_owned());
+        fresh.datapath.uplinks = config::Uplinks::Found;
         fresh.datapath.host_firewall = true;
+        fresh.drops.netfilter_rules = true;
+        fresh.flows.aggregation.level = config::AggregationLevel::Maximum;
+        fresh.metrics.max_series += 1;
+        fresh.metrics.hubble.clear();
         assert!(needing_restart(&former, &fresh).is_empty());
         fresh.datapath.table += 1;
         fresh.proxy.workers += 1;

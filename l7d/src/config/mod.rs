@@ -4,17 +4,35 @@
 //! in and every value is checked. What is wrong is reported all at once, each with file, line,
 //! field, what was expected and, where one is near, a suggestion.
 
+mod aggregation;
+mod cluster;
+mod export;
+mod hubble_metric;
+mod kernel_feature;
+mod openapi;
 mod read;
+mod retina;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use parsers::template::Templates;
+
+pub use aggregation::{Aggregation, AggregationLevel};
+pub use cluster::Kubernetes;
+pub use export::{Aggregate, Export, ExportFile, ExportTarget, Lines, Otlp, Signal};
+pub use hubble_metric::{
+    ContextLabel, Contexts, HubbleMetric, HubbleMetricError, HubblePlugin, Identifier, Switch,
+};
+pub use kernel_feature::KernelFeature;
+pub use openapi::{OpenapiError, read_openapi};
 pub use policy_l7::{AuditScope, Enforcement};
 pub use read::{
     ConfigError, Told, files_of, read_config, read_config_file, read_inline, read_inventory,
 };
+pub use retina::{Retina, RetinaKind, RetinaLabel, RetinaMetric};
 
 /// The whole configuration, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +59,12 @@ pub struct Config {
     pub dns: Dns,
     /// The flow ring and what may be written into it.
     pub flows: Flows,
+    /// What the kernel drops.
+    pub drops: Drops,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Where flows go on their own.
+    pub exports: Vec<Export>,
     /// Endpoints of this node, and of others where they are to be named.
     pub endpoints: Vec<Endpoint>,
     /// Labels of namespaces, by name.
@@ -54,6 +78,17 @@ pub struct Config {
     pub cidr_groups: Vec<policy_l7::CidrGroup>,
     /// Where policies are.
     pub policies: Policies,
+    /// The cluster that tells who is there and what is allowed, if any is asked.
+    pub kubernetes: Option<Kubernetes>,
+}
+
+/// Which of a node's interfaces lead to an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interface {
+    /// The one of that name.
+    Named(String),
+    /// Those at whose other end its addresses are.
+    Found,
 }
 
 /// Listeners of the Hubble API.
@@ -65,7 +100,7 @@ pub struct Api {
     pub tcp: Option<Tcp>,
 }
 
-/// A TCP listener of the Hubble API.
+/// A TCP listener of the Hubble API, or of metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tcp {
     /// Address and port.
@@ -87,13 +122,29 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
 }
 
+/// Interfaces that lead out of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uplinks {
+    /// These; default: none.
+    Named(Vec<String>),
+    /// Those of its default routes, whichever these are at a time (`auto`).
+    Found,
+}
+
+impl Uplinks {
+    /// Whether there is none, whatever routes there are.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::Named(names) if names.is_empty())
+    }
+}
+
 /// Kernel side: where things are pinned, what they are called, which bits are ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datapath {
     /// Folder in a bpf filesystem; default `/sys/fs/bpf/l7d`.
     pub pin_dir: PathBuf,
     /// Interfaces that lead out of the node.
-    pub uplinks: Vec<String>,
+    pub uplinks: Uplinks,
     /// Name of the portal interface; default `l7d0`.
     pub portal: String,
     /// Routing table for packets from the portal; default 1077.
@@ -108,8 +159,13 @@ pub struct Datapath {
     pub policy_entries: u32,
     /// Most addresses and prefixes that have an identity in the kernel; default 512,000.
     pub ipcache_entries: u32,
+    /// Most connections remembered in the kernel; default: by the machine's memory, 65,536 to 524,288.
+    pub connections: u32,
     /// What enforced ports do while the proxy is not there.
     pub on_proxy_down: OnProxyDown,
+    /// Features of the kernel that are not used though they may be there: to find out whether one of
+    /// them is at fault.
+    pub without: BTreeSet<KernelFeature>,
     /// Whether policies that select this node are enforced; default: no, since they can lock out who
     /// administers it.
     pub host_firewall: bool,
@@ -244,13 +300,69 @@ pub enum DnsRefusal {
     NameError,
 }
 
+/// What is told of packets that the kernel drops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drops {
+    /// Most records that a CPU writes in a second, the others are counted; default 1000.
+    pub records_per_second: u32,
+    /// Find out by which netfilter rule; default false. Followed live.
+    pub netfilter_rules: bool,
+}
+
+impl Default for Drops {
+    fn default() -> Self {
+        Self {
+            records_per_second: 1000,
+            netfilter_rules: false,
+        }
+    }
+}
+
 /// The flow ring and redaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flows {
     /// Records kept, 2^n − 1; default 4095.
     pub ring: usize,
+    /// Most bytes that they hold; default 16 MiB.
+    pub ring_bytes: u64,
+    /// When not empty, only flows that pass one of these filters are kept: Hubble's `FlowFilter`, as
+    /// JSON.
+    pub allow: Vec<String>,
+    /// Flows that pass one of these are not kept.
+    pub deny: Vec<String>,
+    /// What of packets is told.
+    pub aggregation: Aggregation,
     /// What is hidden before a flow is recorded.
     pub redact: Redact,
+}
+
+/// Where metrics are served, and how many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// Listener for scrapes; none by default.
+    pub listen: Option<Tcp>,
+    /// What pairs of endpoints are told apart by; default: workloads.
+    pub labels: PairLabels,
+    /// Most series of all families that have labels of endpoints; default 50,000.
+    pub max_series: usize,
+    /// A series that nothing was added to for so long is dropped; default 10 min.
+    pub idle: Duration,
+    /// Hubble's metrics.
+    pub hubble: Vec<HubbleMetric>,
+    /// Metrics under Retina's names; none by default.
+    pub retina: Retina,
+    /// Templates of paths, which come before those that are found by looking.
+    pub paths: Templates,
+}
+
+/// What the labels of a pair of endpoints say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum PairLabels {
+    /// Namespace and workload of both.
+    #[default]
+    Workload,
+    /// Their pods as well.
+    Pod,
 }
 
 /// What is hidden before a flow is recorded.
@@ -258,12 +370,26 @@ pub struct Flows {
 pub struct Redact {
     /// Record headers at all; default true.
     pub headers: bool,
-    /// When not empty, only these headers keep their value (lower case).
-    pub allow: Vec<String>,
+    /// When given, only these headers keep their value (lower case).
+    pub allow: Option<Vec<String>>,
     /// Headers whose value is hidden (lower case); default: authorization, cookies, API keys.
     pub deny: Vec<String>,
-    /// Hide the query of URLs; default false, as Hubble's.
+    /// Hide the query and the fragment of URLs; default false, as Hubble's.
     pub query: bool,
+    /// What is hidden of who asks, where a URL says so; default: name and password.
+    pub user_info: UserInfo,
+}
+
+/// What is hidden of the user in front of a URL's host (RFC 3986 §3.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UserInfo {
+    /// Name and password.
+    #[default]
+    All,
+    /// The password.
+    Password,
+    /// Nothing.
+    Nothing,
 }
 
 /// An endpoint: a pod, or anything else with an address of its own.
@@ -277,9 +403,9 @@ pub struct Endpoint {
     pub labels: BTreeMap<String, String>,
     /// Addresses.
     pub ips: Vec<IpAddr>,
-    /// Host-side interface. Without one the endpoint is of another node: it is named in flows and
-    /// selected by peers' rules, but nothing is attached for it.
-    pub interface: Option<String>,
+    /// Its interfaces at the node's end. Without any the endpoint is of another node: it is named in flows
+    /// and selected by peers' rules, but nothing is attached for it.
+    pub interface: Option<Interface>,
     /// Named ports, for policies that use names.
     pub named_ports: BTreeMap<String, u16>,
     /// Ports that containers say they serve, with their IP protocols; empty where nothing is said.
@@ -311,16 +437,27 @@ pub struct Service {
     pub name: String,
     /// Namespace; default `default`.
     pub namespace: String,
-    /// Virtual addresses.
+    /// Virtual addresses, those of load balancers and external ones among them.
     pub ips: Vec<IpAddr>,
     /// Ports; empty means every port.
-    pub ports: Vec<u16>,
+    pub ports: Vec<ServicePort>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Labels of the pods behind it; empty where its backends are told one by one.
     pub selector: BTreeMap<String, String>,
     /// Addresses behind a service without a selector.
     pub backends: Vec<IpAddr>,
+}
+
+/// A port of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Of its addresses.
+    pub port: u16,
+    /// IP protocol number, 0 for any.
+    pub protocol: u8,
+    /// Of every node, where it has one.
+    pub node_port: Option<u16>,
 }
 
 /// Where policies are.
@@ -352,7 +489,7 @@ impl Default for Datapath {
     fn default() -> Self {
         Self {
             pin_dir: PathBuf::from("/sys/fs/bpf/l7d"),
-            uplinks: Vec::new(),
+            uplinks: Uplinks::Named(Vec::new()),
             portal: "l7d0".to_owned(),
             table: 1077,
             rule_priority: 99,
@@ -360,10 +497,22 @@ impl Default for Datapath {
             ring_bytes: 4 << 20,
             policy_entries: l7d_ebpf::maps::POLICY_MAX,
             ipcache_entries: l7d_ebpf::maps::IPCACHE_MAX,
+            connections: connections(),
             on_proxy_down: OnProxyDown::default(),
+            without: BTreeSet::new(),
             host_firewall: false,
         }
     }
+}
+
+/// A quarter of a percent of the machine's memory for connections, as Cilium has it.
+fn connections() -> u32 {
+    const SHARE: u64 = 400;
+    const BYTES_EACH: u64 = 640;
+    let memory = rustix::system::sysinfo();
+    let bytes = u64::from(memory.mem_unit).saturating_mul(memory.totalram);
+    let most = (bytes / SHARE / BYTES_EACH).clamp(1 << 16, 1 << 19);
+    u32::try_from(most).unwrap_or(l7d_ebpf::maps::CONNTRACK_MAX)
 }
 
 impl Default for Tap {
@@ -407,7 +556,25 @@ impl Default for Flows {
     fn default() -> Self {
         Self {
             ring: 4095,
+            ring_bytes: 16 << 20,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            aggregation: Aggregation::default(),
             redact: Redact::default(),
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            labels: PairLabels::default(),
+            max_series: 50_000,
+            idle: Duration::from_mins(10),
+            hubble: hubble_metric::usual(),
+            retina: Retina::default(),
+            paths: Templates::default(),
         }
     }
 }
@@ -426,9 +593,23 @@ impl Default for Redact {
         ];
         Self {
             headers: true,
-            allow: Vec::new(),
+            allow: None,
             deny: deny.map(str::to_owned).to_vec(),
             query: false,
+            user_info: UserInfo::default(),
+        }
+    }
+}
+
+impl Redact {
+    /// What Hubble hides where nobody asks it to hide anything.
+    pub fn as_hubble() -> Self {
+        Self {
+            headers: true,
+            allow: None,
+            deny: Vec::new(),
+            query: false,
+            user_info: UserInfo::Password,
         }
     }
 }

@@ -13,29 +13,32 @@ pub(super) fn api(reader: &mut Reader, map: &mut Map<'_>, api: &mut Api) {
     let Some(mut inner) = reader.map(&at) else {
         return;
     };
-    let listen = inner
-        .need(reader, "listen")
-        .and_then(|at| reader.parse(&at, "an address such as 127.0.0.1:4244"));
-    let insecure = inner
-        .get("insecure")
-        .and_then(|at| reader.boolean(&at))
-        .unwrap_or(false);
-    let tls = inner.get("tls").and_then(|at| tls(reader, &at));
-    inner.end(reader);
-    if let Some(listen) = listen {
-        let tcp = Tcp {
-            listen,
-            tls,
-            insecure,
-        };
-        if tcp.tls.is_none() && !tcp.insecure && !tcp.listen.ip().is_loopback() {
-            reader.fault(
-                &at,
-                "plaintext on an address that is not loopback: give `tls`, or set `insecure: true`",
-            );
-        }
-        api.tcp = Some(tcp);
+    if inner.need(reader, "listen").is_some() {
+        api.tcp = listener(reader, &mut inner);
     }
+    inner.end(reader);
+}
+
+/// `listen`, `tls` and `insecure` of a mapping; nothing where it does not say where to listen.
+pub(super) fn listener(reader: &mut Reader, map: &mut Map<'_>) -> Option<Tcp> {
+    let at = map.get("listen");
+    let listen = at
+        .as_ref()
+        .and_then(|at| reader.parse(at, "an address such as 127.0.0.1:4244"));
+    let insecure = map.get("insecure").and_then(|at| reader.boolean(&at));
+    let tls = map.get("tls").and_then(|at| tls(reader, &at));
+    let tcp = Tcp {
+        listen: listen?,
+        tls,
+        insecure: insecure.unwrap_or(false),
+    };
+    if tcp.tls.is_none() && !tcp.insecure && !tcp.listen.ip().is_loopback() {
+        reader.fault(
+            &at?,
+            "plaintext on an address that is not loopback: give `tls`, or set `insecure: true`",
+        );
+    }
+    Some(tcp)
 }
 
 fn tls(reader: &mut Reader, at: &Cursor<'_>) -> Option<Tls> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy_l7::yaml::{Cursor, Map, Reader};
 
 use super::values::{free_entries, free_labels};
-use crate::config::{Endpoint, Transport, Visibility, WatchedPort};
+use crate::config::{Endpoint, Interface, Transport, Visibility, WatchedPort};
 
 const TRANSPORTS: [(&str, Transport); 2] = [("TCP", Transport::Tcp), ("UDP", Transport::Udp)];
 const MODES: [(&str, Visibility); 2] = [("tap", Visibility::Tap), ("proxy", Visibility::Proxy)];
@@ -77,7 +77,7 @@ pub(super) fn endpoint(
         interface: map
             .get("interface")
             .and_then(|at| reader.text(&at))
-            .map(str::to_owned),
+            .map(interface),
         named_ports: BTreeMap::new(),
         ports: BTreeSet::new(),
         service_account: map
@@ -116,6 +116,14 @@ pub(super) fn endpoint(
     name.is_some().then_some(endpoint)
 }
 
+/// `auto`, or a name.
+fn interface(text: &str) -> Interface {
+    match text {
+        "auto" => Interface::Found,
+        name => Interface::Named(name.to_owned()),
+    }
+}
+
 fn check_unique(reader: &mut Reader, at: &Cursor<'_>, endpoint: &Endpoint, known: &[Endpoint]) {
     for other in known {
         let line = other.line;
@@ -134,8 +142,9 @@ fn check_unique(reader: &mut Reader, at: &Cursor<'_>, endpoint: &Endpoint, known
                 format!("{ip} belongs to {} in line {line} already", other.name),
             );
         }
-        if endpoint.interface.is_some() && endpoint.interface == other.interface {
-            let interface = endpoint.interface.as_deref().unwrap_or_default();
+        if let Some(Interface::Named(interface)) = &endpoint.interface
+            && endpoint.interface == other.interface
+        {
             reader.fault(
                 at,
                 format!(

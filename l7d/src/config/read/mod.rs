@@ -1,8 +1,13 @@
 //! The YAML file → [`Config`].
 
 mod api;
+mod cluster;
 mod endpoints;
+mod exports;
+mod hubble_metrics;
 mod kubernetes;
+mod paths;
+mod retina;
 mod sections;
 mod surroundings;
 mod values;
@@ -12,13 +17,15 @@ use std::path::{Path, PathBuf};
 
 use policy_l7::yaml::{self, Cursor, Map, Reader};
 
-use super::{Api, Config, Datapath, Dns, Flows, Host, Policies, Proxy, Tap};
+use super::{Api, Config, Datapath, Dns, Drops, Flows, Host, Metrics, Policies, Proxy, Tap};
 
 pub use kubernetes::{Told, files_of, read_inventory};
 
 use api::api;
+use cluster::kubernetes as cluster;
 use endpoints::{endpoint, watched_port};
-use sections::{datapath, dns, flows, host, policies, proxy, tap};
+use exports::exports;
+use sections::{datapath, dns, drops, flows, host, metrics, policies, proxy, tap};
 use surroundings::{namespace, node, service};
 use values::{items, path, section, text};
 
@@ -105,9 +112,19 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
     section(reader, &mut map, "flows", |reader, map| {
         flows(reader, map, &mut config.flows);
     });
+    section(reader, &mut map, "drops", |reader, map| {
+        drops(reader, map, &mut config.drops);
+    });
+    section(reader, &mut map, "metrics", |reader, map| {
+        metrics(reader, map, &mut config.metrics);
+    });
     section(reader, &mut map, "policies", |reader, map| {
         policies(reader, map, &mut config.policies);
     });
+    section(reader, &mut map, "kubernetes", |reader, map| {
+        cluster(reader, map, config.kubernetes.get_or_insert_default());
+    });
+    config.exports = exports(reader, &mut map);
     for item in items(reader, &mut map, "visibility") {
         config.visibility.extend(watched_port(reader, &item));
     }
@@ -162,12 +179,16 @@ impl Default for Config {
             proxy: Proxy::default(),
             dns: Dns::default(),
             flows: Flows::default(),
+            drops: Drops::default(),
+            metrics: Metrics::default(),
+            exports: Vec::new(),
             endpoints: Vec::new(),
             namespaces: BTreeMap::new(),
             services: Vec::new(),
             nodes: Vec::new(),
             cidr_groups: Vec::new(),
             policies: Policies::default(),
+            kubernetes: None,
         }
     }
 }
@@ -203,7 +224,8 @@ mod tests {
                 watched(53, Transport::Udp, Visibility::Proxy)
             ]
         );
-        assert_eq!(config.endpoints[0].interface.as_deref(), Some("veth-user"));
+        let named = crate::config::Interface::Named("veth-user".to_owned());
+        assert_eq!(config.endpoints[0].interface, Some(named));
         assert_eq!(config.flows.ring, 4095);
     }
 

@@ -2,15 +2,19 @@
 
 use std::path::PathBuf;
 
-use policy_l7::yaml::{Map, Reader};
+use policy_l7::yaml::{Cursor, Map, Reader};
 
+use super::api::listener;
 use super::endpoints::host_port;
+use super::hubble_metrics::hubble;
+use super::paths::templates;
+use super::retina::retina;
 use super::values::{
     bounded, items, parsed, path, paths, power_of_two, seconds, section, text, texts,
 };
 use crate::config::{
-    Datapath, Dns, DnsRefusal, Enforcement, Flows, Host, Marks, OnProxyDown, Policies, Proxy,
-    Redact, Tap,
+    AggregationLevel, Datapath, Dns, DnsRefusal, Drops, Enforcement, Flows, Host, KernelFeature,
+    Marks, Metrics, OnProxyDown, PairLabels, Policies, Proxy, Redact, Tap, Uplinks, UserInfo,
 };
 
 pub(super) fn policies(reader: &mut Reader, map: &mut Map<'_>, policies: &mut Policies) {
@@ -36,10 +40,28 @@ pub(super) fn policies(reader: &mut Reader, map: &mut Map<'_>, policies: &mut Po
     });
 }
 
+/// A list of names, or `auto`.
+fn uplinks(reader: &mut Reader, at: &Cursor<'_>) -> Uplinks {
+    if at.is_scalar() {
+        return match reader.text(at) {
+            Some("auto") => Uplinks::Found,
+            Some(other) => {
+                let fault = format!("`{other}` is neither a list of interfaces nor `auto`");
+                reader.fault(at, fault);
+                Uplinks::Named(Vec::new())
+            }
+            None => Uplinks::Named(Vec::new()),
+        };
+    }
+    let names = reader.list(at);
+    let names = names.iter().filter_map(|name| reader.text(name));
+    Uplinks::Named(names.map(str::to_owned).collect())
+}
+
 pub(super) fn datapath(reader: &mut Reader, map: &mut Map<'_>, datapath: &mut Datapath) {
     path(reader, map, "pinDir", &mut datapath.pin_dir);
-    if let Some(uplinks) = texts(reader, map, "uplinks") {
-        datapath.uplinks = uplinks;
+    if let Some(at) = map.get("uplinks") {
+        datapath.uplinks = uplinks(reader, &at);
     }
     text(reader, map, "portal", &mut datapath.portal);
     parsed(
@@ -71,6 +93,13 @@ pub(super) fn datapath(reader: &mut Reader, map: &mut Map<'_>, datapath: &mut Da
     bounded(
         reader,
         map,
+        "connections",
+        1024..=1 << 24,
+        &mut datapath.connections,
+    );
+    bounded(
+        reader,
+        map,
         "ipcacheEntries",
         entries,
         &mut datapath.ipcache_entries,
@@ -82,6 +111,10 @@ pub(super) fn datapath(reader: &mut Reader, map: &mut Map<'_>, datapath: &mut Da
     {
         datapath.on_proxy_down = value;
     }
+    datapath.without = items(reader, map, "without")
+        .iter()
+        .filter_map(|item| reader.choice(item, &KernelFeature::NAMES))
+        .collect();
     if let Some(value) = map.get("hostFirewall").and_then(|at| reader.boolean(&at)) {
         datapath.host_firewall = value;
     }
@@ -204,21 +237,94 @@ pub(super) fn flows(reader: &mut Reader, map: &mut Map<'_>, flows: &mut Flows) {
             None => {}
         }
     }
+    bounded(
+        reader,
+        map,
+        "ringBytes",
+        1 << 20..=1 << 34,
+        &mut flows.ring_bytes,
+    );
+    let filters = |items: Vec<Cursor<'_>>| items.iter().map(Cursor::to_json).collect();
+    flows.allow = filters(items(reader, map, "allow"));
+    flows.deny = filters(items(reader, map, "deny"));
+    let written = map.get("aggregation");
+    if let Some(level) = written.and_then(|at| reader.choice(&at, &AggregationLevel::NAMES)) {
+        flows.aggregation.level = level;
+    }
+    seconds(
+        reader,
+        map,
+        "reportInterval",
+        1,
+        &mut flows.aggregation.interval,
+    );
     section(reader, map, "redact", |reader, map| {
         redact(reader, map, &mut flows.redact);
     });
 }
 
+pub(super) fn drops(reader: &mut Reader, map: &mut Map<'_>, drops: &mut Drops) {
+    bounded(
+        reader,
+        map,
+        "recordsPerSecond",
+        0..=1_000_000,
+        &mut drops.records_per_second,
+    );
+    let written = map.get("netfilterRules");
+    if let Some(wanted) = written.and_then(|at| reader.boolean(&at)) {
+        drops.netfilter_rules = wanted;
+    }
+}
+
+pub(super) fn metrics(reader: &mut Reader, map: &mut Map<'_>, metrics: &mut Metrics) {
+    metrics.listen = listener(reader, map);
+    let labels = [("pod", PairLabels::Pod), ("workload", PairLabels::Workload)];
+    let written = map.get("labels");
+    if let Some(labels) = written.and_then(|at| reader.choice(&at, &labels)) {
+        metrics.labels = labels;
+    }
+    bounded(
+        reader,
+        map,
+        "maxSeries",
+        1..=1_000_000,
+        &mut metrics.max_series,
+    );
+    seconds(reader, map, "idle", 60, &mut metrics.idle);
+    hubble(reader, map, &mut metrics.hubble);
+    section(reader, map, "retina", |reader, map| {
+        retina(reader, map, &mut metrics.retina);
+    });
+    section(reader, map, "paths", |reader, map| {
+        templates(reader, map, &mut metrics.paths);
+    });
+}
+
 fn redact(reader: &mut Reader, map: &mut Map<'_>, redact: &mut Redact) {
+    let presets = [("hubble", true), ("l7d", false)];
+    let written = map.get("defaults");
+    if written.and_then(|at| reader.choice(&at, &presets)) == Some(true) {
+        *redact = Redact::as_hubble();
+    }
     if let Some(value) = map.get("headers").and_then(|at| reader.boolean(&at)) {
         redact.headers = value;
     }
     if let Some(value) = map.get("query").and_then(|at| reader.boolean(&at)) {
         redact.query = value;
     }
+    let choices = [
+        ("all", UserInfo::All),
+        ("nothing", UserInfo::Nothing),
+        ("password", UserInfo::Password),
+    ];
+    let written = map.get("userInfo");
+    if let Some(value) = written.and_then(|at| reader.choice(&at, &choices)) {
+        redact.user_info = value;
+    }
     let lower = |names: Vec<String>| names.iter().map(|name| name.to_lowercase()).collect();
     if let Some(names) = texts(reader, map, "allow") {
-        redact.allow = lower(names);
+        redact.allow = Some(lower(names));
     }
     if let Some(names) = texts(reader, map, "deny") {
         redact.deny = lower(names);

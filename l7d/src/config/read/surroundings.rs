@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use policy_l7::yaml::{Cursor, Reader};
+use policy_l7::yaml::{Cursor, Map, Reader};
 
 use super::values::{addresses, free_labels, items};
-use crate::config::{Node, Service};
+use crate::config::{Node, Service, ServicePort};
 
 /// A namespace and its labels.
 pub(super) fn namespace(
@@ -31,7 +31,7 @@ pub(super) fn service(reader: &mut Reader, at: &Cursor<'_>) -> Option<Service> {
     let ports = items(reader, &mut map, "ports");
     let ports = ports
         .iter()
-        .filter_map(|item| reader.parse(item, "a port"))
+        .filter_map(|item| service_port(reader, item))
         .collect();
     let labels = free_labels(reader, &mut map, "labels");
     let selector = free_labels(reader, &mut map, "selector");
@@ -49,6 +49,43 @@ pub(super) fn service(reader: &mut Reader, at: &Cursor<'_>) -> Option<Service> {
         labels,
         selector,
         backends,
+    })
+}
+
+/// Protocols that a port of a service may have, by their IP protocol numbers.
+const PROTOCOLS: [(&str, u8); 3] = [("SCTP", 132), ("TCP", 6), ("UDP", 17)];
+
+/// A port's number, in any protocol, or a port with its protocol.
+fn service_port(reader: &mut Reader, at: &Cursor<'_>) -> Option<ServicePort> {
+    if at.is_scalar() {
+        let port = reader.parse(at, "a port")?;
+        return Some(ServicePort {
+            port,
+            protocol: 0,
+            node_port: None,
+        });
+    }
+    let mut map = reader.map(at)?;
+    let port = kubernetes_port(reader, &mut map);
+    map.end(reader);
+    port
+}
+
+/// What `spec.ports` of a service has of a port.
+pub(super) fn kubernetes_port(reader: &mut Reader, map: &mut Map<'_>) -> Option<ServicePort> {
+    let port = map
+        .need(reader, "port")
+        .and_then(|at| reader.parse(&at, "a port"));
+    let protocol = map
+        .get("protocol")
+        .and_then(|at| reader.choice(&at, &PROTOCOLS));
+    let node_port = map
+        .get("nodePort")
+        .and_then(|at| reader.parse(&at, "a port"));
+    Some(ServicePort {
+        port: port?,
+        protocol: protocol.unwrap_or(6),
+        node_port,
     })
 }
 

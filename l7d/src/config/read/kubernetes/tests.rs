@@ -53,7 +53,12 @@ items:
 apiVersion: v1
 kind: Service
 metadata: { name: web, namespace: shop }
-spec: { clusterIP: 10.96.0.7, clusterIPs: [ 10.96.0.7 ], ports: [ { port: 80, targetPort: http } ] }
+spec:
+  clusterIP: 10.96.0.7
+  clusterIPs: [ 10.96.0.7 ]
+  externalIPs: [ 192.0.2.7 ]
+  ports: [ { port: 80, targetPort: http, nodePort: 30080 }, { port: 53, protocol: UDP } ]
+status: { loadBalancer: { ingress: [ { hostname: web.example.com }, { ip: 192.0.2.8, ipMode: VIP } ] } }
 ---
 apiVersion: v1
 kind: Service
@@ -87,7 +92,15 @@ fn objects_of_kubernetes_tell_who_is_there() {
         Some(("CronJob".to_owned(), "report".to_owned()))
     );
     assert_eq!(config.namespaces["shop"]["team"], "blue");
-    assert_eq!(config.services[0].ports, [80]);
+    let web = &config.services[0];
+    let ports: Vec<_> = web
+        .ports
+        .iter()
+        .map(|p| (p.port, p.protocol, p.node_port))
+        .collect();
+    assert_eq!(ports, [(80, 6, Some(30_080)), (53, 17, None)]);
+    let ips: Vec<String> = web.ips.iter().map(ToString::to_string).collect();
+    assert_eq!(ips, ["10.96.0.7", "192.0.2.7", "192.0.2.8"]);
     assert!(config.services[1].ips.is_empty());
     assert_eq!(skipped, [("ConfigMap".to_owned(), 1)].into());
 }
