@@ -88,10 +88,15 @@ impl Node {
             ring_bytes: usual.ring_bytes,
             policy_entries: usual.policy_entries,
             ipcache_entries: usual.ipcache_entries,
+            connections: usual.connections,
+            aggregation: config::Aggregation::default(),
             tap: config::Tap::default(),
             on_proxy_down: usual.on_proxy_down,
+            drop_records: 1000,
+            absent: usual.without,
         };
-        let (datapath, _ring, _tap_ring) = Datapath::start(&settings).expect("root, and a kernel");
+        let started = Datapath::start(&settings).expect("root, and a kernel");
+        let datapath = started.datapath;
         let mut node = Self {
             datapath,
             _pins: pins,

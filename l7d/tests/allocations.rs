@@ -6,8 +6,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use l7d::clock::Timestamp;
 use l7d::flow::FlowRing;
-use l7d::record::{Direction, IdentityNumber, L4, Ledger, Party, Sink};
+use l7d::flow::filter::Filters;
+use l7d::metrics::{Counting, Wanted};
+use l7d::record::{
+    ConnState, Direction, DropReason, Event, IdentityNumber, L4, Ledger, Party, Record, Sink,
+    TcpHealth, Trace, TracePoint, Verdict, Why,
+};
 use l7d::session::{Ends, Lookups, Recorder, Redaction, Session};
 use parsers::dns::{Message, PairingLimits};
 use parsers::hpack::{Encoder, Field};
@@ -27,9 +33,12 @@ fn ends(port: u16) -> Ends {
 
 /// A recorder whose records go where an agent's go.
 fn recorder() -> Rc<Recorder> {
-    let ring: Arc<dyn Sink> = Arc::new(FlowRing::new(512, Arc::new(Ledger::default())));
+    recorder_to(Arc::new(FlowRing::new(512, Arc::new(Ledger::default()))))
+}
+
+fn recorder_to(sink: Arc<dyn Sink>) -> Rc<Recorder> {
     let redaction = Redaction::new(&l7d::config::Redact::default());
-    Rc::new(Recorder::new(ring, redaction))
+    Rc::new(Recorder::new(sink, redaction))
 }
 
 fn session(recorder: &Rc<Recorder>) -> Session {
@@ -172,20 +181,103 @@ fn dns_message(id: u32, is_response: bool) -> Vec<u8> {
     bytes
 }
 
+/// Where records go that are counted first.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn record(&self, _record: &Record) {}
+}
+
+/// All metrics, with labels of all kinds.
+fn counting() -> Arc<Counting> {
+    let hubble = "dns:query;sourceContext=pod drop:labelsContext=source_ip,destination_app flow:sourceContext=workload|identity httpV2:labelsContext=source_pod,traffic_direction;destinationContext=dns|ip icmp policy port-distribution tcp flows-to-world:port";
+    let ring = FlowRing::new(7, Arc::new(Ledger::default()));
+    let settings = l7d::config::Metrics::default();
+    let counting = Counting::new(&settings, &ring, Arc::new(Nowhere));
+    let wanted = hubble.split(' ').map(|text| Wanted {
+        metric: l7d::config::HubbleMetric::parse(text).unwrap(),
+        filters: Filters::default(),
+    });
+    counting.set(&settings, wanted.collect());
+    Arc::new(counting)
+}
+
+#[test]
+fn counting_allocates_nothing() {
+    let ends = || {
+        let party = |port| Party::unnamed(([10, 0, 0, 1], port).into(), IdentityNumber(300));
+        (party(4000), party(80))
+    };
+    let record = |event| {
+        let (source, destination) = ends();
+        let mut record = Record::new(Timestamp(1), source, destination, event);
+        record.reply = Some(false);
+        record.l4 = L4::Tcp { flags: 0x12 };
+        record
+    };
+    let trace = record(Event::Trace(Trace {
+        point: TracePoint::ToStack,
+        state: ConnState::Established,
+        why: Why::Interval,
+        packets: 100,
+        bytes: 100_000,
+        health: TcpHealth {
+            srtt_us: 400,
+            ..TcpHealth::default()
+        },
+    }));
+    let verdict = record(Event::PolicyVerdict {
+        match_type: 1,
+        reason: None,
+    });
+    let mut dropped = record(Event::Drop {
+        reason: DropReason::POLICY_DENIED,
+        kernel: None,
+    });
+    dropped.verdict = Verdict::Dropped;
+    let counting = counting();
+    let count = allocations(|_| {
+        for record in [&trace, &verdict, &dropped] {
+            counting.record(record);
+        }
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn counting_a_request_allocates_nothing() {
+    const REQUEST: &[u8] = b"GET /users/17/x?page=2 HTTP/1.1\r\nHost: web\r\n\r\n";
+    const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let recorder = recorder_to(counting());
+    let mut session = session(&recorder);
+    let count = allocations(|_| {
+        session.observe(Way::ToServer, REQUEST);
+        session.observe(Way::ToClient, RESPONSE);
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn counting_a_lookup_allocates_nothing() {
+    assert_eq!(lookup_allocations(&recorder_to(counting())), 0);
+}
+
 #[test]
 fn a_lookup_allocates_nothing() {
-    let recorder = recorder();
+    assert_eq!(lookup_allocations(&recorder()), 0);
+}
+
+fn lookup_allocations(recorder: &Rc<Recorder>) -> u64 {
     let ends = ends(53);
     let mut lookups: Lookups<u16> = Lookups::new(PairingLimits::default(), L4::Udp);
     let messages: Vec<_> = (0..WARM_UP + COUNTED)
         .map(|nth| (dns_message(nth, false), dns_message(nth, true)))
         .collect();
-    let count = allocations(|nth| {
+    allocations(|nth| {
         let (query, answer) = messages.get(nth as usize).unwrap();
         for bytes in [query, answer] {
             let message = Message::read(bytes).unwrap();
-            lookups.handle(&recorder, 0, &ends, &message);
+            lookups.handle(recorder, 0, &ends, &message);
         }
-    });
-    assert_eq!(count, 0);
+    })
 }

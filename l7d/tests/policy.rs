@@ -35,7 +35,7 @@ fn enforce(compiler: &mut Compiler, live: &Live, identities: &Identities, cidr: 
     let pod = Endpoint {
         id: EndpointId(16),
         identity: IdentityNumber(300),
-        labels: vec!["k8s:io.kubernetes.pod.namespace=n".to_owned()],
+        labels: ["k8s:io.kubernetes.pod.namespace=n".to_owned()].into(),
         namespace: "n".to_owned(),
         name: "client".to_owned(),
         cluster: String::new(),

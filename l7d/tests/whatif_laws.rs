@@ -7,6 +7,7 @@
 
 use l7d::replay::flowlog::{self, Line};
 use l7d::whatif::{Comparison, Gather, Scope, Sightings, Told, Totals, World};
+use parsers::template::Templates;
 use policy_l7::read_objects;
 use policy_l7::suggest::{Form, suggest};
 use proptest::prelude::*;
@@ -157,7 +158,7 @@ proptest! {
     ) {
         let mut gather = gathered(&flows);
         let asked = gather.take_asked();
-        let sightings = Sightings::new(&gather, &asked, &Scope::default(), form);
+        let sightings = Sightings::new(&gather, &asked, &Scope::default(), form, &Templates::default());
         let yaml = suggest(&sightings.seen, form, 2).to_yaml();
 
         let mut often: Vec<Drawn> = flows
@@ -209,7 +210,7 @@ proptest! {
         often.reverse();
         let mut gather = gathered(&often);
         let asked = gather.take_asked();
-        let sightings = Sightings::new(&gather, &asked, &Scope::default(), form);
+        let sightings = Sightings::new(&gather, &asked, &Scope::default(), form, &Templates::default());
         prop_assert_eq!(yaml, suggest(&sightings.seen, form, 2).to_yaml());
     }
 }

@@ -10,8 +10,10 @@
 //! then namespaces, and with them every interface, rule and route. Programs run in a namespace by
 //! `nsenter`, which leaves `/sys` as it is, so that the bpf filesystem stays visible.
 
+mod fabric;
 mod process;
 mod world;
 
+pub use fabric::Fabric;
 pub use process::Process;
 pub use world::{Attach, Host, Pod, World};

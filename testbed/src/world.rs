@@ -194,6 +194,11 @@ fn connect_routed(node: &Host, pod: &Pod) -> anyhow::Result<()> {
 }
 
 impl Host {
+    /// Name of its namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// A program that runs here.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");

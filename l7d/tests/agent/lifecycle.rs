@@ -5,9 +5,9 @@ use testbed::{Attach, Host};
 
 use crate::node::{Node, curl, serve};
 
-const L7: &str = include_str!("../../../testdata/policies/api-access-l7.yaml");
+pub(crate) const L7: &str = include_str!("../../../testdata/policies/api-access-l7.yaml");
 
-fn two_pods() -> anyhow::Result<Node> {
+pub(crate) fn two_pods() -> anyhow::Result<Node> {
     Node::new(&[
         ("api-gateway", Attach::Bridged),
         ("user-service", Attach::Bridged),
@@ -15,7 +15,7 @@ fn two_pods() -> anyhow::Result<Node> {
 }
 
 /// What the node's network looks like.
-fn network(node: &Host) -> anyhow::Result<String> {
+pub(crate) fn network(node: &Host) -> anyhow::Result<String> {
     let script = "ip -o link | sed 's/@.*//; s/^[0-9]*: //' | sort; ip rule; ip -6 rule; \
                   ip route show table all | sort; nft list ruleset; \
                   sysctl -a 2>/dev/null | grep -E 'rp_filter|early_demux|accept_local' | grep -v arp_";

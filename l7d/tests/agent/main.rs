@@ -1,20 +1,33 @@
 //! The whole agent on real traffic: pods in namespaces, real clients and servers, the real kernel.
 //! These tests fail, and do not skip, where they cannot run.
 
+mod agent_events;
 mod audits;
 mod dns;
+mod drops;
+mod exports;
 mod host_policies;
 mod http2;
+mod interfaces;
+mod kernels;
+mod ledger;
 mod lifecycle;
 mod masquerade;
+mod metrics;
 mod modes;
 mod names;
 mod node;
 mod plain_host;
 mod policy_changes;
 mod proxying;
+mod records;
+mod relay;
 mod replayed;
+mod rights;
+mod services;
 mod stories;
+mod surroundings;
 mod tapping;
+mod traces;
 mod verdicts;
 mod websocket;

@@ -126,6 +126,17 @@ impl Node {
         Ok(std::fs::rename(file, self.config_file())?)
     }
 
+    /// Keeps the agent from using features of the kernel.
+    pub(crate) fn without(&mut self, features: &str) {
+        let uplinks = "uplinks: [uplink]";
+        self.amend(uplinks, &format!("{uplinks}, without: [{features}]"));
+    }
+
+    /// Has other text in the place of some in every configuration that is written from now on.
+    pub(crate) fn amend(&mut self, former: &str, fresh: &str) {
+        self.config = self.config.replace(former, fresh);
+    }
+
     pub(crate) fn config_file(&self) -> PathBuf {
         self.world.folder().join("l7d.yaml")
     }
@@ -209,11 +220,16 @@ impl Node {
 
     /// The same of what these filters let through.
     pub(crate) fn follow_only(&self, filters: &[&str]) -> anyhow::Result<Process> {
+        self.follow_as("observe", filters)
+    }
+
+    /// The same, where several follow at once: each has a name of its own.
+    pub(crate) fn follow_as(&self, name: &str, filters: &[&str]) -> anyhow::Result<Process> {
         let server = format!("unix://{}/l7d.sock", self.world.folder().display());
         let mut command = self.world.node().command(env!("CARGO_BIN_EXE_l7d"));
         command.args(["observe", "--server", &server, "--all", "--follow"]);
         command.args(filters);
-        self.world.node().start("observe", command)
+        self.world.node().start(name, command)
     }
 }
 
@@ -221,6 +237,22 @@ impl Drop for Node {
     fn drop(&mut self) {
         // Pins outlive the process on purpose; tests take theirs along.
         let _gone = std::fs::remove_dir_all(self.pin_dir());
+    }
+}
+
+/// Waits until what is found is as wanted.
+pub(crate) fn wait_until<T: std::fmt::Debug>(
+    mut look: impl FnMut() -> T,
+    is_wanted: impl Fn(&T) -> bool,
+) -> anyhow::Result<()> {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let found = look();
+        if is_wanted(&found) {
+            return Ok(());
+        }
+        anyhow::ensure!(std::time::Instant::now() < deadline, "{found:?}");
+        std::thread::yield_now();
     }
 }
 

@@ -35,7 +35,10 @@ fn a_typo_in_a_selector_is_dropped_named_and_explained() -> anyhow::Result<()> {
         "{flows}"
     );
     assert!(
-        flows.contains("Policy denied DROPPED (TCP Flags: SYN)"),
+        flows.contains(
+            "Policy denied DROPPED (TCP Flags: SYN; egress: no rule of CiliumNetworkPolicy \
+             prod-app/api-access-policy allows it)"
+        ),
         "{flows}"
     );
     let log = agent.process.output();

@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod config;
 mod fake_server;
+mod map;
 mod observe;
 mod policy;
 mod server;
+mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -56,8 +59,14 @@ fn explains_itself() {
         (vec!["observe", "-h"], "help-observe-short.txt"),
         (vec!["observe", "--help"], "help-observe.txt"),
         (vec!["replay", "--help"], "help-replay.txt"),
+        (vec!["trace", "-h"], "help-trace-short.txt"),
+        (vec!["trace", "--help"], "help-trace.txt"),
+        (vec!["map", "--help"], "help-map.txt"),
+        (vec!["ui", "--help"], "help-ui.txt"),
         (vec!["status", "--help"], "help-status.txt"),
         (vec!["list", "nodes", "--help"], "help-list-nodes.txt"),
+        (vec!["config", "--help"], "help-config.txt"),
+        (vec!["man", "--help"], "help-man.txt"),
         (vec!["fqdn", "list", "--help"], "help-fqdn-list.txt"),
         (
             vec!["policy", "explain", "--help"],
@@ -66,6 +75,7 @@ fn explains_itself() {
         (vec!["policy", "check", "--help"], "help-policy-check.txt"),
         (vec!["policy", "test", "--help"], "help-policy-test.txt"),
         (vec!["agent", "--help"], "help-agent.txt"),
+        (vec!["relay", "--help"], "help-relay.txt"),
     ] {
         let output = run(&arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");

@@ -86,7 +86,7 @@ fn party(name: &str, id: u16, identity: u32, port: u16) -> Party {
         cluster: String::new(),
         namespace: "shop".to_owned(),
         name: name.to_owned(),
-        labels: Vec::new(),
+        labels: [].into(),
         workload: None,
     };
     Party {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use l7d::config::Transport;
 use l7d::identity::Names;
 use l7d::policy::{Door, Live};
-use l7d::proxy::{self, Admission, Directory, Learnt, Proxy, Settings, Upstream};
+use l7d::proxy::{self, Admission, Directory, Learnt, Proxy, Settings, Sharing, Upstream};
 use l7d::record::{self, Direction, HttpKind, IdentityNumber, Outcome, Party, Record, Sink};
 use l7d::session::{Ends, Redaction};
 
@@ -100,12 +100,14 @@ impl World {
         let settings = Settings {
             connections_per_endpoint: 1000,
             workers: 1,
+            sharing: Sharing::Group,
             limits: parsers::Limits::default(),
             head_timeout: plan.head_timeout,
             drain: plan.drain,
             marks: l7d::config::Marks::default(),
             dns_refusal: parsers::dns::Rcode::REFUSED,
             names: Arc::new(Names::new(l7d::config::Dns::default())),
+            translations: Arc::default(),
             redaction: Redaction::new(&l7d::config::Redact::default()),
         };
         let lines = Arc::new(Lines::default());
