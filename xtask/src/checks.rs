@@ -10,7 +10,8 @@ use crate::run::{cargo, run as succeed, say, workspace};
 use crate::{ebpf, house, setup, truth};
 
 /// Members that are linted and documented; kernel programs are built by their own toolchain.
-const MEMBERS: [&str; 8] = [
+const MEMBERS: [&str; 9] = [
+    "apiserver-double",
     "capture",
     "parsers",
     "policy-l7",

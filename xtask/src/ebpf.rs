@@ -37,6 +37,8 @@ pub(crate) fn build() -> anyhow::Result<()> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-C debuginfo=2 -C link-arg=--btf")
         .env("CARGO_TARGET_DIR", &out)
+        // Code that is made in pieces is another, which the verifier does not take.
+        .env("CARGO_INCREMENTAL", "0")
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("RUSTC_WRAPPER")
         .env_remove("CARGO_ENCODED_RUSTFLAGS"))?;

@@ -27,8 +27,11 @@ enum Command {
     /// Measure against other proxies, in the same run on the same work
     Bench {
         /// What to measure
-        #[arg(value_parser = ["http1", "http2", "grpc", "dns", "replay", "tap", "policy"])]
+        #[arg(value_parser = ["http1", "http2", "grpc", "dns", "export", "replay", "tap", "policy", "records", "relay", "api"])]
         what: String,
+        /// Only show, and measure so shortly that figures are rough: `records` alone can
+        #[arg(long)]
+        quick: bool,
     },
     /// Build everything and show it on real traffic in network namespaces
     Demo {
@@ -76,12 +79,16 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Bench { what } if what == "replay" => bench::replay::run(),
-        Command::Bench { what } if what == "http2" => bench::http2::run(),
-        Command::Bench { what } if what == "grpc" => bench::grpc::run(),
-        Command::Bench { what } if what == "dns" => bench::dns::run(),
-        Command::Bench { what } if what == "tap" => bench::tap::run(),
-        Command::Bench { what } if what == "policy" => bench::policy::run(),
+        Command::Bench { what, .. } if what == "export" => bench::export::run(),
+        Command::Bench { what, .. } if what == "replay" => bench::replay::run(),
+        Command::Bench { what, .. } if what == "http2" => bench::http2::run(),
+        Command::Bench { what, .. } if what == "grpc" => bench::grpc::run(),
+        Command::Bench { what, .. } if what == "dns" => bench::dns::run(),
+        Command::Bench { what, .. } if what == "tap" => bench::tap::run(),
+        Command::Bench { what, .. } if what == "api" => bench::api::run(),
+        Command::Bench { what, .. } if what == "policy" => bench::policy::run(),
+        Command::Bench { what, quick } if what == "records" => bench::records::run(quick),
+        Command::Bench { what, .. } if what == "relay" => bench::relay::run(),
         Command::Bench { .. } => bench::http1(),
         Command::Demo { keep } => demo::run(keep),
         Command::Ebpf => {

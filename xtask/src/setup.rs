@@ -49,7 +49,7 @@ const TOOLCHAIN: [Package; 6] = [
     ),
 ];
 
-const PEERS: [Package; 17] = [
+const PEERS: [Package; 22] = [
     Package(
         "iproute2",
         "/usr/sbin/ip",
@@ -59,6 +59,11 @@ const PEERS: [Package; 17] = [
         "nftables",
         "/usr/sbin/nft",
         "service addresses in tests; the agent's untracked rules",
+    ),
+    Package(
+        "iptables",
+        "/usr/sbin/iptables-nft",
+        "services as kube-proxy's iptables mode has them",
     ),
     Package(
         "procps",
@@ -112,6 +117,22 @@ const PEERS: [Package; 17] = [
     Package("unbound", "/usr/sbin/unbound", "a server of DNS"),
     Package("dnsmasq-base", "/usr/sbin/dnsmasq", "another one"),
     Package("bind9-dnsutils", "/usr/bin/dig", "asks them"),
+    Package(
+        "prometheus",
+        "/usr/bin/promtool",
+        "scrapes metrics, and finds what is wrong in them",
+    ),
+    Package(
+        "kubernetes-client",
+        "/usr/bin/kubectl",
+        "a real client of the Kubernetes API",
+    ),
+    Package("chromium", "/usr/bin/chromium", "draws the web page"),
+    Package(
+        "fonts-dejavu-core",
+        "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+        "what it writes with",
+    ),
 ];
 
 const BENCH: [Package; 8] = [
@@ -135,6 +156,17 @@ const BENCH: [Package; 8] = [
         "/usr/sbin/dnsmasq",
         "a DNS proxy to compare with",
     ),
+];
+
+const BENCH_RECORDS: [Package; 4] = [
+    Package(
+        "bpftool",
+        "/usr/sbin/bpftool",
+        "runs programs with a packet",
+    ),
+    Package("iperf3", "/usr/bin/iperf3", "bytes in bulk"),
+    Package("softflowd", "/usr/sbin/softflowd", "flows, to compare with"),
+    Package("httpry", "/usr/sbin/httpry", "requests, to compare with"),
 ];
 
 const FUZZ: [Package; 1] = [Package(
@@ -219,6 +251,12 @@ pub(crate) fn stopwatch() -> anyhow::Result<()> {
 pub(crate) fn bench() -> anyhow::Result<()> {
     install(&BENCH)?;
     envoy().map(drop)
+}
+
+/// What the bench of records needs.
+pub(crate) fn bench_records() -> anyhow::Result<()> {
+    install(&BENCH_RECORDS)?;
+    install(&BENCH)
 }
 
 /// Envoy's own binary, without the script that starts it.

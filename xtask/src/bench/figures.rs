@@ -80,3 +80,16 @@ pub(super) fn program_seconds(pid: u32) -> f64 {
     let total: u64 = programs.values().sum();
     std::time::Duration::from_nanos(total).as_secs_f64()
 }
+
+/// Time that all threads of a process have been on a core, to the nanosecond. Threads that have
+/// ended are not in it.
+pub(super) fn scheduled_seconds(pid: u32) -> f64 {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0.0;
+    };
+    let nanoseconds = threads.flatten().filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    std::time::Duration::from_nanos(nanoseconds.sum()).as_secs_f64()
+}

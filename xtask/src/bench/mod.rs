@@ -4,13 +4,17 @@
 //! one worker. Figures that machines disagree on least come first: CPU time of the proxy process
 //! per request. Speeds are told, never asserted.
 
+pub(crate) mod api;
 pub(crate) mod dns;
+pub(crate) mod export;
 mod figures;
 pub(crate) mod grpc;
 pub(crate) mod http2;
 mod idle;
 mod load;
 pub(crate) mod policy;
+pub(crate) mod records;
+pub(crate) mod relay;
 pub(crate) mod replay;
 mod subject;
 mod table;
@@ -41,6 +45,10 @@ pub(crate) fn http1() -> anyhow::Result<()> {
 /// Shows a result and keeps it for the README to quote.
 fn publish(what: &str, text: &str) -> anyhow::Result<()> {
     print(text);
+    keep(what, text)
+}
+
+fn keep(what: &str, text: &str) -> anyhow::Result<()> {
     let file = format!("docs/bench-{what}.md");
     Ok(std::fs::write(workspace().join(file), text)?)
 }

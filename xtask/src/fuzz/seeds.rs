@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
+use parsers::netlink::conntrack::{self, Connection, Tuple};
 use parsers::packet::{FragmentLimits, Frames, Transport};
 use properties::TURN;
 
@@ -68,7 +69,29 @@ pub(super) fn make(folder: &Path) -> anyhow::Result<()> {
     for [client, server] in SOCKS {
         handshakes.add("socks_split", [client, TURN, server].concat());
     }
-    write(folder, "handshake", &handshakes)
+    write(folder, "handshake", &handshakes)?;
+    let mut connections = Seeds::default();
+    for [original, reply] in [
+        [
+            ("10.0.0.1:4000", "10.96.0.1:80"),
+            ("10.0.0.2:8080", "192.0.2.1:61000"),
+        ],
+        [
+            ("[fd00::1]:4000", "[fd00:96::1]:53"),
+            ("[fd00::2]:53", "[fd00::1]:4000"),
+        ],
+    ] {
+        let tuple = |(source, destination): (&str, &str)| {
+            anyhow::Ok(Tuple::new(17, source.parse()?, destination.parse()?))
+        };
+        let (original, reply) = (tuple(original)?, tuple(reply)?);
+        let mut datagram = Vec::new();
+        conntrack::ask(&mut datagram, &original, 1);
+        conntrack::tell(&mut datagram, &Connection { original, reply }, 1);
+        conntrack::refuse(&mut datagram, 2, 2);
+        connections.add("conntrack_message", datagram);
+    }
+    write(folder, "connection", &connections)
 }
 
 impl Seeds {
