@@ -34,7 +34,7 @@ const TOOLCHAIN: [Package; 6] = [
     ),
     Package(
         "llvm-22-dev",
-        "/usr/lib/llvm-22/bin/llvm-config",
+        "/usr/lib/llvm-22/lib/libLLVM.so",
         "bpf-linker is built with it",
     ),
     Package(
