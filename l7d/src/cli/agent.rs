@@ -19,7 +19,7 @@ pub struct AgentArgs {
     #[arg(long, value_name = "FILE", required_unless_present = "cleanup")]
     pub config: Option<PathBuf>,
     /// This node's name, whatever the configuration says; in a cluster the name of its Node object
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    #[arg(long, value_name = "NAME", env = "NODE_NAME", hide_env_values = true)]
     pub node: Option<String>,
     /// Most series of metrics, whatever the configuration says; further ones are counted together
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]

@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// A running page, gone when dropped.
 struct Served {
@@ -47,11 +48,15 @@ fn serve(file: &str) -> (Served, Option<ChildStdin>) {
     (served, input)
 }
 
+/// A browser takes what CPU there is: several at once take longer than one after the other.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Plays a scene with a page.
 fn play(scene: &str, served: &Served) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
     std::fs::create_dir_all(&folder).unwrap();
     let profiles = tempfile::tempdir_in(&folder).unwrap();
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let output = Command::new("/usr/bin/python3")
         .arg(here().join("scenes.py"))
         .args([scene, &served.url])
