@@ -21,6 +21,13 @@ impl Timestamp {
         Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// As RFC 3339 has it, in UTC, with microseconds.
+    pub fn to_rfc3339_micros(self) -> String {
+        let nanos = i128::from(self.0);
+        let time = jiff::Timestamp::from_nanosecond(nanos).unwrap_or_default();
+        format!("{time:.6}")
+    }
+
     /// Whole seconds and the nanoseconds beyond, as protobuf has them.
     pub fn to_parts(self) -> (i64, i32) {
         let secs = i64::try_from(self.0 / 1_000_000_000).unwrap_or(i64::MAX);

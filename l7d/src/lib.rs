@@ -8,10 +8,11 @@
 //! | 4 | [`cli`], [`agent`] |
 //! | 3 | [`ui`], [`map`], [`relay`], [`server`], [`export`], [`metrics`], [`mod@print`] |
 //! | 2 | [`flow`] |
-//! | 1 | [`datapath`], [`nat`], [`proxy`], [`replay`], [`tap`], [`session`], [`tls`], [`exchange`], [`identity`], [`netfilter`], [`policy`], [`host`], [`whatif`] |
-//! | 0 | [`record`], [`clock`], [`config`], [`renewed`] |
+//! | 1 | [`datapath`], [`nat`], [`proxy`], [`replay`], [`tap`], [`session`], [`tls`], [`exchange`], [`identity`], [`netfilter`], [`policy`], [`host`], [`mod@kube`], [`whatif`] |
+//! | 0 | [`record`], [`clock`], [`config`], [`renewed`], `backoff` |
 
 pub mod agent;
+mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod export;
 pub mod flow;
 pub mod host;
 pub mod identity;
+pub mod kube;
 pub mod map;
 pub mod metrics;
 pub mod nat;

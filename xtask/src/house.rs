@@ -7,7 +7,7 @@ use anyhow::bail;
 use crate::run::workspace;
 
 /// Modules of `l7d` by layer; imports point sideways or down.
-const LAYERS: [(&str, usize); 28] = [
+const LAYERS: [(&str, usize); 30] = [
     ("cli", 4),
     ("agent", 4),
     ("export", 3),
@@ -30,12 +30,14 @@ const LAYERS: [(&str, usize); 28] = [
     ("netfilter", 1),
     ("policy", 1),
     ("host", 1),
+    ("kube", 1),
     ("story", 1),
     ("whatif", 1),
     ("record", 0),
     ("clock", 0),
     ("config", 0),
     ("renewed", 0),
+    ("backoff", 0),
 ];
 
 /// Where unsafe code may be.
@@ -206,7 +208,24 @@ fn check(name: &str, file: &Path, text: &str) -> Vec<String> {
     if own != "datapath" && text.contains("aya::") {
         faults.push(format!("{name}: aya outside of datapath"));
     }
+    if own != "kube" && names_client(text) {
+        faults.push(format!("{name}: the client of Kubernetes outside of kube"));
+    }
     faults
+}
+
+/// Whether code names the crate `kube`, and not our own module.
+fn names_client(text: &str) -> bool {
+    let mut code = text.lines().map(str::trim_start);
+    code.any(|line| {
+        let begins = line.match_indices("kube::").map(|(at, _)| at);
+        let mut begins = begins.filter(|at| {
+            let before = line.get(..*at).unwrap_or_default();
+            !before.ends_with("crate::")
+                && !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+        });
+        !line.starts_with("//") && begins.next().is_some()
+    })
 }
 
 fn upward(name: &str, layer: usize, text: &str) -> Vec<String> {

@@ -30,7 +30,8 @@ pub use kernel_feature::KernelFeature;
 pub use openapi::{OpenapiError, read_openapi};
 pub use policy_l7::{AuditScope, Enforcement};
 pub use read::{
-    ConfigError, Told, files_of, read_config, read_config_file, read_inline, read_inventory,
+    ConfigError, SingleError, Told, files_of, read_config, read_config_file, read_inline,
+    read_inventory, read_namespace, read_node, read_pod, read_service,
 };
 pub use retina::{Retina, RetinaKind, RetinaLabel, RetinaMetric};
 

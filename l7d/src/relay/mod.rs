@@ -14,7 +14,6 @@
 
 mod address;
 mod answer;
-mod backoff;
 pub mod connection;
 mod gauges;
 mod health;

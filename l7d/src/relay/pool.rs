@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::backoff::Backoff;
 use super::connection::{Connection, Connector};
 use super::source::Known;
+use crate::backoff::Backoff;
 use crate::server::{HEALTH_NAME, Peer};
 
 /// Pauses between attempts to connect.

@@ -48,6 +48,33 @@ impl Node {
         }
     }
 
+    /// A single value that was read from something else than YAML; `is_plain` where it is no text but a
+    /// number, a boolean or nothing.
+    pub fn scalar(text: String, is_plain: bool) -> Self {
+        Self::elsewhere(Value::Scalar { text, is_plain })
+    }
+
+    /// A list that was read from something else than YAML.
+    pub fn list(items: Vec<Self>) -> Self {
+        Self::elsewhere(Value::List(items))
+    }
+
+    /// A mapping that was read from something else than YAML; of a key that stands twice, the first counts.
+    pub fn map(entries: Vec<(String, Self)>) -> Self {
+        let entries = entries.into_iter();
+        let entries = entries.map(|(key, value)| (Self::scalar(key, false), value));
+        Self::elsewhere(Value::Map(entries.collect()))
+    }
+
+    /// Something that stands in no file.
+    const fn elsewhere(value: Value) -> Self {
+        Self {
+            at: At { line: 1, column: 1 },
+            width: 1,
+            value,
+        }
+    }
+
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar { text, .. } => Some(text),

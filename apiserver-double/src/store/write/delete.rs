@@ -1,5 +1,7 @@
 //! Objects that go.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::super::{Name, Store};
@@ -62,14 +64,19 @@ impl Store {
         if is_held {
             return Ok(object);
         }
-        if &*storage == NAMESPACES {
-            self.empty_namespace(&write.name.name);
-        } else if &*storage == DEFINITIONS {
-            self.undefine(&object);
-        }
         // Nobody runs a pod here that would have to end first.
-        self.commit(&storage, &write.name, None);
+        self.take_out(&storage, &write.name, &object);
         Ok(object)
+    }
+
+    /// An object goes, and what depends on it.
+    fn take_out(&mut self, storage: &Arc<str>, name: &Name, object: &Value) {
+        if &**storage == NAMESPACES {
+            self.empty_namespace(&name.name);
+        } else if &**storage == DEFINITIONS {
+            self.undefine(object);
+        }
+        self.commit(storage, name, None);
     }
 
     /// Deletes an object, whatever it demands; gives whether it was there.
@@ -83,8 +90,8 @@ impl Store {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         };
-        self.find(&storage, &name)?;
-        self.commit(&storage, &name, None);
+        let object = self.find(&storage, &name)?.value();
+        self.take_out(&storage, &name, &object);
         Some(())
     }
 }

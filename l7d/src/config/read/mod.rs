@@ -19,7 +19,9 @@ use policy_l7::yaml::{self, Cursor, Map, Reader};
 
 use super::{Api, Config, Datapath, Dns, Drops, Flows, Host, Metrics, Policies, Proxy, Tap};
 
-pub use kubernetes::{Told, files_of, read_inventory};
+pub use kubernetes::{
+    SingleError, Told, files_of, read_inventory, read_namespace, read_node, read_pod, read_service,
+};
 
 use api::api;
 use cluster::kubernetes as cluster;

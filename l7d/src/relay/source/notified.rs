@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::{FIRST_RETRY, Known, Source};
-use crate::relay::backoff::Backoff;
+use crate::backoff::Backoff;
 use crate::relay::connection::{ConnectError, Connection, Connector};
 use crate::server::{Peer, Peers};
 

@@ -3,9 +3,11 @@
 //! Lists, single objects and several documents are read alike. Kinds that say nothing about who is
 //! there are counted and passed over, and so are the large parts of objects that nobody needs.
 
+mod json;
 mod nodes;
 mod pods;
 mod services;
+mod single;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +19,8 @@ use policy_l7::yaml::{self, Cursor, Extent, Map, Reader};
 use super::values::free_labels;
 use super::{ConfigError, read_config};
 use crate::config::{Config, Endpoint};
+
+pub use single::{SingleError, read_namespace, read_node, read_pod, read_service};
 
 /// A cluster of some ten thousand pods; the parts that are kept are a small share of it.
 const BYTES_MAX: usize = 512 << 20;

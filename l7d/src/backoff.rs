@@ -5,14 +5,14 @@ use std::time::Duration;
 
 /// Doubling pauses, each with a random part, so that many who lost the same do not come back together.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
     first: Duration,
     most: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
+    pub(crate) fn new(first: Duration, most: Duration) -> Self {
         Self {
             next: first,
             first,
@@ -21,20 +21,25 @@ impl Backoff {
     }
 
     /// It has worked: the next pause is short again.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = self.first;
     }
 
     /// The next pause: from three quarters to five of what it would be without chance.
-    pub(super) fn pause(&mut self) -> Duration {
+    pub(crate) fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = pause.saturating_mul(2).min(self.most);
-        // Keys of the standard library's tables are random, which is all that is needed here.
-        let chance = std::hash::RandomState::new().hash_one(pause) % 512;
         let quarter = pause / 4;
-        let extra = quarter.saturating_mul(u32::try_from(chance).unwrap_or(0)) / 256;
-        pause.saturating_sub(quarter).saturating_add(extra)
+        within(pause.saturating_sub(quarter), pause.saturating_add(quarter))
     }
+}
+
+/// Some time between two.
+pub(crate) fn within(least: Duration, most: Duration) -> Duration {
+    // Keys of the standard library's tables are random, which is all that is needed here.
+    let chance = std::hash::RandomState::new().hash_one(most) % 1024;
+    let share = u32::try_from(chance).unwrap_or(0);
+    least + most.saturating_sub(least).saturating_mul(share) / 1024
 }
 
 #[cfg(test)]

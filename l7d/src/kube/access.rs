@@ -1,0 +1,103 @@
+//! Where the API server is, and as whom it is asked.
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::Client;
+use kube::client::ConfigExt as _;
+use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use tower::{BoxError, ServiceBuilder};
+
+use super::{Error, Timeouts};
+use crate::config;
+
+/// A connection that says nothing is asked whether it is still there: a watch may be silent for minutes,
+/// and a server whose machine has gone says no farewell.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// An API server that can be asked.
+pub(crate) struct Access {
+    pub(crate) client: Client,
+    /// Its URL.
+    pub(crate) server: String,
+}
+
+impl Access {
+    /// Makes what requests need. Nothing is asked yet.
+    pub(crate) fn new(access: &config::Kubernetes, timeouts: &Timeouts) -> Result<Self, Error> {
+        let config = find(access)?;
+        if let Some(proxy) = &config.proxy_url {
+            return Err(Error::Proxy(proxy.to_string()));
+        }
+        let server = config.cluster_url.to_string();
+        let namespace = config.default_namespace.clone();
+        let unusable = |error: kube::Error| Error::Unusable {
+            server: server.clone(),
+            cause: Box::new(error),
+        };
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(timeouts.connect));
+        connector.set_keepalive(Some(KEEPALIVE));
+        connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+        connector.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+        let connector = config
+            .rustls_https_connector_with_connector(connector)
+            .map_err(unusable)?;
+        // Not the crate's usual layers: pauses are ours, and failures are told once and not for each request.
+        let service = ServiceBuilder::new()
+            .layer(config.base_uri_layer())
+            .option_layer(config.auth_layer().map_err(unusable)?)
+            .layer(config.extra_headers_layer().map_err(unusable)?)
+            .map_err(BoxError::from)
+            .service(Http::builder(TokioExecutor::new()).build(connector));
+        Ok(Self {
+            client: Client::new(service, namespace),
+            server: server.trim_end_matches('/').to_owned(),
+        })
+    }
+}
+
+/// What was asked for, or what there is: a pod's service account, `$KUBECONFIG`, `~/.kube/config`.
+fn find(access: &config::Kubernetes) -> Result<Config, Error> {
+    let options = KubeConfigOptions {
+        context: access.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    if let Some(path) = &access.kubeconfig {
+        let config = Kubeconfig::read_from(path);
+        let config =
+            config.and_then(|config| at_once(Config::from_custom_kubeconfig(config, &options)));
+        return config.map_err(|cause| Error::Kubeconfig {
+            path: path.clone(),
+            cause: Box::new(cause),
+        });
+    }
+    let in_cluster = if access.context.is_none() {
+        match Config::incluster() {
+            Ok(config) => return Ok(config),
+            Err(error) => Some(error.to_string()),
+        }
+    } else {
+        None
+    };
+    let config = at_once(Config::from_kubeconfig(&options));
+    config.map_err(|cause| Error::Nowhere {
+        in_cluster: in_cluster.unwrap_or_else(|| "a context was asked for".to_owned()),
+        kubeconfig: Box::new(cause),
+    })
+}
+
+/// Reading files waits for nothing.
+fn at_once(
+    reading: impl Future<Output = Result<Config, KubeconfigError>>,
+) -> Result<Config, KubeconfigError> {
+    let read = reading.now_or_never();
+    read.unwrap_or(Err(KubeconfigError::FindPath))
+}

@@ -1,0 +1,9 @@
+//! A cluster that is followed: lists and watches on good days and bad ones, and what is written back.
+
+mod away;
+mod cluster;
+mod crds;
+mod lists;
+mod rights;
+mod telling;
+mod watches;

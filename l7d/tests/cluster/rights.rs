@@ -1,0 +1,142 @@
+//! The rights that docs/kubernetes.md names are those that are needed, and no others.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use anyhow::Context as _;
+use apiserver_double::{Double, Options, Permission, Tls};
+use serde_json::{Value, json};
+
+use crate::cluster::{Following, account, define_all, policy, timeouts};
+
+/// Rules of the agent, as the document lists them.
+fn rules() -> Vec<Value> {
+    let page = include_str!("../../../docs/kubernetes.md");
+    let blocks = page.split("```yaml\n").skip(1);
+    let blocks = blocks.filter_map(|block| block.split("```").next());
+    // The relay's come last.
+    let blocks: Vec<&str> = blocks.take(2).collect();
+    let mut rules = Vec::new();
+    for line in blocks.iter().flat_map(|block| block.lines()) {
+        let words = |line: &str| -> Vec<String> {
+            let list = line.split_once('[').map_or("", |(_, list)| list);
+            let list = list.trim_end_matches(']').split(',');
+            list.map(|word| word.trim().trim_matches('"').to_owned())
+                .collect()
+        };
+        if line.contains("apiGroups:") {
+            rules.push(json!({ "apiGroups": words(line) }));
+        }
+        for key in ["resources", "verbs"] {
+            if let (true, Some(rule)) = (line.contains(&format!("{key}:")), rules.last_mut()) {
+                rule[key] = json!(words(line));
+            }
+        }
+    }
+    rules
+}
+
+/// Tokens are sent over TLS only.
+fn certificate() -> anyhow::Result<Tls> {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str| folder.path().join(name);
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ])
+        .args(["-nodes", "-days", "2", "-subj", "/CN=double"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(file("key"))
+        .arg("-out")
+        .arg(file("certificate"))
+        .output()
+        .context("openssl")?;
+    anyhow::ensure!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    Ok(Tls {
+        certificate: std::fs::read_to_string(file("certificate"))?,
+        key: std::fs::read_to_string(file("key"))?,
+    })
+}
+
+#[tokio::test]
+async fn the_rights_that_are_documented_are_those_that_are_used() -> anyhow::Result<()> {
+    let double = Double::with(Options {
+        tls: Some(certificate()?),
+        ..Options::default()
+    })?;
+    define_all(&double)?;
+    let group = "rbac.authorization.k8s.io/v1";
+    double.put(&json!({
+        "apiVersion": group, "kind": "ClusterRole", "metadata": { "name": "l7d" }, "rules": rules(),
+    }))?;
+    double.put(&json!({
+        "apiVersion": group, "kind": "ClusterRoleBinding", "metadata": { "name": "l7d" },
+        "roleRef": { "kind": "ClusterRole", "name": "l7d" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "l7d", "namespace": "l7d" }],
+    }))?;
+    double.put(&policy("web"))?;
+    double.put(&json!({
+        "apiVersion": "cilium.io/v2", "kind": "CiliumClusterwideNetworkPolicy",
+        "metadata": { "name": "wide" }, "spec": { "endpointSelector": {}, "ingress": [{}] },
+    }))?;
+    let token = double.token(account());
+    let mut agent = Following::with(&double, Some(&token), timeouts())?;
+    agent.until_whole().await?;
+    agent.outcomes.send_replace(crate::telling::refusals(
+        &double,
+        &[
+            (
+                l7d::host::cluster::Kind::CiliumNetworkPolicy,
+                "default",
+                "web",
+            ),
+            (
+                l7d::host::cluster::Kind::CiliumClusterwideNetworkPolicy,
+                "",
+                "wide",
+            ),
+        ],
+    ));
+    let granted = names(double.granted(&account()));
+    let all_used = || {
+        // Where something is done does not matter here: rules are for all namespaces.
+        let used = names(double.used(&account()));
+        (used == granted).then_some(())
+    };
+    if double.until(all_used).await.is_none() {
+        let used = names(double.used(&account()));
+        let unused: Vec<&String> = granted.difference(&used).collect();
+        let missing: Vec<&String> = used.difference(&granted).collect();
+        panic!("documented and not used: {unused:?}; used and not documented: {missing:?}");
+    }
+    let readings = agent.board().readings();
+    assert!(
+        readings.iter().all(|reading| reading.failures == 0),
+        "{readings:?}"
+    );
+    assert_eq!(agent.board().writes().failures, 0);
+    Ok(())
+}
+
+fn names(permissions: BTreeSet<Permission>) -> BTreeSet<String> {
+    let permissions = permissions.into_iter();
+    permissions
+        .map(|permission| {
+            let everywhere = Permission {
+                namespace: String::new(),
+                ..permission
+            };
+            everywhere.to_string()
+        })
+        .collect()
+}
