@@ -31,7 +31,7 @@ async fn what_is_absent_is_told_as_empty_and_waited_for() -> anyhow::Result<()> 
         double
             .asked()
             .iter()
-            .all(|asked| !asked.path.contains("policies"))
+            .all(|asked| !asked.resource.starts_with("cilium"))
     );
 
     let plural = "ciliumnetworkpolicies";
