@@ -22,7 +22,7 @@ fn node() -> Arc<NodeView> {
     Arc::new(NodeView {
         name: "c1/n1".to_owned(),
         seed: 1,
-        labels: vec!["zone=a".to_owned()],
+        labels: vec!["zone=a".to_owned()].into(),
         interfaces,
         ..NodeView::default()
     })

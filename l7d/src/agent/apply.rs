@@ -30,6 +30,8 @@ pub(super) struct World {
     pub(super) inventory: Inventory,
     pub(super) store: PolicyStore,
     pub(super) cluster: Cluster,
+    /// Cilium is on this node.
+    pub(super) has_cilium: bool,
     /// Policies differ from those that the compiler has.
     pub(super) has_new_policies: bool,
     identities: Identities,
@@ -84,6 +86,7 @@ impl World {
             inventory,
             store,
             cluster: Cluster::new(),
+            has_cilium: false,
             has_new_policies: false,
             live: Arc::new(Live::of(identities.clone())),
             would_deny: Arc::default(),
@@ -95,6 +98,7 @@ impl World {
             compiler: Compiler::new(),
             attached: BTreeMap::new(),
         };
+        world.look_for_cilium();
         world.compile();
         Ok((world, report))
     }
@@ -186,9 +190,8 @@ impl World {
         }
         if has_new_policies {
             self.compiler.set_policies(self.store.shared().cloned());
-            let modes = &self.config.policies;
-            self.compiler
-                .set_enforcement(modes.enforcement, modes.audit.clone());
+            let audit = self.config.policies.audit.clone();
+            self.compiler.set_enforcement(self.enforcement(), audit);
             self.would_deny.set_audited(self.audited());
         }
     }
@@ -244,17 +247,16 @@ impl World {
 
     /// Policies of which some endpoint is only told what they would deny.
     fn audited(&self) -> impl Iterator<Item = Arc<Policy>> {
-        let Policies {
-            enforcement, audit, ..
-        } = &self.config.policies;
-        let is_audited = |policy: &&Arc<Policy>| {
+        let Policies { audit, .. } = &self.config.policies;
+        let is_any_enforced = self.enforcement() != Enforcement::Never;
+        let is_audited = move |policy: &&Arc<Policy>| {
             let namespace = &policy.provenance().namespace;
             let is_in_scope = if namespace.is_empty() {
                 !audit.namespaces.is_empty()
             } else {
                 audit.namespaces.contains(namespace)
             };
-            *enforcement != Enforcement::Never && (policy.is_audited() || audit.node || is_in_scope)
+            is_any_enforced && (policy.is_audited() || audit.node || is_in_scope)
         };
         self.store.shared().filter(is_audited).cloned()
     }
@@ -352,6 +354,7 @@ impl Agent {
             .chain(&self.world.refused_config)
             .chain(&self.world.refused)
             .cloned()
+            .chain(self.world.restraint())
             .chain(self.world.awaited())
             .chain(self.world.store().refused_objects())
             .chain(self.world.inventory.troubles())
@@ -390,6 +393,10 @@ impl Agent {
             translated: translations.translated,
             untranslated: translations.untranslated,
             translations_unknown: translations.unknown,
+            cluster: self
+                .follower
+                .as_ref()
+                .map(|follower| follower.status(self.world.cluster.is_whole())),
             warnings,
             ..crate::server::AgentStatus::default()
         };

@@ -79,6 +79,16 @@ impl Cluster {
         }
     }
 
+    /// What became of policies, as long as anybody writes it to them.
+    pub(super) fn outcomes(&self) -> watch::Receiver<Arc<Outcomes>> {
+        self.outcomes.subscribe()
+    }
+
+    /// Whether everything has been told once.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// Kinds that have not been told to their end.
     pub(super) fn awaited(&self) -> impl Iterator<Item = Kind> {
         Kind::ALL
@@ -211,7 +221,7 @@ impl Agent {
             self.follow_interfaces();
         }
         if changed.nodes {
-            self.publish_peers();
+            self.publish_nodes();
         }
         self.count_pods();
         self.world.cluster.pace.rest_since(began);

@@ -31,15 +31,27 @@ pub(super) struct Files {
     changes: mpsc::Receiver<()>,
 }
 
+/// What others tell the agent.
+pub(super) struct Incoming {
+    pub(super) ring: Ring,
+    pub(super) ends: Ends,
+    pub(super) learnings: mpsc::Receiver<Learning>,
+    /// Of the cluster, where one is followed.
+    pub(super) updates: Option<mpsc::Receiver<Update>>,
+}
+
 /// Runs until told to stop.
 pub(super) async fn run(
     agent: &mut Agent,
-    mut ring: Ring,
-    mut ends: Ends,
+    incoming: Incoming,
     mut files: Files,
-    mut learnings: mpsc::Receiver<Learning>,
-    mut updates: Option<mpsc::Receiver<Update>>,
 ) -> Result<(), Error> {
+    let Incoming {
+        mut ring,
+        mut ends,
+        mut learnings,
+        mut updates,
+    } = incoming;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
@@ -63,6 +75,7 @@ pub(super) async fn run(
             () = interfaces::changed(&mut interfaces) => {
                 agent.finder.look_anew();
                 agent.follow_interfaces();
+                agent.follow_cilium()?;
             }
             Some(first) = cluster::next(&mut updates) => agent.follow_cluster(first, &mut updates),
             () = agent.world.cluster.due() => agent.commit_cluster()?,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Error;
 use crate::cli::observe::raw;
-use crate::config::{Config, Flows};
+use crate::config::{Config, Flows, Node};
 use crate::flow::FlowRing;
 use crate::flow::filter::Filters;
 use crate::flow::view::{Interfaces, NodeView};
@@ -17,14 +17,13 @@ pub(super) fn node_view(config: &Config) -> NodeView {
         name: node_name(&config.cluster, &config.node),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         seed: crate::clock::Timestamp::now().0,
-        labels: labels(config),
+        labels: labels(config.nodes.iter().find(|node| node.name == config.node)).into(),
         interfaces: Interfaces::default(),
     }
 }
 
-/// Labels of this node, where the configuration tells of it.
-fn labels(config: &Config) -> Vec<String> {
-    let own = config.nodes.iter().find(|node| node.name == config.node);
+/// Labels of a node, where anybody tells of it.
+pub(super) fn labels(own: Option<&Node>) -> Vec<String> {
     let labels = own.into_iter().flat_map(|node| &node.labels);
     labels
         .map(|(key, value)| format!("{key}={value}"))

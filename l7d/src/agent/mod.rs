@@ -6,6 +6,7 @@
 
 mod admit;
 mod apply;
+mod beside;
 mod changes;
 mod cluster;
 mod events;
@@ -13,6 +14,7 @@ mod exports;
 mod flows;
 mod interfaces;
 pub mod kernel;
+mod kubernetes;
 mod learn;
 mod listeners;
 mod losses;
@@ -49,6 +51,8 @@ use crate::tap;
 use admit::{Directory, Kernel, KernelTables};
 use apply::World;
 use changes::Changes;
+use events::Incoming;
+use kubernetes::Followed;
 use learn::LEARNINGS;
 use listeners::Listeners;
 use losses::{Counters, Watchman};
@@ -102,6 +106,9 @@ pub enum Error {
     /// The tap cannot be read.
     #[error("the tap's thread: {0}")]
     Tap(std::io::Error),
+    /// The cluster cannot be followed.
+    #[error(transparent)]
+    Kubernetes(#[from] crate::kube::Error),
     /// A filter of flows cannot be used.
     #[error("configuration: {0}")]
     Flows(String),
@@ -219,6 +226,8 @@ struct Agent {
     shared_status: Arc<parking_lot::Mutex<server::AgentStatus>>,
     /// Agents of the cluster, for who asks.
     peers: watch::Sender<Arc<server::Peers>>,
+    /// Who follows the cluster, where one is configured.
+    follower: Option<kubernetes::Follower>,
 }
 
 /// Counts what audited policies would have denied of what the proxy sees, before any reader may be
@@ -257,11 +266,22 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(source: Source, config: Config) -> Result<(), Error> {
-    let (world, report) = World::read(source, config)?;
+/// Reads what is configured, and begins to follow the cluster where that is.
+async fn know(source: Source, config: Config) -> Result<(World, Option<Followed>), Error> {
+    let (mut world, report) = World::read(source, config)?;
     for warning in refuse_unusable(report)?.errors {
         tracing::warn!("{warning}");
     }
+    let mut cluster = kubernetes::follow(world.config(), world.cluster.outcomes())?;
+    if let Some(cluster) = &mut cluster {
+        world.wait_for_cluster(cluster).await;
+    }
+    Ok((world, cluster))
+}
+
+async fn serve(source: Source, config: Config) -> Result<(), Error> {
+    let (world, cluster) = know(source, config).await?;
+    let (follower, updates) = cluster.unzip();
     let config = world.config().clone();
     let features = Features::probe(&config.datapath.without)?;
     let ledger = Arc::new(Ledger::default());
@@ -301,14 +321,7 @@ async fn serve(source: Source, config: Config) -> Result<(), Error> {
         Arc::clone(&ledger),
     )
     .map_err(Error::Tap)?;
-    let counters = Counters {
-        records: Arc::clone(kernel_ring.counts()),
-        segments,
-        connections: Arc::clone(datapath.connection_counts()),
-        drops: datapath.drops().ok().cloned(),
-        proxy: Arc::clone(proxy.stats()),
-        tap: Arc::clone(tap.stats()),
-    };
+    let counters = counters((&kernel_ring, segments), &datapath, &proxy, &tap);
     let watchman = Watchman::begin(counters, &ledger);
     let mut agent = Agent {
         namer: namer(&world),
@@ -333,23 +346,45 @@ async fn serve(source: Source, config: Config) -> Result<(), Error> {
         changes: Changes::default(),
         shared_status: Arc::default(),
         peers: watch::Sender::default(),
+        follower,
     };
     agent.connect(&kernel)?;
-    run_until_told(agent, &config, kernel_ring, ends, learnings).await
+    let incoming = Incoming {
+        ring: kernel_ring,
+        ends,
+        learnings,
+        updates,
+    };
+    run_until_told(agent, &config, incoming).await
+}
+
+/// What is counted where something may be lost.
+fn counters(
+    (ring, segments): (&datapath::Ring, Arc<datapath::RingCounts>),
+    datapath: &Datapath,
+    proxy: &proxy::Proxy,
+    tap: &tap::Handle,
+) -> Counters {
+    Counters {
+        records: Arc::clone(ring.counts()),
+        segments,
+        connections: Arc::clone(datapath.connection_counts()),
+        drops: datapath.drops().ok().cloned(),
+        proxy: Arc::clone(proxy.stats()),
+        tap: Arc::clone(tap.stats()),
+    }
 }
 
 async fn run_until_told(
     mut agent: Agent,
     config: &Config,
-    ring: datapath::Ring,
-    ends: datapath::Ends,
-    learnings: mpsc::Receiver<learn::Learning>,
+    incoming: Incoming,
 ) -> Result<(), Error> {
     let (stop, stopped) = watch::channel(false);
     agent.listeners(config, stopped).start()?;
     let files = events::watch_files(&agent)?;
     tell("ready");
-    let end = events::run(&mut agent, ring, ends, files, learnings, None).await;
+    let end = events::run(&mut agent, incoming, files).await;
     stop.send_replace(true);
     agent.proxy.stop();
     agent.tap.stop();
@@ -492,13 +527,15 @@ impl Agent {
         self.datapath.retire_former();
         self.changes.tell_start(self.ring.started());
         self.tell_changes();
-        self.publish_peers();
+        self.publish_nodes();
         self.publish_status();
         Ok(())
     }
 
-    /// Tells who listens of other agents, where something has changed.
-    fn publish_peers(&self) {
+    /// Tells who listens of other agents, and flows of this node, where something has changed.
+    fn publish_nodes(&self) {
+        let labels = flows::labels(self.world.inventory.own_node());
+        self.node.labels.set(labels);
         let own = apply::host_addresses();
         let peers = peers::peers(self.world.config(), &self.world.inventory, &own);
         self.peers.send_if_modified(|known| {

@@ -97,6 +97,7 @@ impl World {
             },
             policies: config::Policies {
                 enforcement: fresh.policies.enforcement,
+                beside_cilium: fresh.policies.beside_cilium,
                 audit: fresh.policies.audit,
                 ..self.config.policies.clone()
             },
@@ -155,6 +156,7 @@ fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
     };
     let policies = config::Policies {
         enforcement: former.policies.enforcement,
+        beside_cilium: former.policies.beside_cilium,
         audit: former.policies.audit.clone(),
         ..fresh.policies.clone()
     };
@@ -210,7 +212,7 @@ impl Agent {
                 .set_aggregation(self.world.config().flows.aggregation)?;
             self.follow_interfaces();
             self.ask_netfilter();
-            self.publish_peers();
+            self.publish_nodes();
             self.apply_exports()?;
             self.apply_metrics();
             self.count_pods();

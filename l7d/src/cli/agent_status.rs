@@ -1,10 +1,7 @@
 //! What an l7d agent tells beyond the Hubble API, as lines below the status.
 
 use crate::print::status::Section;
-use crate::server::{AgentStatus, KernelDrops};
-
-/// Response header that carries it.
-pub(super) const HEADER: &str = "l7d-agent-status";
+use crate::server::{AgentStatus, ClusterStatus, KernelDrops, KindRow};
 
 /// What an agent tells of itself; `None` where the server is no l7d agent.
 pub(super) fn read(header: Option<&str>) -> Option<AgentStatus> {
@@ -69,10 +66,81 @@ pub(super) fn sections(status: &AgentStatus) -> Vec<Section> {
             .map(|(index, warning)| ((index + 1).to_string(), warning.clone()))
             .collect(),
     };
-    [agent, warnings]
+    let cluster = status.cluster.as_ref().map(cluster).unwrap_or_default();
+    [agent, cluster, warnings]
         .into_iter()
         .filter(|section| !section.lines.is_empty())
         .collect()
+}
+
+/// How the agent follows its cluster.
+fn cluster(status: &ClusterStatus) -> Section {
+    let of = |kinds: &mut dyn Iterator<Item = &KindRow>| {
+        let each = kinds.map(|row| format!("{} {}", row.objects, row.kind));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    let is = |state: &'static str| move |row: &&KindRow| row.state == state;
+    let kinds = &status.kinds;
+    let mut lines = vec![
+        ("API", status.server.clone()),
+        (
+            "Its policies",
+            if status.in_force {
+                "in force".to_owned()
+            } else {
+                "not in force before everything has been told once".to_owned()
+            },
+        ),
+        ("Known", of(&mut kinds.iter().filter(|row| row.objects > 0))),
+    ];
+    let absent: Vec<&str> = kinds.iter().filter(is("absent")).map(kind).collect();
+    if !absent.is_empty() {
+        lines.push(("No such resource", absent.join(", ")));
+    }
+    let listing: Vec<&str> = kinds.iter().filter(is("listing")).map(kind).collect();
+    if !listing.is_empty() {
+        lines.push(("Being read", listing.join(", ")));
+    }
+    for row in kinds.iter().filter(is("away")) {
+        let KindRow {
+            kind,
+            since,
+            trouble,
+            ..
+        } = row;
+        lines.push(("Away", format!("{kind}, since {since}: {trouble}")));
+    }
+    let sum = |of: fn(&KindRow) -> u64| kinds.iter().map(of).sum::<u64>();
+    lines.push((
+        "Read",
+        format!(
+            "{} changes, {} lists, {} watches, {} expired, {} failures, {} objects left out",
+            sum(|row| row.changes),
+            sum(|row| row.lists),
+            sum(|row| row.watches),
+            sum(|row| row.expired),
+            sum(|row| row.failures),
+            sum(|row| row.malformed),
+        ),
+    ));
+    lines.push((
+        "Written",
+        format!(
+            "{} statuses, {} events, {} not taken",
+            status.statuses_written, status.events_written, status.writes_failed
+        ),
+    ));
+    let lines = lines.into_iter();
+    Section {
+        title: "Cluster".to_owned(),
+        lines: lines
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    }
+}
+
+fn kind(row: &KindRow) -> &str {
+    &row.kind
 }
 
 /// How full the flow ring is.
@@ -153,6 +221,52 @@ fn tapped(status: &AgentStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cluster_is_told_by_what_is_known_and_what_is_away() {
+        let row = |kind: &str, state: &str, objects| KindRow {
+            kind: kind.to_owned(),
+            state: state.to_owned(),
+            objects,
+            changes: 2,
+            ..KindRow::default()
+        };
+        let away = KindRow {
+            since: "2026-11-21T10:00:00Z".to_owned(),
+            trouble: "connection refused".to_owned(),
+            ..row("Node", "away", 3)
+        };
+        let status = ClusterStatus {
+            server: "https://192.0.2.1:6443".to_owned(),
+            in_force: true,
+            kinds: vec![
+                row("Pod", "following", 40),
+                away,
+                row("CiliumNetworkPolicy", "absent", 0),
+                row("Service", "listing", 0),
+            ],
+            statuses_written: 1,
+            ..ClusterStatus::default()
+        };
+        let lines: Vec<String> = cluster(&status)
+            .lines
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "API: https://192.0.2.1:6443",
+                "Its policies: in force",
+                "Known: 40 Pod, 3 Node",
+                "No such resource: CiliumNetworkPolicy",
+                "Being read: Service",
+                "Away: Node, since 2026-11-21T10:00:00Z: connection refused",
+                "Read: 8 changes, 0 lists, 0 watches, 0 expired, 0 failures, 0 objects left out",
+                "Written: 1 statuses, 0 events, 0 not taken",
+            ]
+        );
+    }
 
     #[test]
     fn an_agent_tells_what_it_holds_and_what_is_wrong() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use proto::observer::ServerStatusRequest;
+use tonic::metadata::MetadataValue;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -15,6 +16,7 @@ use super::observe::args::{Color, Output};
 use super::server::{Server, ServerFlags};
 use crate::print::status::{self, Status};
 use crate::print::style::Style;
+use crate::server::STATUS_HEADER;
 
 /// The name under which servers of the Hubble API say how they are.
 const HEALTH_NAME: &str = "hubble.server.Observer";
@@ -84,11 +86,13 @@ async fn ask(server: &Server) -> Result<(Status, Result<(), Failure>), Failure> 
     let mut observer = server.observer().await?;
     let mut request = tonic::Request::new(ServerStatusRequest {});
     request.set_timeout(timeout);
+    let wanted = MetadataValue::from_static("wanted");
+    request.metadata_mut().insert(STATUS_HEADER, wanted);
     let response = observer.server_status(request).await;
     let response = response.map_err(|status| server.refused("the request for the status", &status));
     match response {
         Ok(response) => {
-            let header = response.metadata().get(agent_status::HEADER);
+            let header = response.metadata().get(STATUS_HEADER);
             status.agent = agent_status::read(header.and_then(|value| value.to_str().ok()));
             status.sections = status
                 .agent

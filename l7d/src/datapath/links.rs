@@ -20,6 +20,15 @@ pub(super) struct Links {
     former: Vec<PathBuf>,
 }
 
+/// Whether an agent's hooks are pinned below a folder, of whatever version.
+pub fn has_former(pin_dir: &Path) -> bool {
+    let folders = std::fs::read_dir(pin_dir).into_iter().flatten();
+    let mut links = folders
+        .filter_map(Result::ok)
+        .filter_map(|entry| std::fs::read_dir(entry.path().join(LINKS)).ok());
+    links.any(|mut pins| pins.next().is_some())
+}
+
 impl Links {
     /// Below `pin_dir`, each version has a folder. Without tcx, hooks of interfaces are no links.
     pub(super) fn new(pin_dir: &Path, version: &str, has_tcx: bool) -> Self {

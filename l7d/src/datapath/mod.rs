@@ -36,6 +36,7 @@ pub use attach::cleanup;
 pub use connections::{ConnectionCounts, Ended, Ends};
 pub use drops::{Blind, Drops, Knowledge};
 pub use error::Error;
+pub use links::has_former;
 pub use maps::{
     ConnectionTable, EndpointSets, Entries, Identified, KernelWorld, Originals, PolicyAction,
     PolicyDirection, PolicyEntry, Pressure, SetMode, Shortage,

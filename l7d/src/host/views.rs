@@ -93,15 +93,15 @@ impl Inventory {
         own.into_iter().chain(others)
     }
 
+    /// This node, as it was told last.
+    pub fn own_node(&self) -> Option<&config::Node> {
+        self.host.told.values().next_back()
+    }
+
     /// The same as they were told.
     pub fn told_nodes(&self) -> impl Iterator<Item = &config::Node> {
         let others = self.nodes.values().map(|known| &known.told);
-        self.host
-            .told
-            .values()
-            .next_back()
-            .into_iter()
-            .chain(others)
+        self.own_node().into_iter().chain(others)
     }
 
     /// Services, as policies may name them.

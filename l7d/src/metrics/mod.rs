@@ -24,6 +24,7 @@ mod agent;
 mod budget;
 mod calls;
 mod classic;
+mod cluster;
 mod count;
 mod drops;
 mod exemplar;
@@ -130,6 +131,7 @@ impl Counting {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(ledger::Ledger(sources.clone())));
         registry.register_collector(Box::new(agent::Agent(sources.clone())));
+        registry.register_collector(Box::new(cluster::Cluster(sources.clone())));
         registry.register_collector(Box::new(Arc::clone(&sources.calls)));
         registry.register_collector(Box::new(process::Process));
         registry.register_collector(Box::new(Arc::clone(&self.hubble)));

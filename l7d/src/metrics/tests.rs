@@ -12,7 +12,7 @@ use crate::record::{
     ConnState, Direct, DropReason, End, EndedBy, Endpoint, EndpointId, Event, IdentityNumber,
     Ledger, Party, Place, Record, Sink as _, TcpHealth, Trace, TracePoint, Why, Workload,
 };
-use crate::server::AgentStatus;
+use crate::server::{AgentStatus, ClusterStatus};
 
 pub(super) struct Bench {
     ring: Arc<FlowRing>,
@@ -43,7 +43,10 @@ impl Bench {
     pub(super) fn scrape(&self) -> String {
         let registry = self.counting.registry(&Sources {
             ring: Arc::clone(&self.ring),
-            status: Arc::new(AgentStatus::default),
+            status: Arc::new(|| AgentStatus {
+                cluster: Some(ClusterStatus::default()),
+                ..AgentStatus::default()
+            }),
             kernel_drops: None,
             calls: Arc::default(),
         });

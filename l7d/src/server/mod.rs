@@ -2,6 +2,7 @@
 
 mod agent_events;
 mod audits;
+mod cluster_status;
 mod encoding;
 mod flows;
 mod in_process;
@@ -28,12 +29,16 @@ use tonic::transport::Server as Transport;
 use tonic::transport::server::TcpIncoming;
 
 pub use audits::audited_policy;
+pub use cluster_status::{ClusterStatus, KindRow};
 pub(crate) use flows::source as loss_source;
 pub use in_process::{channel, in_process};
 pub use names::KnownName;
 use namespaces::Namespaces;
 pub use peers::{Peer, Peers, node_name, tls_name};
-pub use status::{AgentStatus, ClientRow, ExportRow, KernelDrops, LedgerRow, MapRoom};
+pub use status::{
+    AgentStatus, ClientRow, ExportRow, KernelDrops, LedgerRow, MapRoom, STATUS_HEADER,
+    STATUS_HEADER_BYTES,
+};
 pub(crate) use untold::Untold;
 
 use crate::config::{Api, Tcp};

@@ -20,6 +20,7 @@ use super::agent_events;
 use super::encoding::Forms;
 use super::flows::Answer;
 use super::namespaces::Namespaces;
+use super::status::STATUS_HEADER;
 use crate::clock::Timestamp;
 use crate::flow::filter::Filters;
 use crate::flow::reader::{Reader, Window};
@@ -147,14 +148,18 @@ impl observer_server::Observer for Observer {
 
     async fn server_status(
         &self,
-        _request: Request<ServerStatusRequest>,
+        request: Request<ServerStatusRequest>,
     ) -> Result<Response<ServerStatusResponse>, Status> {
         let mut response = Response::new(self.status());
-        let status = serde_json::to_string(&(self.sources.status)()).unwrap_or_default();
+        if !request.metadata().contains_key(STATUS_HEADER) {
+            return Ok(response);
+        }
+        let status = (self.sources.status)().bounded();
+        let status = serde_json::to_string(&status).unwrap_or_default();
         // Header values are printable ASCII; JSON escapes the rest.
         let ascii: String = status.chars().flat_map(escape).collect();
         if let Ok(value) = ascii.parse() {
-            response.metadata_mut().insert("l7d-agent-status", value);
+            response.metadata_mut().insert(STATUS_HEADER, value);
         }
         Ok(response)
     }

@@ -1,8 +1,10 @@
 //! What the agent says of itself beyond Hubble's status. It travels as JSON in the response header
-//! `l7d-agent-status` of `ServerStatus`, which stock clients ignore.
+//! `l7d-agent-status` of `ServerStatus`, for whoever asks by a request header of that name: libraries of
+//! gRPC refuse answers whose headers are too long for them.
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster_status::ClusterStatus;
 use crate::export;
 use crate::flow::FlowRing;
 use crate::flow::clients::Reading;
@@ -223,11 +225,42 @@ pub struct AgentStatus {
     pub exports: Vec<ExportRow>,
     /// What the kernel has dropped, by reason.
     pub kernel_drops: Vec<KernelDrops>,
+    /// The cluster, where one is followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterStatus>,
     /// What does not work here, policy files that are refused, selectors that match nothing.
     pub warnings: Vec<String>,
 }
 
+/// Name of the header, of requests that ask for the status and of answers that have it.
+pub const STATUS_HEADER: &str = "l7d-agent-status";
+/// Bytes of answers' headers that whoever asks should take.
+pub const STATUS_HEADER_BYTES: u32 = 1 << 20;
+/// Warnings and clients told one by one.
+const LISTED: usize = 100;
+/// Characters of a warning.
+const WARNING_CHARS: usize = 1000;
+
 impl AgentStatus {
+    /// The same, as long as a header may be: the number of what is left out stands in the last warning.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.clients.truncate(LISTED);
+        let left = self.warnings.len().saturating_sub(LISTED);
+        if left > 0 {
+            self.warnings.truncate(LISTED);
+            self.warnings
+                .push(format!("and {left} more; the agent's log has them"));
+        }
+        for warning in &mut self.warnings {
+            if let Some((end, _)) = warning.char_indices().nth(WARNING_CHARS) {
+                warning.truncate(end);
+                warning.push('…');
+            }
+        }
+        self
+    }
+
     /// The same with what is read at this moment: the ledger, the ring, and who reads it.
     #[must_use]
     pub fn with_flows(self, ring: &FlowRing) -> Self {
@@ -246,5 +279,29 @@ impl AgentStatus {
             clients: clients.iter().map(ClientRow::of).collect(),
             ..self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_stays_within_what_a_header_may_be() {
+        let status = AgentStatus {
+            warnings: (0..5000).map(|_| "ü".repeat(5000)).collect(),
+            clients: vec![ClientRow::default(); 5000],
+            ..AgentStatus::default()
+        };
+        let bounded = status.bounded();
+        assert_eq!(bounded.warnings.len(), 101);
+        assert_eq!(
+            bounded.warnings[100],
+            "and 4900 more; the agent's log has them"
+        );
+        // Escaped, each letter takes six characters.
+        let json = serde_json::to_string(&bounded).expect("json");
+        let escaped = json.chars().map(|c| if c.is_ascii() { 1 } else { 6 });
+        assert!(escaped.sum::<usize>() < STATUS_HEADER_BYTES as usize);
     }
 }

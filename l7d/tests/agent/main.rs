@@ -3,6 +3,7 @@
 
 mod agent_events;
 mod audits;
+mod cluster;
 mod dns;
 mod drops;
 mod exports;

@@ -2,7 +2,7 @@
 
 use testbed::Attach;
 
-use crate::node::{Node, curl, serve};
+use crate::node::{Node, curl, output, serve, wait_until};
 
 const L7: &str = include_str!("../../../testdata/policies/api-access-l7.yaml");
 
@@ -186,4 +186,38 @@ fn enforcement_and_audit_follow_the_configuration() -> anyhow::Result<()> {
     configure("audit: { node: true }")?;
     assert!(curl(&gateway.host, &[&admin])?.1.ends_with("200"));
     Ok(())
+}
+
+#[test]
+fn beside_cilium_policies_are_enforced_by_whom_the_configuration_says() -> anyhow::Result<()> {
+    let node = two_pods()?;
+    let on_node = |text: &str| output(&node.world.node(), &["sh", "-c", text]);
+    on_node("ip link add cilium_host type veth peer name cilium_net")?;
+    node.policy(L7)?;
+    let service = node.pod("user-service");
+    let _server = serve(&service.host, 80)?;
+    let mut agent = node.agent()?;
+    let gateway = node.pod("api-gateway");
+    let admin = format!("http://{}/admin", service.v4);
+    let answer = || curl(&gateway.host, &[&admin]).map(|(_, answer)| answer);
+    assert!(answer()?.ends_with("200"));
+    let status = node.l7d("status", &[])?;
+    assert!(status.contains("Cilium is on this node"), "{status}");
+
+    on_node("ip link del cilium_host")?;
+    agent.process.wait_for("Cilium has gone")?;
+    wait_until(answer_of(&answer), |answer| answer.ends_with("403"))?;
+    on_node("ip link add cilium_host type veth peer name cilium_net")?;
+    agent.process.wait_for("Cilium has come")?;
+    wait_until(answer_of(&answer), |answer| answer.ends_with("200"))?;
+    node.reconfigure("policies: {", "policies: { besideCilium: enforce,")?;
+    wait_until(answer_of(&answer), |answer| answer.ends_with("403"))?;
+    let status = node.l7d("status", &[])?;
+    assert!(!status.contains("Cilium"), "{status}");
+    Ok(())
+}
+
+/// What it says, or why it says nothing.
+fn answer_of(ask: &impl Fn() -> anyhow::Result<String>) -> impl FnMut() -> String {
+    move || ask().unwrap_or_else(|error| error.to_string())
 }

@@ -1,7 +1,7 @@
 //! A node with an agent on it.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use testbed::{Attach, Host, Pod, Process, World};
@@ -164,11 +164,27 @@ impl Node {
         Ok(std::fs::rename(fresh, file)?)
     }
 
+    /// Has the cluster tell what the configuration has told so far.
+    pub(crate) fn follow_cluster(&mut self, kubeconfig: &Path) -> anyhow::Result<()> {
+        let told = self.config.find("endpoints:\n");
+        self.config.truncate(told.context("endpoints")?);
+        let file = kubeconfig.display();
+        writeln!(self.config, "kubernetes: {{ kubeconfig: {file} }}")?;
+        self.configure("visibility: [ { port: 80, mode: proxy } ]\n")
+    }
+
+    /// An agent that is ready.
     pub(crate) fn agent(&self) -> anyhow::Result<Agent> {
+        let mut agent = self.start_agent()?;
+        agent.process.wait_for("l7d: ready")?;
+        Ok(agent)
+    }
+
+    /// An agent that has begun to start.
+    pub(crate) fn start_agent(&self) -> anyhow::Result<Agent> {
         let mut command = self.world.node().command(env!("CARGO_BIN_EXE_l7d"));
         command.args(["agent", "--config"]).arg(self.config_file());
-        let mut process = self.world.node().start("agent", command)?;
-        process.wait_for("l7d: ready")?;
+        let process = self.world.node().start("agent", command)?;
         Ok(Agent { process })
     }
 

@@ -20,6 +20,7 @@ pub use flags::ServerFlags;
 pub(super) use flags::default_server;
 
 use super::failure::Failure;
+use crate::server::STATUS_HEADER_BYTES;
 use crate::tls;
 
 /// Where an agent on this machine listens.
@@ -76,6 +77,7 @@ impl Server {
         Endpoint::from_static("http://localhost")
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
+            .http2_max_header_list_size(STATUS_HEADER_BYTES)
             .connect_timeout(self.timeout)
             .connect_with_connector(tower::service_fn(move |_uri| {
                 let path = path.clone();
@@ -95,7 +97,8 @@ impl Server {
             Ok::<_, Failure>(
                 endpoint
                     .initial_stream_window_size(WINDOW_BYTES)
-                    .initial_connection_window_size(WINDOW_BYTES),
+                    .initial_connection_window_size(WINDOW_BYTES)
+                    .http2_max_header_list_size(STATUS_HEADER_BYTES),
             )
         };
         let plain = endpoint("http")?

@@ -32,6 +32,11 @@ pub(super) fn policies(reader: &mut Reader, map: &mut Map<'_>, policies: &mut Po
     if let Some(enforcement) = written.and_then(|at| reader.choice(&at, &choices)) {
         policies.enforcement = enforcement;
     }
+    let choices = [("observe", false), ("enforce", true)];
+    let written = map.get("besideCilium");
+    if let Some(enforces) = written.and_then(|at| reader.choice(&at, &choices)) {
+        policies.beside_cilium = enforces;
+    }
     section(reader, map, "audit", |reader, map| {
         let node = map.get("node").and_then(|at| reader.boolean(&at));
         policies.audit.node = node.unwrap_or(false);

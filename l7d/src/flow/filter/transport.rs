@@ -163,16 +163,26 @@ fn add_node(
         })?;
         is_named |= pattern.matches(&node.name);
     }
-    let mut is_labelled = filter.node_labels.is_empty();
-    for text in &filter.node_labels {
-        let selector = Selector::parse(text).map_err(|message| FilterError {
-            field: "node_labels",
-            message: format!("`{text}`: {message}"),
-        })?;
-        is_labelled |= selector.matches(&node.labels);
-    }
-    if !is_named || !is_labelled {
+    if !is_named {
         checks.push(Box::new(|_| false));
+    }
+    let selectors: Vec<Selector> = filter
+        .node_labels
+        .iter()
+        .map(|text| {
+            Selector::parse(text).map_err(|message| FilterError {
+                field: "node_labels",
+                message: format!("`{text}`: {message}"),
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    if !selectors.is_empty() {
+        // A cluster may tell them while somebody follows.
+        let labels = node.labels.clone();
+        checks.push(Box::new(move |_| {
+            let labels = labels.get();
+            selectors.iter().any(|selector| selector.matches(&labels))
+        }));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod drops;
 pub(crate) mod icmp;
 mod interfaces;
 mod mask;
+mod node_labels;
 mod summary;
 mod translation;
 mod transport;
@@ -32,6 +33,7 @@ use crate::record::{
 pub use agent_event::agent_event;
 pub use interfaces::Interfaces;
 pub use mask::{Mask, MaskError};
+pub use node_labels::NodeLabels;
 
 /// What all flows of a node share.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +44,8 @@ pub struct NodeView {
     pub version: String,
     /// Distinguishes the flows of this run from those of others.
     pub seed: u64,
-    /// Labels of the node, as `key=value`, sorted.
-    pub labels: Vec<String>,
+    /// Labels of the node.
+    pub labels: NodeLabels,
     /// Names of its interfaces.
     pub interfaces: Interfaces,
 }
@@ -74,7 +76,7 @@ impl NodeView {
             destination: Some(endpoint(&record.destination)),
             r#type: FlowType::L3L4.into(),
             node_name: self.name.clone(),
-            node_labels: self.labels.clone(),
+            node_labels: self.labels.get().to_vec(),
             source_service: record.source.service.as_deref().map(service),
             destination_service: record.destination.service.as_deref().map(service),
             traffic_direction: direction(record.direction).into(),

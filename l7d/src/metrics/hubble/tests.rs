@@ -512,7 +512,7 @@ fn filters_say_what_counts_and_change_while_records_come() {
         name: "node".to_owned(),
         version: String::new(),
         seed: 1,
-        labels: Vec::new(),
+        labels: Vec::new().into(),
         interfaces: Interfaces::default(),
     });
     let bench = Bench::counting("");
