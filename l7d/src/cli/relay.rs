@@ -14,10 +14,11 @@ use super::failure::Failure;
 use super::observe::time::parse_duration;
 use super::paths::PathFlags;
 use super::ui::{self, PageArgs};
-use crate::config::{Tcp, Tls};
+use crate::config::{Kubernetes, Tcp, Tls};
+use crate::kube::{Places, Sought, Timeouts};
 use crate::relay::connection::Connector;
 use crate::relay::merge::{self, Pace};
-use crate::relay::source::{File, Listed, Notified, Source};
+use crate::relay::source::{self, File, Listed, Notified, Source};
 use crate::relay::{self, Address};
 use crate::server::{Peer, Peers, in_process, tls_name};
 use crate::tls;
@@ -34,12 +35,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
     reason = "comments are what --help shows"
 )]
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("agents").args(["peer_service", "peers_file", "peers"])))]
+#[command(group(ArgGroup::new("agents").args(["peer_service", "peers_file", "peers", "kubernetes"])))]
 #[command(after_help = "\
 Examples:
   l7d relay                                              the agents that this node's agent knows
   l7d relay --ui localhost:12000                         and a web page of them
   l7d relay --peer a=10.0.0.1:4244 --peer b=10.0.0.2:4244
+  l7d relay --kubernetes --kubernetes-namespace l7d      the agents' pods, asked of the API server
   l7d relay --listen-address :4245 --tls-relay-server-cert-file relay.pem \\
     --tls-relay-server-key-file relay.key --tls-relay-client-ca-files clients.pem
 
@@ -100,6 +102,28 @@ pub struct RelayArgs {
     #[arg(long, value_name = "FILE")]
     #[arg(help_heading = "Agents")]
     pub peers_file: Option<PathBuf>,
+    /// The agents' pods, as the API server of Kubernetes knows them; $KUBECONFIG outside of a cluster
+    #[arg(long)]
+    #[arg(help_heading = "Agents")]
+    pub kubernetes: bool,
+    /// Namespace of the agents' pods; default: the relay's own
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    #[arg(help_heading = "Agents")]
+    pub kubernetes_namespace: Option<String>,
+    /// Labels of the agents' pods, as kubectl -l takes them
+    #[arg(long, value_name = "SELECTOR", requires = "kubernetes")]
+    #[arg(default_value = "app.kubernetes.io/name=l7d,app.kubernetes.io/component=agent")]
+    #[arg(help_heading = "Agents")]
+    pub kubernetes_selector: String,
+    /// Port on which agents' pods serve the API
+    #[arg(
+        long,
+        value_name = "PORT",
+        requires = "kubernetes",
+        default_value_t = 4244
+    )]
+    #[arg(help_heading = "Agents")]
+    pub kubernetes_port: u16,
     /// Authorities of agents' certificates, PEM: agents must speak TLS then
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     #[arg(help_heading = "Agents")]
@@ -251,6 +275,9 @@ impl RelayArgs {
 
     fn source(&self, connector: &Arc<Connector>) -> Result<Box<dyn Source>, Failure> {
         let has_tls = connector.tls.is_some();
+        if self.kubernetes {
+            return self.kubernetes_source(has_tls);
+        }
         let cluster = has_tls.then(|| self.cluster_name.clone());
         if let Some(path) = &self.peers_file {
             let file = File::new(path.clone(), cluster);
@@ -277,6 +304,24 @@ impl RelayArgs {
             peers.insert(node.clone(), peer);
         }
         Ok(Box::new(Listed::Given(peers)))
+    }
+}
+
+impl RelayArgs {
+    /// Agents' pods.
+    fn kubernetes_source(&self, has_tls: bool) -> Result<Box<dyn Source>, Failure> {
+        let places = Places::follow(Sought {
+            access: Kubernetes::default(),
+            namespace: self.kubernetes_namespace.clone(),
+            labels: self.kubernetes_selector.clone(),
+            timeouts: Timeouts::default(),
+        });
+        Ok(Box::new(source::Kubernetes {
+            places: places.map_err(|error| Failure::failed("no API server to ask", error))?,
+            port: self.kubernetes_port,
+            cluster: self.cluster_name.clone(),
+            has_tls,
+        }))
     }
 }
 
@@ -338,6 +383,8 @@ mod tests {
     fn agents_are_told_in_one_way() {
         let both = ["--peer", "a=10.0.0.1:4244", "--peers-file", "x"];
         assert!(settings(&both).is_err());
+        assert!(settings(&["--kubernetes", "--peers-file", "x"]).is_err());
+        assert!(settings(&["--kubernetes-namespace", "l7d"]).is_err());
         assert!(settings(&["--peer", "a"]).is_err());
         assert!(settings(&["--peer", "a=10.0.0.1:4244", "--peer", "b=10.0.0.2"]).is_ok());
     }

@@ -25,6 +25,8 @@ pub(crate) struct Access {
     pub(crate) client: Client,
     /// Its URL.
     pub(crate) server: String,
+    /// Namespace of our pod, or of the context.
+    pub(crate) namespace: String,
 }
 
 impl Access {
@@ -58,8 +60,9 @@ impl Access {
             .map_err(BoxError::from)
             .service(Http::builder(TokioExecutor::new()).build(connector));
         Ok(Self {
-            client: Client::new(service, namespace),
+            client: Client::new(service, namespace.clone()),
             server: server.trim_end_matches('/').to_owned(),
+            namespace,
         })
     }
 }

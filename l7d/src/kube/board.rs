@@ -136,6 +136,11 @@ impl Entry {
         true
     }
 
+    /// Whether changes are told as they come.
+    pub(crate) fn is_following(&self) -> bool {
+        *self.state.lock() == State::Following
+    }
+
     /// An object less.
     pub(crate) fn forget(&self) {
         let less = |objects: u64| Some(objects.saturating_sub(1));

@@ -63,12 +63,15 @@ impl From<Failure> for Ended {
 pub(crate) enum Told {
     /// One of the kinds of a cluster.
     Kind(Arc<Board>, Kind),
+    /// Something that is followed beside them.
+    Single(Arc<Entry>),
 }
 
 impl Told {
     fn entry(&self) -> &Entry {
         match self {
             Self::Kind(board, kind) => board.entry(*kind),
+            Self::Single(entry) => entry,
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `lines`, `wire`, `failure` | what the server sends; no I/O |
 //! | `reduce` | objects → what is kept of them; no I/O |
 //! | `telling` | what became of policies, written to them |
+//! | `pods` | where the pods of one application are, for the relay |
 //! | `board` | how all this goes, for whoever asks |
 //!
 //! Nothing of what is told is kept here. The queue of updates is bounded: who takes them late makes the
@@ -23,6 +24,7 @@ mod board;
 mod failure;
 mod follow;
 mod lines;
+mod pods;
 mod presence;
 mod reduce;
 mod resource;
@@ -39,6 +41,7 @@ use crate::config;
 use crate::host::cluster::{Kind, Outcomes, Update};
 
 pub use board::{Board, Reading, State, Writes};
+pub use pods::{Place, PlaceUpdate, Places, Sought};
 
 use access::Access;
 use api::Api;

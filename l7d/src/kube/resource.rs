@@ -63,6 +63,15 @@ impl Resource {
         }
     }
 
+    /// Pods of a namespace with certain labels.
+    pub(crate) fn pods_in(namespace: &str, labels: String) -> Self {
+        Self {
+            path: format!("/api/v1/namespaces/{}/pods", escaped(namespace)).into(),
+            labels: labels.into(),
+            fields: NOT_ENDED,
+        }
+    }
+
     /// A page of the list. Nothing is said of versions: it is of now, by the word of the whole of etcd. A
     /// list of version 0 would be cheaper for the server, but may be older than what was seen before, and
     /// servers before 1.31 send it as a whole, whatever the limit.
@@ -135,5 +144,8 @@ mod tests {
             groups.watch("7", Duration::from_mins(5)),
             "/apis/cilium.io/v2alpha1/ciliumcidrgroups?watch=true&allowWatchBookmarks=true&resourceVersion=7&timeoutSeconds=300"
         );
+        let agents = Resource::pods_in("l7d", "a=b,c".to_owned());
+        let page = agents.page(1, "");
+        assert!(page.starts_with("/api/v1/namespaces/l7d/pods?labelSelector=a%3Db%2Cc&"));
     }
 }

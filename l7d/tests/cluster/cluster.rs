@@ -1,11 +1,12 @@
 //! An API server, who follows it, and what that one has been told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use apiserver_double::{Double, Options, User};
+use apiserver_double::{Double, Options, Tls, User};
 use l7d::config::Kubernetes;
 use l7d::host::cluster::{Kind, Name, Object, Outcomes, Update};
 use l7d::kube::{Board, Pauses, Reading, Running, Settings, State, Timeouts, start};
@@ -298,5 +299,37 @@ pub(crate) fn policy(name: &str) -> Value {
         "apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy",
         "metadata": { "name": name, "namespace": "default" },
         "spec": { "endpointSelector": {}, "ingress": [{}] },
+    })
+}
+
+/// Tokens are sent over TLS only.
+pub(crate) fn certificate() -> anyhow::Result<Tls> {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str| folder.path().join(name);
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ])
+        .args(["-nodes", "-days", "2", "-subj", "/CN=double"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(file("key"))
+        .arg("-out")
+        .arg(file("certificate"))
+        .output()
+        .context("openssl")?;
+    anyhow::ensure!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    Ok(Tls {
+        certificate: std::fs::read_to_string(file("certificate"))?,
+        key: std::fs::read_to_string(file("key"))?,
     })
 }

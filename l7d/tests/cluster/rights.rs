@@ -1,13 +1,11 @@
 //! The rights that docs/kubernetes.md names are those that are needed, and no others.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
-use anyhow::Context as _;
-use apiserver_double::{Double, Options, Permission, Tls};
+use apiserver_double::{Double, Options, Permission};
 use serde_json::{Value, json};
 
-use crate::cluster::{Following, account, define_all, policy, timeouts};
+use crate::cluster::{Following, account, certificate, define_all, policy, timeouts};
 
 /// Rules of the agent, as the document lists them.
 fn rules() -> Vec<Value> {
@@ -34,38 +32,6 @@ fn rules() -> Vec<Value> {
         }
     }
     rules
-}
-
-/// Tokens are sent over TLS only.
-fn certificate() -> anyhow::Result<Tls> {
-    let folder = tempfile::tempdir()?;
-    let file = |name: &str| folder.path().join(name);
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-        ])
-        .args(["-nodes", "-days", "2", "-subj", "/CN=double"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-        .arg(file("key"))
-        .arg("-out")
-        .arg(file("certificate"))
-        .output()
-        .context("openssl")?;
-    anyhow::ensure!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
-    Ok(Tls {
-        certificate: std::fs::read_to_string(file("certificate"))?,
-        key: std::fs::read_to_string(file("key"))?,
-    })
 }
 
 #[tokio::test]

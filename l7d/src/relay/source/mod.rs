@@ -1,5 +1,6 @@
 //! Who says which agents there are.
 
+mod kubernetes;
 mod listed;
 mod notified;
 
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::server::Peers;
 
+pub use kubernetes::Kubernetes;
 pub use listed::{File, ListError, Listed};
 pub use notified::Notified;
 
