@@ -216,16 +216,18 @@ fn check(name: &str, file: &Path, text: &str) -> Vec<String> {
 
 /// Whether code names the crate `kube`, and not our own module.
 fn names_client(text: &str) -> bool {
+    let is_ours = |line: &str| line.contains("crate::kube::{self") || line.contains("crate::kube;");
     let mut code = text.lines().map(str::trim_start);
-    code.any(|line| {
-        let begins = line.match_indices("kube::").map(|(at, _)| at);
-        let mut begins = begins.filter(|at| {
-            let before = line.get(..*at).unwrap_or_default();
-            !before.ends_with("crate::")
-                && !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
-        });
-        !line.starts_with("//") && begins.next().is_some()
-    })
+    !text.lines().any(is_ours)
+        && code.any(|line| {
+            let begins = line.match_indices("kube::").map(|(at, _)| at);
+            let mut begins = begins.filter(|at| {
+                let before = line.get(..*at).unwrap_or_default();
+                !before.ends_with("crate::")
+                    && !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+            });
+            !line.starts_with("//") && begins.next().is_some()
+        })
 }
 
 fn upward(name: &str, layer: usize, text: &str) -> Vec<String> {
