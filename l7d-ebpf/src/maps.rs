@@ -194,6 +194,8 @@ pub const IDENTITY_WORLD: u32 = 2;
 pub const IDENTITY_HOST: u32 = 1;
 /// Endpoint of this node, where its own policies are enforced.
 pub const HOST_ENDPOINT: u16 = 1;
+/// Endpoint of interfaces that lead to pods which nobody knows yet.
+pub const INIT_ENDPOINT: u16 = 2;
 
 /// Key data of `POLICY`, in the order in which a longest prefix match reads it: slot of the set (big
 /// endian), direction (`DIRECTION_*`), 0, identity (big endian, 0 = any), protocol, port (big

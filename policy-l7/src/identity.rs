@@ -21,6 +21,8 @@ pub struct Identity {
 pub const HOST: u32 = 1;
 /// Anything outside the cluster.
 pub const WORLD: u32 = 2;
+/// Pods that nobody knows yet.
+pub const INIT: u32 = 5;
 
 const RESERVED: [(u32, &[&str]); 8] = [
     (1, &["host"]),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use l7d_ebpf::maps::INIT_ENDPOINT;
 use policy_l7::{Compiled, Compiler, Named, Policy, Surroundings, dangling, lint};
 
 use super::cluster::Cluster;
@@ -176,7 +177,10 @@ impl World {
             self.compiler.set_identities(&self.inventory.identities());
         }
         if changed.local {
-            let local = self.inventory.local_endpoints();
+            let mut local = self.inventory.local_endpoints();
+            if self.config.policies.closes_new_pods {
+                local.push(policy_l7::Endpoint::init(INIT_ENDPOINT));
+            }
             self.compiler.set_endpoints(&local);
         }
         if changed.port_names {
@@ -360,6 +364,7 @@ impl Agent {
             .chain(self.world.inventory.troubles())
             .chain(self.shortages())
             .chain(self.unhooked(&table))
+            .chain(self.held())
             .chain(self.folded_series())
             .collect();
         *self.shared_status.lock() = crate::server::AgentStatus {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use l7d_ebpf::maps::INIT_ENDPOINT;
+
 use super::Agent;
+use super::apply::World;
 use crate::clock::Monotonic;
 use crate::config::Uplinks;
 use crate::datapath::{self, host_network};
@@ -75,9 +78,19 @@ impl Finder {
         }
     }
 
-    /// Looks where endpoints are, if any is to be found.
-    fn look(&mut self, table: &Table) {
-        let (Ok(interfaces), true) = (&mut self.interfaces, has_unnamed(table)) else {
+    /// Names of the interfaces that lead to pods which nobody knows yet.
+    fn new_pods(&self, table: &Table) -> Vec<&str> {
+        let Ok(interfaces) = &self.interfaces else {
+            return Vec::new();
+        };
+        let known = table.local().iter().flat_map(|local| self.of(local));
+        interfaces.beyond(&known.collect())
+    }
+
+    /// Looks where endpoints are, if any is to be found, or what is no known one's is to be closed.
+    fn look(&mut self, table: &Table, closes_new_pods: bool) {
+        let is_wanted = closes_new_pods || has_unnamed(table);
+        let (Ok(interfaces), true) = (&mut self.interfaces, is_wanted) else {
             return;
         };
         let is_missed = |local: &LocalEndpoint| {
@@ -137,11 +150,21 @@ pub(super) async fn changed(changes: &mut Option<Changes>) {
     }
 }
 
+impl World {
+    /// Whether interfaces of pods that nobody knows are closed. While the cluster has not told of its pods,
+    /// those that are there already would be.
+    fn closes_new_pods(&self) -> bool {
+        let is_known = self.config().kubernetes.is_none() || self.cluster.is_whole();
+        self.config().policies.closes_new_pods && is_known
+    }
+}
+
 impl Agent {
     /// Hooks interfaces that have come and forgets those that are gone or no longer wanted.
     pub(super) fn follow_interfaces(&mut self) {
         let table = self.world.identities().load();
-        self.finder.look(&table);
+        let closes_new_pods = self.world.closes_new_pods();
+        self.finder.look(&table, closes_new_pods);
         let uplinks = self.finder.uplinks(&self.world.config().datapath.uplinks);
         let wanted = self.wanted(&table, uplinks);
         let attached = self.world.attached.keys();
@@ -167,6 +190,11 @@ impl Agent {
                     identity: local.endpoint.identity.0,
                 };
                 wanted.insert(name.to_owned(), pod);
+            }
+        }
+        if self.world.closes_new_pods() {
+            for name in self.finder.new_pods(table) {
+                wanted.insert(name.to_owned(), Wanted::NEW_POD);
             }
         }
         let is_guarded = self.world.config().datapath.host_firewall;
@@ -217,6 +245,19 @@ impl Agent {
         }
     }
 
+    /// Interfaces that are closed, as nobody knows who is behind them.
+    pub(super) fn held(&self) -> Option<String> {
+        let attached = self.world.attached.iter();
+        let held = attached.filter(|(_, hooked)| hooked.endpoint == INIT_ENDPOINT);
+        let names: Vec<&str> = held.map(|(name, _)| &**name).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "closed until somebody tells who is behind them (policies.newPods): {}",
+                names.join(", ")
+            )
+        })
+    }
+
     /// Endpoints that are not hooked, and why.
     pub(super) fn unhooked<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = String> {
         let attached = &self.world.attached;
@@ -226,6 +267,12 @@ impl Agent {
 }
 
 impl Wanted {
+    /// It leads to a pod that nobody knows yet.
+    const NEW_POD: Self = Self::Pod {
+        endpoint: INIT_ENDPOINT,
+        identity: policy_l7::identity::INIT,
+    };
+
     fn at(&self, index: u32) -> Hooked {
         let (endpoint, identity, is_guarded) = match self {
             Self::Pod { endpoint, identity } => (*endpoint, *identity, false),

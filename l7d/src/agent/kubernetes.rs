@@ -12,7 +12,7 @@ use super::apply::World;
 use super::{Error, tell};
 use crate::config::Config;
 use crate::host::cluster::{Outcomes, Update};
-use crate::kube::{self, Board, Reading, Running, Settings, State, Timeouts};
+use crate::kube::{Board, Reading, Running, Settings, State, Timeouts};
 use crate::server::{ClusterStatus, KindRow};
 
 /// How often it is told what the start waits for.
@@ -54,7 +54,7 @@ pub(super) fn follow(
             }
         };
         runtime.block_on(async {
-            let running = kube::start(settings, outcomes).map_err(Error::Kubernetes);
+            let running = crate::kube::start(settings, outcomes).map_err(Error::Kubernetes);
             // Whoever waits for it is still there.
             let _told = teller.send(running);
             let _end = stopped.await;

@@ -97,6 +97,7 @@ impl World {
             },
             policies: config::Policies {
                 enforcement: fresh.policies.enforcement,
+                closes_new_pods: fresh.policies.closes_new_pods,
                 beside_cilium: fresh.policies.beside_cilium,
                 audit: fresh.policies.audit,
                 ..self.config.policies.clone()
@@ -156,6 +157,7 @@ fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
     };
     let policies = config::Policies {
         enforcement: former.policies.enforcement,
+        closes_new_pods: former.policies.closes_new_pods,
         beside_cilium: former.policies.beside_cilium,
         audit: former.policies.audit.clone(),
         ..fresh.policies.clone()

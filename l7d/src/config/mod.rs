@@ -470,6 +470,8 @@ pub struct Policies {
     pub directory: Option<PathBuf>,
     /// For which endpoints policy is enforced; default: those that a policy selects.
     pub enforcement: Enforcement,
+    /// Pods that nobody knows yet are closed.
+    pub closes_new_pods: bool,
     /// They are enforced even where Cilium enforces them as well.
     pub beside_cilium: bool,
     /// Whose policies only tell what they would deny, beside those that say so themselves.

@@ -9,6 +9,7 @@ use super::peers::PeersId;
 use super::prefixes::{Prefix, prefixes};
 use super::set::{PolicySet, Scope, ScopeL7, Side, SideMode};
 use super::{Endpoint, Enforcement, RuleId};
+use crate::identity::{self, reserved_label};
 use crate::names::DnsRules;
 use crate::paths::HttpRules;
 use crate::rule::{Direction, L7, Ports, Provenance};
@@ -64,13 +65,27 @@ impl HeldSpec {
     }
 }
 
+impl Endpoint {
+    /// The endpoint that stands for pods which nobody knows yet.
+    pub fn init(id: u16) -> Self {
+        Self {
+            id,
+            identity: identity::INIT,
+            labels: [reserved_label("init")].into_iter().collect(),
+            named_ports: Vec::new(),
+        }
+    }
+}
+
 impl Compiler {
     /// The policy of an endpoint, if any is for it.
     pub(super) fn policy_of(&mut self, held: &HeldEndpoint) -> Option<EndpointPolicy> {
         if self.enforcement == Enforcement::Never {
             return None;
         }
-        let denies_always = self.enforcement == Enforcement::Always;
+        // Nothing that nobody knows is open because no policy selects it, as Cilium has it.
+        let denies_always =
+            self.enforcement == Enforcement::Always || held.endpoint.identity == identity::INIT;
         if held.specs.is_empty() && !denies_always {
             return None;
         }

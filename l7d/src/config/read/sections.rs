@@ -32,6 +32,11 @@ pub(super) fn policies(reader: &mut Reader, map: &mut Map<'_>, policies: &mut Po
     if let Some(enforcement) = written.and_then(|at| reader.choice(&at, &choices)) {
         policies.enforcement = enforcement;
     }
+    let choices = [("open", false), ("closed", true)];
+    let written = map.get("newPods");
+    if let Some(closes) = written.and_then(|at| reader.choice(&at, &choices)) {
+        policies.closes_new_pods = closes;
+    }
     let choices = [("observe", false), ("enforce", true)];
     let written = map.get("besideCilium");
     if let Some(enforces) = written.and_then(|at| reader.choice(&at, &choices)) {

@@ -90,6 +90,16 @@ impl Interfaces {
         Ok(())
     }
 
+    /// Names of the pairs that lead to namespaces in which none of these interfaces ends.
+    pub fn beyond(&self, known: &BTreeSet<&str>) -> Vec<&str> {
+        let is_known = |link: &&Link| known.contains(&*link.name);
+        let spaces = self.links.iter().filter(is_known).filter_map(namespace_of);
+        let spaces: BTreeSet<i32> = spaces.collect();
+        let is_beyond = |link: &&Link| namespace_of(link).is_some_and(|at| !spaces.contains(&at));
+        let beyond = self.links.iter().filter(is_beyond);
+        beyond.map(|link| &*link.name).collect()
+    }
+
     /// Names of the interfaces that lead to any of these addresses, all to one namespace.
     pub fn of(&self, addresses: &[IpAddr]) -> Vec<&str> {
         let places = addresses.iter().filter_map(|ip| self.by_address.get(ip));

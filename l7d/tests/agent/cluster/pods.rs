@@ -5,7 +5,7 @@ use testbed::Attach;
 
 use super::policies::{answer, wait_for};
 use super::{Cluster, object};
-use crate::node::serve;
+use crate::node::{serve, wait_until};
 
 const FROM_CLIENTS: &str = "
 apiVersion: networking.k8s.io/v1
@@ -94,4 +94,41 @@ fn a_pods_interface_is_found_by_its_addresses_when_it_comes() -> anyhow::Result<
     assert_eq!(answer(&cluster, "client", "/"), "200");
     cluster.put(&object("client", "other", cluster.node.pod("client")))?;
     wait_for(&cluster, "/", "curl 28")
+}
+
+#[test]
+fn a_new_pod_is_closed_before_its_first_packet_where_that_is_wanted() -> anyhow::Result<()> {
+    let mut cluster = guarded()?;
+    let _server = serve(&cluster.node.pod("server").host, 80)?;
+    cluster
+        .node
+        .amend("policies: {", "policies: { newPods: closed,");
+    cluster
+        .node
+        .configure("visibility: [ { port: 80, mode: proxy } ]\n")?;
+    let _agent = cluster.agent()?;
+    wait_for(&cluster, "/", "200")?;
+
+    let late = cluster.node.world.pod("late", Attach::Routed)?;
+    let name = late.interface.clone();
+    cluster.node.pods.push(late);
+    cluster.wait_status(&format!("(policies.newPods): {name}"))?;
+    assert_eq!(answer(&cluster, "late", "/"), "curl 28");
+    let told = cluster.node.observe(&["--verdict", "DROPPED", "--all"])?;
+    let address = &cluster.node.pod("late").v4;
+    let is_his = |line: &&str| line.contains(&**address) && line.contains("Policy denied");
+    assert!(told.lines().any(|line| is_his(&line)), "{told}");
+    assert_eq!(
+        answer(&cluster, "client", "/"),
+        "200",
+        "others are as open as before"
+    );
+
+    cluster.put(&object("late", "client", cluster.node.pod("late")))?;
+    wait_until(|| answer(&cluster, "late", "/"), |code| code == "200")?;
+    let status = || cluster.node.l7d("status", &[]).unwrap_or_default();
+    wait_until(status, |told| !told.contains("policies.newPods"))?;
+    // Its object goes before its namespace does.
+    assert!(cluster.api.remove("Pod", "prod-app", "late"));
+    wait_until(|| answer(&cluster, "late", "/"), |code| code == "curl 28")
 }
