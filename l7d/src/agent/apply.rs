@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use l7d_ebpf::maps::INIT_ENDPOINT;
 use policy_l7::{Compiled, Compiler, Named, Policy, Surroundings, dangling, lint};
@@ -18,9 +17,7 @@ use crate::config::{Config, Enforcement, KernelFeature, Policies};
 use crate::datapath::host_network;
 use crate::host::{Changed, Inventory};
 use crate::identity::{Identities, Names};
-use crate::netfilter::Tracer;
 use crate::policy::{Live, LoadReport, PolicyStore, WouldDeny};
-use crate::server::KernelDrops;
 
 /// Who there is and what is allowed, as configured and as the cluster tells.
 pub(super) struct World {
@@ -40,7 +37,7 @@ pub(super) struct World {
     would_deny: Arc<WouldDeny>,
     pub(super) learnt: LearntNames,
     warnings: Vec<String>,
-    refused: Vec<String>,
+    pub(super) refused: Vec<String>,
     /// What of the configuration file is not in force, and why.
     pub(super) refused_config: Vec<String>,
     compiler: Compiler,
@@ -308,102 +305,5 @@ impl Agent {
             self.socket_hooks.insert(port.transport);
         }
         Ok(())
-    }
-
-    /// What the kernel has dropped so far.
-    fn kernel_drops(&self) -> Vec<KernelDrops> {
-        let drops = self.datapath.drops();
-        let counts = drops.map(|drops| drops.counts()).unwrap_or_default();
-        let drops = counts.into_iter().map(|count| KernelDrops {
-            reason: count.reason.to_string(),
-            told: count.counts.told,
-            untold: count.counts.untold,
-            normal: count.counts.normal,
-            others: count.counts.others,
-        });
-        drops.collect()
-    }
-
-    /// What the kernel drops and does not let us see.
-    fn unseen_drops(&self) -> Vec<String> {
-        let mut unseen = match self.datapath.drops() {
-            // Told with the other features.
-            Err(_) if self.features.absent().contains(&KernelFeature::Btf) => Vec::new(),
-            Ok(drops) => drops.missing().to_vec(),
-            Err(reason) => vec![format!(
-                "no drop reasons of the kernel: only what policies drop is told: {reason}"
-            )],
-        };
-        unseen.extend(self.netfilter.as_ref().and_then(Tracer::trouble));
-        unseen
-    }
-
-    /// Writes down how things are, for `l7d status`.
-    pub(super) fn publish_status(&self) {
-        let table = self.world.identities().load();
-        let stats = self.proxy.stats();
-        let names = self.world.names();
-        let tapped = self.tap.stats();
-        let translations = self.translations.counts();
-        let replaced: Vec<String> = self
-            .features
-            .replaced()
-            .chain(self.unseen_drops())
-            .collect();
-        let warnings = replaced
-            .iter()
-            .chain(self.network.limitations())
-            .chain(self.proxy.limitation())
-            .chain(&self.world.warnings)
-            .chain(&self.world.refused_config)
-            .chain(&self.world.refused)
-            .cloned()
-            .chain(self.world.restraint())
-            .chain(self.world.awaited())
-            .chain(self.world.store().refused_objects())
-            .chain(self.world.inventory.troubles())
-            .chain(self.shortages())
-            .chain(self.unhooked(&table))
-            .chain(self.held())
-            .chain(self.folded_series())
-            .collect();
-        *self.shared_status.lock() = crate::server::AgentStatus {
-            endpoints: table.local().len(),
-            attached: self.world.attached.len(),
-            policies: self.world.policies(),
-            policy_revision: self.world.live.load().compiled.revision(),
-            maps: self.map_rooms(),
-            map_refusals: self.datapath.refusals(),
-            aggregation: self
-                .world
-                .config()
-                .flows
-                .aggregation
-                .level
-                .name()
-                .to_owned(),
-            proxied: stats.active.load(Ordering::Relaxed),
-            proxied_total: stats.accepted.load(Ordering::Relaxed),
-            tapped: tapped.active.load(Ordering::Relaxed),
-            tapped_total: tapped.followed.load(Ordering::Relaxed),
-            tap_evicted: tapped.evicted.load(Ordering::Relaxed),
-            tap_gaps: tapped.gaps.load(Ordering::Relaxed),
-            tap_gap_bytes: tapped.gap_bytes.load(Ordering::Relaxed),
-            tap_skipped_bytes: tapped.skipped_bytes.load(Ordering::Relaxed),
-            refused: stats.refused.load(Ordering::Relaxed),
-            upstream_failures: stats.upstream_failures.load(Ordering::Relaxed),
-            kernel_drops: self.kernel_drops(),
-            names: names.count(),
-            names_evicted: names.evicted(),
-            translated: translations.translated,
-            untranslated: translations.untranslated,
-            translations_unknown: translations.unknown,
-            cluster: self
-                .follower
-                .as_ref()
-                .map(|follower| follower.status(self.world.cluster.is_whole())),
-            warnings,
-            ..crate::server::AgentStatus::default()
-        };
     }
 }

@@ -6,9 +6,10 @@ use std::sync::mpsc::sync_channel;
 
 use tokio::sync::watch;
 
-use super::Error;
-use crate::config::{Api, Tcp};
-use crate::{metrics, server};
+use super::{Agent, Error};
+use crate::config::{Api, Config, Tcp};
+use crate::metrics::{self, CallsLayer};
+use crate::server;
 
 /// What is served.
 pub(super) struct Listeners {
@@ -54,5 +55,57 @@ impl Listeners {
             metrics::serve(tcp, Arc::clone(exposition), self.stop.clone()).await?;
         }
         Ok(())
+    }
+}
+
+impl Agent {
+    /// What others may ask of it.
+    pub(super) fn listeners(&self, config: &Config, stop: watch::Receiver<bool>) -> Listeners {
+        let sources = self.sources();
+        let exposition = self.counting.as_ref().map(|counting| {
+            let mut registry = counting.registry(&metrics::Sources {
+                ring: Arc::clone(&self.ring),
+                status: Arc::clone(&sources.status),
+                kernel_drops: self.datapath.drops().ok().cloned(),
+                calls: Arc::clone(&sources.calls.0),
+            });
+            registry.register_collector(self.exports.board().collector());
+            metrics::Exposition::new(registry)
+        });
+        let listen = config.metrics.listen.clone();
+        Listeners {
+            api: config.api.clone(),
+            metrics: listen.zip(exposition.map(Arc::new)),
+            sources,
+            stop,
+        }
+    }
+
+    fn sources(&self) -> server::Sources {
+        let status = Arc::clone(&self.shared_status);
+        let names = self.world.name_lister();
+        let would_deny = Arc::clone(self.world.would_deny());
+        let counted = Arc::clone(&would_deny);
+        let ring = Arc::clone(&self.ring);
+        let exports = Arc::clone(self.exports.board());
+        server::Sources {
+            calls: CallsLayer::default(),
+            ring: Arc::clone(&self.ring),
+            events: Arc::clone(self.changes.events()),
+            node: Arc::clone(&self.node),
+            status: Arc::new(move || {
+                let (audited, would_deny) = counted.totals();
+                let status = server::AgentStatus {
+                    audited,
+                    would_deny,
+                    exports: exports.list().iter().map(server::ExportRow::of).collect(),
+                    ..status.lock().clone()
+                };
+                status.with_flows(&ring)
+            }),
+            names: Arc::new(move || names.list()),
+            audits: Arc::new(move || would_deny.list()),
+            peers: self.peers.subscribe(),
+        }
     }
 }

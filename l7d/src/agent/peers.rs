@@ -1,14 +1,17 @@
 //! The agents of the cluster's nodes, as the configuration and the cluster have them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use super::apply::host_addresses;
+use super::{Agent, flows};
 use crate::config::{Config, Node, Tcp};
 use crate::host::Inventory;
 use crate::server::{Peer, Peers, node_name, tls_name};
 
 /// This node's agent, and those of the other nodes where this one listens on a port: theirs listen on the
 /// same.
-pub(super) fn peers(config: &Config, inventory: &Inventory, own: &[IpAddr]) -> Peers {
+fn peers(config: &Config, inventory: &Inventory, own: &[IpAddr]) -> Peers {
     let Some(tcp) = &config.api.tcp else {
         let address = format!("unix://{}", config.api.socket.display());
         let name = node_name(&config.cluster, &config.node);
@@ -55,6 +58,23 @@ fn own_address(config: &Config, nodes: &[&Node], tcp: &Tcp, own: &[IpAddr]) -> I
     };
     let found = told.or_else(|| own.iter().find(leads_out));
     found.copied().unwrap_or(listen)
+}
+
+impl Agent {
+    /// Tells who listens of other agents, and flows of this node, where something has changed.
+    pub(super) fn publish_nodes(&self) {
+        let labels = flows::labels(self.world.inventory.own_node());
+        self.node.labels.set(labels);
+        let own = host_addresses();
+        let peers = peers(self.world.config(), &self.world.inventory, &own);
+        self.peers.send_if_modified(|known| {
+            let has_changed = **known != peers;
+            if has_changed {
+                *known = Arc::new(peers);
+            }
+            has_changed
+        });
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,262 @@
+//! The start of everything, in its order, and its end.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::admit::{Directory, Kernel, KernelTables};
+use super::apply::World;
+use super::changes::Changes;
+use super::events::{self, Incoming};
+use super::kubernetes::{self, Followed};
+use super::learn::LEARNINGS;
+use super::losses::{Counters, Watchman};
+use super::settings::{datapath_settings, proxy_settings, sharing, tap_settings};
+use super::source::Source;
+use super::{Agent, Error, exports, flows, interfaces, metrics, refuse_unusable, state_file, tell};
+use crate::config::{Config, KernelFeature};
+use crate::datapath::features::Features;
+use crate::datapath::{self, Datapath, host_network};
+use crate::flow::FlowRing;
+use crate::flow::ingest::Namer;
+use crate::flow::view::NodeView;
+use crate::metrics::Counting;
+use crate::nat::Translations;
+use crate::policy::WouldDeny;
+use crate::proxy::{self, Family};
+use crate::record::{Ledger, Record, Sink};
+use crate::tap;
+
+/// Reads what is configured, and begins to follow the cluster where that is.
+async fn know(source: Source, config: Config) -> Result<(World, Option<Followed>), Error> {
+    let (mut world, report) = World::read(source, config)?;
+    for warning in refuse_unusable(report)?.errors {
+        tracing::warn!("{warning}");
+    }
+    let mut cluster = kubernetes::follow(world.config(), world.cluster.outcomes())?;
+    if let Some(cluster) = &mut cluster {
+        world.wait_for_cluster(cluster).await;
+    }
+    Ok((world, cluster))
+}
+
+pub(super) async fn serve(source: Source, config: Config) -> Result<(), Error> {
+    let (world, cluster) = know(source, config).await?;
+    let (follower, updates) = cluster.unzip();
+    let config = world.config().clone();
+    let features = Features::probe(&config.datapath.without)?;
+    let ledger = Arc::new(Ledger::default());
+    let node = Arc::new(flows::node_view(&config));
+    let ring = Arc::new(flows::ring(&config.flows, &node, Arc::clone(&ledger))?);
+    let exports = exports::start(&config, &ring, &node)?;
+    let kernel = Kernel::default();
+    let (learner, learnings) = mpsc::channel(LEARNINGS);
+    let directory: Arc<dyn proxy::Directory> =
+        Arc::new(Directory::new(&world, kernel.clone(), learner));
+    let counting = counting(&config, &ring, &node)?;
+    let sink = way_in(counting.as_ref(), &ring);
+    let counted = Counted::before(&sink, &world);
+    let translations = Arc::new(translations(&features, &world));
+    let settings = proxy::Settings {
+        sharing: sharing(&features),
+        ..proxy_settings(&config, &world, &translations)
+    };
+    let proxy = proxy::start(&settings, &directory, &counted)?;
+    let network = host_network::HostNetwork::set_up(&config.datapath, &state_file(&config))?;
+    let settings = datapath::Settings {
+        absent: features.absent().clone(),
+        ..datapath_settings(&config, network.portal_index(), proxy.port())
+    };
+    let datapath::Started {
+        datapath,
+        ring: kernel_ring,
+        tap_ring,
+        ends,
+    } = Datapath::start(&settings)?;
+    let segments = Arc::clone(tap_ring.counts());
+    let tap = tap::start(
+        tap_ring,
+        tap_settings(&config, &world, &translations),
+        Arc::clone(&sink),
+        world.identities().clone(),
+        Arc::clone(&ledger),
+    )
+    .map_err(Error::Tap)?;
+    let counters = counters((&kernel_ring, segments), &datapath, &proxy, &tap);
+    let watchman = Watchman::begin(counters, &ledger);
+    let mut agent = Agent {
+        namer: namer(&world),
+        world,
+        features,
+        network,
+        finder: interfaces::Finder::open(),
+        datapath,
+        applied_version: None,
+        translations,
+        sink,
+        socket_hooks: BTreeSet::new(),
+        node,
+        ring,
+        exports,
+        netfilter: None,
+        counting,
+        ledger,
+        watchman,
+        proxy,
+        tap,
+        changes: Changes::default(),
+        shared_status: Arc::default(),
+        peers: watch::Sender::default(),
+        follower,
+    };
+    agent.connect(&kernel)?;
+    let incoming = Incoming {
+        ring: kernel_ring,
+        ends,
+        learnings,
+        updates,
+    };
+    run_until_told(agent, &config, incoming).await
+}
+
+/// What is counted where something may be lost.
+fn counters(
+    (ring, segments): (&datapath::Ring, Arc<datapath::RingCounts>),
+    datapath: &Datapath,
+    proxy: &proxy::Proxy,
+    tap: &tap::Handle,
+) -> Counters {
+    Counters {
+        records: Arc::clone(ring.counts()),
+        segments,
+        connections: Arc::clone(datapath.connection_counts()),
+        drops: datapath.drops().ok().cloned(),
+        proxy: Arc::clone(proxy.stats()),
+        tap: Arc::clone(tap.stats()),
+    }
+}
+
+async fn run_until_told(
+    mut agent: Agent,
+    config: &Config,
+    incoming: Incoming,
+) -> Result<(), Error> {
+    let (stop, stopped) = watch::channel(false);
+    agent.listeners(config, stopped).start()?;
+    let files = events::watch_files(&agent)?;
+    tell("ready");
+    let end = events::run(&mut agent, incoming, files).await;
+    stop.send_replace(true);
+    agent.proxy.stop();
+    agent.tap.stop();
+    agent.exports.stop();
+    agent.world.learnt.save();
+    end
+}
+
+/// Netfilter is asked where it can be, and may be.
+fn translations(features: &Features, world: &World) -> Translations {
+    if features.absent().contains(&KernelFeature::ConntrackNetlink) {
+        Translations::default()
+    } else {
+        Translations::start(world.identities().clone())
+    }
+}
+
+fn namer(world: &World) -> Namer {
+    Namer::new(
+        world.identities().clone(),
+        Arc::clone(world.live()),
+        Arc::clone(world.names()),
+    )
+}
+
+/// Who counts what goes to the ring, where anybody can ask for metrics.
+fn counting(
+    config: &Config,
+    ring: &Arc<FlowRing>,
+    node: &Arc<NodeView>,
+) -> Result<Option<Arc<Counting>>, Error> {
+    if config.metrics.listen.is_none() {
+        return Ok(None);
+    }
+    let sink = Arc::clone(ring) as Arc<dyn Sink>;
+    let counting = Counting::new(&config.metrics, ring, sink);
+    counting.set(&config.metrics, metrics::wanted(&config.metrics, node)?);
+    Ok(Some(Arc::new(counting)))
+}
+
+/// Where records go: to the ring, past who counts them.
+fn way_in(counting: Option<&Arc<Counting>>, ring: &Arc<FlowRing>) -> Arc<dyn Sink> {
+    match counting {
+        Some(counting) => Arc::clone(counting) as Arc<_>,
+        None => Arc::clone(ring) as Arc<_>,
+    }
+}
+
+/// Counts what audited policies would have denied of what the proxy sees, before any reader may be
+/// late.
+struct Counted {
+    would_deny: Arc<WouldDeny>,
+    sink: Arc<dyn Sink>,
+}
+
+impl Counted {
+    fn before(sink: &Arc<dyn Sink>, world: &World) -> Arc<dyn Sink> {
+        Arc::new(Self {
+            would_deny: Arc::clone(world.would_deny()),
+            sink: Arc::clone(sink),
+        })
+    }
+}
+
+impl Sink for Counted {
+    fn record(&self, record: &Record) {
+        self.would_deny.note(record);
+        self.sink.record(record);
+    }
+}
+
+/// Each proxied connection has two sockets: as many as the system lets us.
+pub(super) fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
+impl Agent {
+    /// Fills the maps and hooks the interfaces. The heartbeat comes first, so that the first
+    /// packet that is redirected finds a proxy.
+    fn connect(&mut self, kernel: &Kernel) -> Result<(), Error> {
+        if let Some(v4) = self.proxy.listener(Family::V4) {
+            let v6 = self.proxy.listener(Family::V6);
+            self.datapath.set_listeners(&v4, v6.as_ref())?;
+        }
+        self.datapath.set_datagram_sockets(self.proxy.datagrams())?;
+        kernel.set(KernelTables {
+            originals: self.datapath.originals()?,
+            connections: self.datapath.connections()?,
+        });
+        self.datapath.beat()?;
+        let portal = self.network.portal().to_owned();
+        self.datapath
+            .attach_portal(&portal, self.network.portal_index())?;
+        self.apply_world()?;
+        self.apply_ports()?;
+        self.follow_interfaces();
+        self.ask_netfilter();
+        self.datapath.retire_former();
+        self.changes.tell_start(self.ring.started());
+        self.tell_changes();
+        self.publish_nodes();
+        self.publish_status();
+        Ok(())
+    }
+}
