@@ -198,9 +198,9 @@ fn exports_change_while_the_agent_runs_and_no_flow_is_missing() -> anyhow::Resul
         let caller = scope.spawn(|| (0..200).try_for_each(|at| shop.ask(&format!("/{at}"))));
         let change = || -> anyhow::Result<()> {
             for bytes in [8192, 65_536, 16_384] {
-                let path = second.join("drops.jsonl");
+                let path = second.join("nobodys.jsonl");
                 let more = format!(
-                    "- {{ name: two, file: {{ path: {} }}, allow: [ {{ verdict: [DROPPED] }} ] }}\n",
+                    "- {{ name: two, file: {{ path: {} }}, allow: [ {{ source_pod: [nowhere/nobody] }} ] }}\n",
                     path.display()
                 );
                 shop.configure(&format!("{}{more}", one(&format!(", maxBytes: {bytes}"))))?;
@@ -221,7 +221,7 @@ fn exports_change_while_the_agent_runs_and_no_flow_is_missing() -> anyhow::Resul
     let told = lines(&read_all(&first))?;
     assert_eq!(uuids(&told).len(), told.len(), "a flow is there twice");
     assert!(std::fs::read_dir(&first)?.count() > 2);
-    assert!(!second.exists(), "nothing was dropped");
+    assert!(!second.exists(), "nothing is nobody's");
     shop.configure(&one(", maxBytes: 4000"))?;
     agent.process.signal(Signal::HUP)?;
     agent.process.wait_for("4000 is not between 4096")?;
