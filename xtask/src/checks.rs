@@ -10,9 +10,10 @@ use crate::run::{cargo, run as succeed, say, workspace};
 use crate::{ebpf, house, setup, truth};
 
 /// Members that are linted and documented; kernel programs are built by their own toolchain.
-const MEMBERS: [&str; 9] = [
+const MEMBERS: [&str; 10] = [
     "apiserver-double",
     "capture",
+    "charts",
     "parsers",
     "policy-l7",
     "properties",

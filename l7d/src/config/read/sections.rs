@@ -70,6 +70,7 @@ fn uplinks(reader: &mut Reader, at: &Cursor<'_>) -> Uplinks {
 
 pub(super) fn datapath(reader: &mut Reader, map: &mut Map<'_>, datapath: &mut Datapath) {
     path(reader, map, "pinDir", &mut datapath.pin_dir);
+    path(reader, map, "sysctlDir", &mut datapath.sysctl_dir);
     if let Some(at) = map.get("uplinks") {
         datapath.uplinks = uplinks(reader, &at);
     }

@@ -110,7 +110,7 @@ impl HostNetwork {
     /// `state` is the file that remembers former values.
     pub fn set_up(settings: &Settings, state: &Path) -> Result<Self, Error> {
         check_marks(settings)?;
-        let mut sysctls = Sysctls::open(state)?;
+        let mut sysctls = Sysctls::open(&settings.sysctl_dir, state)?;
         let portal = &settings.portal;
         if interface_index(portal).is_err() {
             let peer = peer_name(portal);
@@ -279,7 +279,7 @@ pub fn cleanup(settings: &Settings, state: &Path) -> Result<Vec<String>, Error> 
     if table.is_ok_and(|output| output.status.success()) {
         removed.push(format!("nftables table inet {NFT_TABLE}"));
     }
-    let mut sysctls = Sysctls::open(state)?;
+    let mut sysctls = Sysctls::open(&settings.sysctl_dir, state)?;
     if interface_index(&settings.portal).is_ok() {
         ip(&["link", "del", &settings.portal])?;
         removed.push(format!("interface {}", settings.portal));

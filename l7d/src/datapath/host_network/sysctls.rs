@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 
-/// Changed sysctls below `/proc/sys/net`, with their former values on disk, so that a crash or a
-/// second start never forgets them.
+/// Changed sysctls of the network, with their former values on disk, so that a crash or a second start
+/// never forgets them.
 #[derive(Debug)]
 pub(super) struct Sysctls {
+    /// Where they are: `/proc/sys/net`, or where a container has it writable.
+    folder: PathBuf,
     state: PathBuf,
     former: BTreeMap<String, String>,
 }
 
 impl Sysctls {
-    /// Reads what an earlier start remembered.
-    pub(super) fn open(state: &Path) -> Result<Self, Error> {
+    /// Those below `folder`; reads what an earlier start remembered.
+    pub(super) fn open(folder: &Path, state: &Path) -> Result<Self, Error> {
         let fault = |cause| Error::State {
             path: state.to_owned(),
             cause,
@@ -27,6 +29,7 @@ impl Sysctls {
             Err(cause) => return Err(fault(cause)),
         };
         Ok(Self {
+            folder: folder.to_owned(),
             state: state.to_owned(),
             former,
         })
@@ -39,7 +42,7 @@ impl Sysctls {
 
     /// Switches a sysctl off if it is on.
     pub(super) fn set_if_nonzero(&mut self, name: &str) -> Result<(), Error> {
-        if read(name)? == "0" {
+        if self.read(name)? == "0" {
             Ok(())
         } else {
             self.set(name, "0")
@@ -48,7 +51,7 @@ impl Sysctls {
 
     /// Sets a sysctl, remembering its first former value before the change.
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        let before = read(name)?;
+        let before = self.read(name)?;
         if before == value {
             return Ok(());
         }
@@ -56,14 +59,14 @@ impl Sysctls {
             self.former.insert(name.to_owned(), before);
             self.save()?;
         }
-        write(name, value)
+        self.write(name, value)
     }
 
     /// Puts all former values back; sysctls of interfaces that are gone went with them.
     pub(super) fn restore(&mut self) -> Result<Vec<String>, Error> {
         let mut restored = Vec::new();
         for (name, value) in &self.former {
-            match write(name, value) {
+            match self.write(name, value) {
                 Ok(()) => restored.push(format!("sysctl net/{name} = {value}")),
                 Err(Error::Sysctl { cause, .. }) if cause.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -94,21 +97,40 @@ impl Sysctls {
         std::fs::write(&fresh, text).map_err(fault)?;
         std::fs::rename(&fresh, &self.state).map_err(fault)
     }
-}
 
-fn path(name: &str) -> PathBuf {
-    Path::new("/proc/sys/net").join(name)
-}
+    fn read(&self, name: &str) -> Result<String, Error> {
+        let path = self.folder.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(value) => Ok(value.trim().to_owned()),
+            Err(cause) => Err(Error::Sysctl { path, cause }),
+        }
+    }
 
-fn read(name: &str) -> Result<String, Error> {
-    let path = path(name);
-    match std::fs::read_to_string(&path) {
-        Ok(value) => Ok(value.trim().to_owned()),
-        Err(cause) => Err(Error::Sysctl { path, cause }),
+    fn write(&self, name: &str, value: &str) -> Result<(), Error> {
+        let path = self.folder.join(name);
+        std::fs::write(&path, value).map_err(|cause| Error::Sysctl { path, cause })
     }
 }
 
-fn write(name: &str, value: &str) -> Result<(), Error> {
-    let path = path(name);
-    std::fs::write(&path, value).map_err(|cause| Error::Sysctl { path, cause })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_changed_elsewhere_is_put_back_there() {
+        let home = tempfile::tempdir().expect("a folder");
+        let folder = home.path().join("net");
+        std::fs::create_dir_all(folder.join("ipv4")).expect("made");
+        let file = folder.join("ipv4/tcp_early_demux");
+        std::fs::write(&file, "1\n").expect("written");
+        let value = || std::fs::read_to_string(&file).expect("there");
+        let state = home.path().join("state/host-network.json");
+        let mut sysctls = Sysctls::open(&folder, &state).expect("new");
+        sysctls.set_if_nonzero("ipv4/tcp_early_demux").expect("set");
+        assert_eq!(value(), "0");
+        let mut later = Sysctls::open(&folder, &state).expect("remembered");
+        let restored = later.restore().expect("restored");
+        assert_eq!(restored, ["sysctl net/ipv4/tcp_early_demux = 1"]);
+        assert_eq!(value(), "1");
+    }
 }
