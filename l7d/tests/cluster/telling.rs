@@ -1,8 +1,10 @@
 //! What became of policies, written to them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use apiserver_double::{Double, Verb};
+use anyhow::Context as _;
+use apiserver_double::{Double, Misbehaviour, On, Verb};
 use l7d::host::cluster::{Kind, Name, Outcome, Outcomes};
 use serde_json::{Value, json};
 
@@ -220,4 +222,24 @@ async fn nothing_is_written_where_that_is_not_wanted() -> anyhow::Result<()> {
     let is_read = |verb| matches!(verb, None | Some(Verb::List | Verb::Watch));
     assert!(asked.iter().all(|asked| is_read(asked.verb)));
     Ok(())
+}
+
+#[tokio::test]
+async fn what_is_known_before_everything_is_told_when_everything_is() -> anyhow::Result<()> {
+    let double = filled()?;
+    let late = Misbehaviour::Delay(Duration::from_millis(500));
+    double.misbehave(On::of(Verb::List, "pods"), late, Some(1));
+    let mut agent = Following::start(&double)?;
+    agent.outcomes.send_replace(outcomes(&double));
+    agent
+        .until(|told| told.lists(Kind::CiliumNetworkPolicy) > 0)
+        .await?;
+    assert_eq!(
+        condition(&double, "good"),
+        None,
+        "whom it selects is not known"
+    );
+    agent.until_whole().await?;
+    let is_told = || condition(&double, "good").map(|_| ());
+    double.until(is_told).await.context("it is told")
 }

@@ -44,8 +44,14 @@ impl Teller {
     pub(crate) async fn run(mut self) {
         let mut plan = Plan::default();
         let mut has_failed = false;
+        let mut has_begun = false;
         loop {
-            let next = plan.next_due();
+            // While all that there is has not been told, nothing can be said of whom a policy selects.
+            let next = if has_begun {
+                plan.next_due()
+            } else {
+                Some(Instant::now() + self.api.timeouts.first_retry)
+            };
             let due = async {
                 match next {
                     Some(due) => sleep_until(due).await,
@@ -59,8 +65,8 @@ impl Teller {
                 () = self.seen.changed.notified() => {}
                 () = due => {}
             }
-            // While all that there is has not been told, nothing can be said of whom a policy selects.
-            if self.board.is_whole() {
+            has_begun = self.board.is_whole();
+            if has_begun {
                 let outcomes = Arc::clone(&self.outcomes.borrow_and_update());
                 let said = |key: &plan::Key| self.seen.get(key);
                 plan.update(&outcomes, said, Instant::now(), |outcome| {

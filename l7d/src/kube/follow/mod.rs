@@ -2,38 +2,30 @@
 //! the only way. What was told stays true as far as anybody knows; nothing is told as gone while the
 //! server is away.
 
+mod list;
+mod watch;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use serde_json::value::RawValue;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::sync::mpsc;
+use tokio::sync::watch::Receiver;
+use tokio::time::sleep;
 
 use super::api::Api;
 use super::board::{Board, Entry, State, count};
 use super::failure::Failure;
-use super::lines::Lines;
 use super::presence::{Look, Presence};
 use super::reduce::Reduce;
 use super::resource::Resource;
-use super::wire::{Event, Metadata, Named, Page, Status};
+use super::wire::{Metadata, Named};
 use crate::backoff::{Backoff, within};
 use crate::host::cluster::Kind;
 
-/// Objects in a page of a list: some megabytes of pods.
-const PAGE: usize = 500;
-/// A page of larger objects is asked for again with fewer of them.
-const PAGE_BYTES_MAX: usize = 32 << 20;
-/// An event: etcd keeps no object of more than 1.5 MiB.
-const EVENT_BYTES_MAX: usize = 4 << 20;
-/// A watch that lasted for so long was a good one.
-const GOOD: Duration = Duration::from_secs(1);
 /// So many failures one after another, and everything is asked for again.
 const TRIES: u32 = 3;
-/// A server may end a watch a little before its time.
-const EARLY: Duration = Duration::from_secs(2);
 
 /// Nobody takes what is told any more.
 #[derive(Debug)]
@@ -80,7 +72,7 @@ impl Told {
 pub(crate) struct Optional {
     pub(crate) kind: Kind,
     pub(crate) look: Look,
-    pub(crate) found: watch::Receiver<Presence>,
+    pub(crate) found: Receiver<Presence>,
 }
 
 /// Follows objects.
@@ -234,67 +226,6 @@ impl<R: Reduce> Follower<R> {
         }
     }
 
-    /// Tells of all objects, page by page.
-    async fn list(&mut self, position: &mut Position) -> Result<(), Ended> {
-        count(&self.told.entry().lists);
-        let mut resume = String::new();
-        let mut limit = PAGE;
-        let mut objects = 0;
-        let mut has_begun = false;
-        let mut tries = 0;
-        loop {
-            let page = self.page(&resume, limit).await;
-            let text = match page {
-                Ok(Some(text)) => text,
-                Ok(None) if limit > 1 => {
-                    limit /= 4;
-                    limit = limit.max(1);
-                    continue;
-                }
-                Ok(None) => {
-                    let message = format!("an object of more than {PAGE_BYTES_MAX} bytes");
-                    return Err(Failure::Unreadable(message).into());
-                }
-                // The page can be asked for again: what was read of the list so far is not lost.
-                Err(failure) if !resume.is_empty() && failure.keeps_version() && tries < TRIES => {
-                    tries += 1;
-                    self.rest(position, failure).await?;
-                    continue;
-                }
-                Err(failure) => return Err(failure.into()),
-            };
-            tries = 0;
-            let page: Page<'_> = serde_json::from_slice(&text)
-                .map_err(|error| Failure::Unreadable(error.to_string()))?;
-            if !has_begun {
-                has_begun = true;
-                self.answers(State::Listing);
-                let begins = self.reduce.begins();
-                self.tell(begins).await?;
-            }
-            for object in page.items.iter().flatten() {
-                self.take(object).await?;
-                objects += 1;
-            }
-            if page.metadata.r#continue.is_empty() {
-                position.version = Some(page.metadata.resource_version.into_owned());
-                break;
-            }
-            resume = page.metadata.r#continue.into_owned();
-        }
-        self.told.entry().objects.store(objects, Ordering::Relaxed);
-        let ends = self.reduce.ends();
-        self.tell(ends).await?;
-        self.told.entry().is_told.store(true, Ordering::Relaxed);
-        self.answers(State::Following);
-        Ok(())
-    }
-
-    async fn page(&self, resume: &str, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
-        let path = self.resource.page(limit, resume);
-        self.api.read(&path, PAGE_BYTES_MAX).await
-    }
-
     /// Tells of an object.
     async fn take(&mut self, object: &RawValue) -> Result<(), Closed> {
         let update = match self.reduce.object(object.get()) {
@@ -310,122 +241,6 @@ impl<R: Reduce> Follower<R> {
             }
         };
         self.tell(update).await
-    }
-
-    /// Goes on from a version that is known.
-    async fn resume(&mut self, position: &mut Position, version: String) -> Result<(), Ended> {
-        position.version = Some(version.clone());
-        if self.told.entry().is_away() || position.failures > 0 {
-            self.probe(&version).await?;
-        }
-        let (least, most) = self.api.timeouts.watch;
-        let lasts = within(least, most);
-        let began = Instant::now();
-        let ended = self.watch(position, &version, lasts).await;
-        let took = began.elapsed();
-        if took >= GOOD.min(least) {
-            position.failures = 0;
-            position.backoff.reset();
-        }
-        ended?;
-        if took + EARLY < lasts {
-            // A server that stops says so like this, and so may one that is back from a backup.
-            position.failures += 1;
-            sleep(position.backoff.pause()).await;
-        }
-        Ok(())
-    }
-
-    /// A server that went back to a backup would tell nothing until it has reached the version that it was
-    /// at, and what it told of in between is no more.
-    async fn probe(&self, version: &str) -> Result<(), Failure> {
-        let text = self
-            .api
-            .read(&self.resource.probe(), PAGE_BYTES_MAX)
-            .await?;
-        let text = text.unwrap_or_default();
-        let page: Page<'_> = serde_json::from_slice(&text)
-            .map_err(|error| Failure::Unreadable(error.to_string()))?;
-        let now = page.metadata.resource_version.parse::<u128>();
-        match (now, version.parse::<u128>()) {
-            (Ok(now), Ok(known)) if now < known => Err(Failure::WentBack),
-            _ => Ok(()),
-        }
-    }
-
-    /// Tells what changes behind a version, until the server ends it.
-    async fn watch(
-        &mut self,
-        position: &mut Position,
-        version: &str,
-        lasts: Duration,
-    ) -> Result<(), Ended> {
-        count(&self.told.entry().watches);
-        let deadline = Instant::now() + lasts + self.api.timeouts.grace;
-        let mut pieces = self.api.open(&self.resource.watch(version, lasts)).await?;
-        self.answers(State::Following);
-        let mut lines = Lines::new(EVENT_BYTES_MAX);
-        let mut is_first = true;
-        loop {
-            let piece = tokio::select! {
-                piece = pieces.next(deadline) => piece?,
-                () = self.updates.closed() => return Err(Ended::Closed),
-            };
-            let Some(piece) = piece else {
-                return Ok(());
-            };
-            lines.push(&piece);
-            loop {
-                let line = match lines.next() {
-                    Ok(Some(line)) => line,
-                    Ok(None) => break,
-                    Err(error) => {
-                        count(&self.told.entry().malformed);
-                        tracing::error!("{}: {error}: they are listed again", self.name);
-                        return Err(Failure::Unreadable(error.to_string()).into());
-                    }
-                };
-                let version = self.event(line).await?;
-                position.version = Some(version);
-                if std::mem::take(&mut is_first) {
-                    position.failures = 0;
-                    position.backoff.reset();
-                }
-            }
-        }
-    }
-
-    /// Tells of a change; its version.
-    async fn event(&mut self, line: &[u8]) -> Result<String, Ended> {
-        let unreadable = |error: serde_json::Error| Failure::Unreadable(error.to_string());
-        let event: Event<'_> = serde_json::from_slice(line).map_err(unreadable)?;
-        if event.r#type == "ERROR" {
-            let status: Status = serde_json::from_str(event.object.get()).map_err(unreadable)?;
-            return Err(Failure::of_status(status, None).into());
-        }
-        let named: Named<'_> = serde_json::from_str(event.object.get()).map_err(unreadable)?;
-        let metadata = &named.metadata;
-        let entry = self.told.entry();
-        match &*event.r#type {
-            "BOOKMARK" => {}
-            "ADDED" | "MODIFIED" => {
-                count(&entry.events);
-                if event.r#type == "ADDED" {
-                    count(&entry.objects);
-                }
-                self.take(event.object).await?;
-            }
-            "DELETED" => {
-                count(&entry.events);
-                entry.forget();
-                let gone = self.reduce.gone(&metadata.namespace, &metadata.name);
-                self.tell(gone).await?;
-            }
-            other => {
-                return Err(Failure::Unreadable(format!("an event `{other}`")).into());
-            }
-        }
-        Ok(metadata.resource_version.clone().into_owned())
     }
 }
 
