@@ -3,6 +3,7 @@
 
 mod agent_events;
 mod audits;
+mod chart;
 mod cluster;
 mod dns;
 mod drops;

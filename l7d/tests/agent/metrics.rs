@@ -76,7 +76,7 @@ fn what_is_scraped_is_sound_and_agrees_with_the_ledger() -> anyhow::Result<()> {
 }
 
 /// A Prometheus that scrapes the agent each second, with more lines of configuration.
-fn prometheus(node: &Node, more: &str) -> anyhow::Result<Process> {
+pub(crate) fn prometheus(node: &Node, more: &str) -> anyhow::Result<Process> {
     let host = node.world.node();
     let folder = node.world.folder().join("prometheus");
     std::fs::create_dir_all(&folder)?;
