@@ -10,6 +10,8 @@ mod combinations;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod install;
+#[cfg(test)]
 mod monitoring;
 #[cfg(test)]
 mod names;
