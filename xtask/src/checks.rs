@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 
 use crate::run::{cargo, run as succeed, say, workspace};
-use crate::{ebpf, house, setup, truth};
+use crate::{ebpf, house, image, setup, truth};
 
 /// Members that are linted and documented; kernel programs are built by their own toolchain.
 const MEMBERS: [&str; 10] = [
@@ -47,7 +47,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     stage("documentation", documentation)?;
     stage("truth", || truth::run(None, 20))?;
     let mut count = Count::default();
-    let result = stage("tests", || tests(&mut count));
+    let mut result = stage("tests", || tests(&mut count));
+    if result.is_ok() {
+        result = stage("image", || {
+            count.passed += image::check_tested()?;
+            Ok(())
+        });
+    }
     println!("{} passed, {} failed", count.passed, count.failed);
     result
 }

@@ -88,7 +88,7 @@ impl Demo {
             let text = warning.split("WARN").nth(1).unwrap_or(warning);
             print(&format!(
                 "The agent had said so when it read the policy:\n  {}",
-                plain(text)
+                text.trim()
             ));
         }
         print("With the label corrected:");
@@ -263,21 +263,6 @@ fn config(world: &World, pods: &[Pod]) -> anyhow::Result<String> {
         )?;
     }
     Ok(text)
-}
-
-/// Without colours.
-fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    let mut is_code = false;
-    for c in text.chars() {
-        match (is_code, c) {
-            (_, '\u{1b}') => is_code = true,
-            (true, 'm') => is_code = false,
-            (true, _) => {}
-            (false, c) => plain.push(c),
-        }
-    }
-    plain.trim().to_owned()
 }
 
 fn title(text: &str) {

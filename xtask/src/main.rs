@@ -9,6 +9,7 @@ mod ebpf;
 mod fixtures;
 mod fuzz;
 mod house;
+mod image;
 mod run;
 mod setup;
 mod truth;
@@ -62,6 +63,8 @@ enum Command {
     },
     /// Print the map of the code with its figures, and check the import rules
     House,
+    /// Make the image's root and an OCI layout of it, with a static binary and a bill of materials
+    Image(image::Image),
     /// Install what is missing, and say why
     Setup,
     /// Everything that CI checks: house, format, lints, documentation, all tests
@@ -103,6 +106,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Command::House => house::run(),
+        Command::Image(asked) => image::run(&asked),
         Command::Setup => setup::everything(),
         Command::Test => checks::run(),
         Command::Truth { folder, show } => truth::run(folder, show),

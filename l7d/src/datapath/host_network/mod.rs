@@ -52,6 +52,22 @@ pub enum Error {
         /// Why.
         cause: std::io::Error,
     },
+    /// A sysctl cannot be written here, as in a container that is not privileged.
+    #[error(
+        "{name} is {before} and must be {value}, but cannot be written here ({cause}): mount the \
+         node's /proc/sys/net elsewhere and name that folder in datapath.sysctlDir, or run \
+         `sysctl -w {name}={value}` on the node before the agent starts"
+    )]
+    SysctlClosed {
+        /// Its name.
+        name: String,
+        /// What it must be.
+        value: String,
+        /// What it is.
+        before: String,
+        /// Why it cannot be written.
+        cause: std::io::Error,
+    },
     /// The file that remembers former values cannot be used.
     #[error("{}: {cause}; it remembers the node's former settings", path.display())]
     State {
@@ -121,7 +137,7 @@ impl HostNetwork {
         let portal_index = interface_index(portal)?;
         sysctls.pass_anything(portal)?;
         // Packets of this host's own processes come back in by the portal with the host's address.
-        sysctls.set(&format!("ipv4/conf/{portal}/accept_local"), "1")?;
+        sysctls.switch_on(portal, "accept_local")?;
         sysctls.set_if_nonzero("ipv4/conf/all/rp_filter")?;
         sysctls.set_if_nonzero("ipv4/tcp_early_demux")?;
         route_into_proxy("-4", settings)?;

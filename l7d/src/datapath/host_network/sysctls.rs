@@ -55,11 +55,25 @@ impl Sysctls {
         if before == value {
             return Ok(());
         }
-        if !self.former.contains_key(name) {
-            self.former.insert(name.to_owned(), before);
+        let is_first = !self.former.contains_key(name);
+        if is_first {
+            self.former.insert(name.to_owned(), before.clone());
             self.save()?;
         }
-        self.write(name, value)
+        let written = self.write(name, value);
+        if is_first && written.is_err() {
+            self.former.remove(name);
+            self.save()?;
+        }
+        written.map_err(|error| error.wanted(name, value, before))
+    }
+
+    /// Switches a sysctl of an interface on, unless it is on for all of them.
+    pub(super) fn switch_on(&mut self, interface: &str, name: &str) -> Result<(), Error> {
+        if self.read(&format!("ipv4/conf/all/{name}"))? == "1" {
+            return Ok(());
+        }
+        self.set(&format!("ipv4/conf/{interface}/{name}"), "1")
     }
 
     /// Puts all former values back; sysctls of interfaces that are gone went with them.
@@ -112,9 +126,56 @@ impl Sysctls {
     }
 }
 
+impl Error {
+    /// The same, with what to do where nothing can be written.
+    fn wanted(self, name: &str, value: &str, before: String) -> Self {
+        let is_closed = |cause: &std::io::Error| {
+            let kind = cause.kind();
+            kind == ErrorKind::ReadOnlyFilesystem || kind == ErrorKind::PermissionDenied
+        };
+        match self {
+            Self::Sysctl { cause, .. } if is_closed(&cause) => Self::SysctlClosed {
+                name: format!("net/{name}"),
+                value: value.to_owned(),
+                before,
+                cause,
+            },
+            error => error,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_written_is_told_with_what_to_do() {
+        let path = PathBuf::from("/proc/sys/net/ipv4/tcp_early_demux");
+        let cause = ErrorKind::ReadOnlyFilesystem.into();
+        let error = Error::Sysctl { path, cause };
+        let told = error.wanted("ipv4/tcp_early_demux", "0", "1".to_owned());
+        let told = told.to_string();
+        for part in [
+            "net/ipv4/tcp_early_demux is 1 and must be 0",
+            "datapath.sysctlDir",
+            "sysctl -w net/ipv4/tcp_early_demux=0",
+        ] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_right_already_is_not_written() -> Result<(), Error> {
+        let home = tempfile::tempdir().expect("a folder");
+        let state = home.path().join("state.json");
+        let mut sysctls = Sysctls::open(Path::new("/proc/sys/net"), &state)?;
+        let name = "ipv4/conf/lo/rp_filter";
+        let now = sysctls.read(name)?;
+        sysctls.set(name, &now)?;
+        assert!(!state.exists());
+        Ok(())
+    }
 
     #[test]
     fn what_is_changed_elsewhere_is_put_back_there() {
