@@ -28,7 +28,7 @@ enum Command {
     /// Measure against other proxies, in the same run on the same work
     Bench {
         /// What to measure
-        #[arg(value_parser = ["http1", "http2", "grpc", "dns", "export", "replay", "tap", "policy", "records", "relay", "api"])]
+        #[arg(value_parser = ["http1", "http2", "grpc", "dns", "cluster", "export", "replay", "tap", "policy", "records", "relay", "api"])]
         what: String,
         /// Only show, and measure so shortly that figures are rough: `records` alone can
         #[arg(long)]
@@ -82,6 +82,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Bench { what, .. } if what == "cluster" => bench::cluster::run(),
         Command::Bench { what, .. } if what == "export" => bench::export::run(),
         Command::Bench { what, .. } if what == "replay" => bench::replay::run(),
         Command::Bench { what, .. } if what == "http2" => bench::http2::run(),

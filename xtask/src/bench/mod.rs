@@ -5,6 +5,7 @@
 //! per request. Speeds are told, never asserted.
 
 pub(crate) mod api;
+pub(crate) mod cluster;
 pub(crate) mod dns;
 pub(crate) mod export;
 mod figures;
