@@ -29,7 +29,8 @@ fn table(figures: &Value) -> anyhow::Result<String> {
          its own; in another one what an agent has for a cluster, the follower and the inventory, without \
          what it tells the kernel. First all pods are listed, then a hundred a second come and go. Lag is the \
          time from a pod's coming into being at the server until the inventory knows it; memory is all of the \
-         process, as the kernel counts it, at its most.\n\n\
+         process, as the kernel counts it, at its most. CPU and memory are what machines agree on; times tell \
+         how busy this one was as well.\n\n\
          | pods | bytes of JSON each | list | CPU of the list | memory | changes a second | lag p50 | p99 | most | CPU of a second | memory behind them |\n\
          |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
