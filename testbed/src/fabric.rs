@@ -17,7 +17,9 @@ impl Fabric {
     /// # Errors
     /// When a tool refuses.
     pub fn new(hub: Host) -> anyhow::Result<Self> {
-        hub.ip("link add fabric type bridge")?;
+        // One of its own: otherwise it is the lowest of its ports', and changes when that one's plug is
+        // pulled, which the others would only notice seconds later.
+        hub.ip("link add fabric address 02:00:c6:33:64:fe type bridge")?;
         hub.ip(&format!("addr add {}/24 dev fabric", Self::HUB))?;
         hub.ip("link set fabric up")?;
         Ok(Self { hub })
