@@ -469,7 +469,8 @@ pub const CONNECTION_HOST: u32 = 128;
 /// The proxy's own towards a server outside, on another port than its client's: its packets are no
 /// connection of the pod's, and nothing is told of them.
 pub const CONNECTION_UPSTREAM: u32 = 256;
-/// Its first packet was a SYN: how long the handshake takes can be told.
+/// Its first packet was a SYN (how long the handshake takes can be told), or a message of ICMP that is no
+/// answer.
 pub const CONNECTION_FROM_SYN: u32 = 512;
 /// It bears this node's address in place of a pod's, behind a translation.
 pub const CONNECTION_TRANSLATED: u32 = 1024;

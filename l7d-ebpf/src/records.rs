@@ -52,6 +52,12 @@ pub const REASON_POLICY_DENIED: u8 = 133;
 pub const REASON_POLICY_DENY: u8 = 181;
 /// `reason`, Hubble's number: fragment whose first part was not seen, at an endpoint with policy.
 pub const REASON_FRAGMENT: u8 = 157;
+/// `reason`, Hubble's number: a first fragment that ends before its ports and flags.
+pub const REASON_TINY_FRAGMENT: u8 = 135;
+/// `reason`, Hubble's number: more IPv6 extension headers than are followed.
+pub const REASON_LONG_CHAIN: u8 = 156;
+/// `reason`, Hubble's number: a VLAN's tag inside of another.
+pub const REASON_TAGGED: u8 = 166;
 /// `reason`, Hubble's number: the port is enforced and the proxy is not there.
 pub const REASON_PROXY_UNAVAILABLE: u8 = 205;
 /// `reason`, Hubble's number: the kernel does not let us give the packet to the proxy's socket.

@@ -19,6 +19,7 @@ mod path_template;
 pub mod policy;
 mod policy_yaml;
 mod reassembly;
+pub mod received;
 mod socks_split;
 mod tls_hello;
 

@@ -12,6 +12,7 @@ mod house;
 mod image;
 mod run;
 mod setup;
+mod soak;
 mod truth;
 
 use clap::{Parser, Subcommand};
@@ -67,6 +68,8 @@ enum Command {
     Image(image::Image),
     /// Install what is missing, and say why
     Setup,
+    /// Run for long what tests run shortly: faults, floods, drawn packets, load
+    Soak(soak::Asked),
     /// Everything that CI checks: house, format, lints, documentation, all tests
     Test,
     /// Compare what replay sees in captures with what another dissector saw in them
@@ -109,6 +112,7 @@ fn main() -> anyhow::Result<()> {
         Command::House => house::run(),
         Command::Image(asked) => image::run(&asked),
         Command::Setup => setup::everything(),
+        Command::Soak(asked) => soak::run(&asked),
         Command::Test => checks::run(),
         Command::Truth { folder, show } => truth::run(folder, show),
     }

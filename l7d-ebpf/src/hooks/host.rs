@@ -8,7 +8,8 @@ use l7d_ebpf::maps::{
     Connection, HOST_ENDPOINT,
 };
 use l7d_ebpf::records::{
-    POINT_FROM_NETWORK, POINT_TO_HOST, POINT_TO_NETWORK, REASON_FRAGMENT, REASON_PROXY_UNAVAILABLE,
+    DIRECTION_EGRESS, DIRECTION_INGRESS, POINT_FROM_NETWORK, POINT_TO_HOST, POINT_TO_NETWORK,
+    REASON_PROXY_UNAVAILABLE,
 };
 
 use super::uplink;
@@ -17,7 +18,7 @@ use crate::steps::action::{DROP, PASS};
 use crate::steps::headers::{self, NoPacket, Packet, TCP};
 use crate::steps::judge::{self, Reading};
 use crate::steps::passage::{NOBODY, Passage, Side};
-use crate::steps::{address, clock, conntrack, health, ipcache, redirect, report, words};
+use crate::steps::{address, clock, conntrack, health, ipcache, policy, redirect, report, words};
 
 /// tc ingress: replies of proxied connections go to the proxy, and what is for this node is judged.
 #[inline(always)]
@@ -32,9 +33,8 @@ pub(crate) fn guard_in(ctx: &TcContext) -> i32 {
     };
     passage.is_uplink = true;
     passage.moment = clock::moment();
-    // A datagram is never complete without its first fragment, which is judged.
-    if headers::read(ctx, &mut passage.packet).is_err() {
-        return PASS;
+    if let Err(fault) = headers::read(ctx, &mut passage.packet) {
+        return refuse_arriving(passage, fault);
     }
     let known = conntrack::find(passage);
     if let Some(entry) = &known
@@ -65,12 +65,8 @@ pub(crate) fn guard_out(ctx: &TcContext) -> i32 {
     };
     passage.is_uplink = true;
     passage.moment = clock::moment();
-    let read = headers::read(ctx, &mut passage.packet);
-    if matches!(read, Err(NoPacket::NotIp | NoPacket::Truncated)) {
-        return PASS;
-    }
-    if read.is_err() {
-        return refuse_fragment(passage, mark == 0 && from == 0);
+    if let Err(fault) = headers::read(ctx, &mut passage.packet) {
+        return refuse_leaving(passage, fault, mark == 0 && from == 0);
     }
     if mark != 0 {
         return from_proxy(ctx, passage, config, mark);
@@ -90,14 +86,39 @@ pub(crate) fn guard_out(ctx: &TcContext) -> i32 {
     }
 }
 
-/// What cannot be judged does not leave.
-#[inline(always)]
-fn refuse_fragment(passage: &mut Passage, may_be_own: bool) -> i32 {
+/// What cannot be judged does not come in. A datagram is never complete without its first fragment, which
+/// is judged, and tags are for the interfaces of their VLANs.
+#[inline(never)]
+fn refuse_arriving(passage: &mut Passage, fault: NoPacket) -> i32 {
+    let (NoPacket::TinyFragment | NoPacket::LongChain, Some(reason)) = (fault, fault.refusal())
+    else {
+        return PASS;
+    };
     name_ends(passage);
-    if !may_be_own || passage.source.endpoint != HOST_ENDPOINT {
+    if passage.destination.endpoint != HOST_ENDPOINT
+        || !policy::is_asked(HOST_ENDPOINT, DIRECTION_INGRESS)
+    {
         return PASS;
     }
-    report::refused(passage, REASON_FRAGMENT);
+    report::refused(passage, reason);
+    DROP
+}
+
+/// What cannot be judged does not leave.
+#[inline(never)]
+fn refuse_leaving(passage: &mut Passage, fault: NoPacket, may_be_own: bool) -> i32 {
+    let reason = match (fault, fault.refusal()) {
+        (NoPacket::Tagged, _) | (_, None) => return PASS,
+        (_, Some(reason)) => reason,
+    };
+    name_ends(passage);
+    if !may_be_own
+        || passage.source.endpoint != HOST_ENDPOINT
+        || !policy::is_asked(HOST_ENDPOINT, DIRECTION_EGRESS)
+    {
+        return PASS;
+    }
+    report::refused(passage, reason);
     DROP
 }
 
@@ -169,6 +190,12 @@ fn judge_unless_settled(
             };
             if own.endpoint != HOST_ENDPOINT {
                 return PASS;
+            }
+            if passage.packet.is_judged_by_first(known.is_some()) {
+                return match passage.side {
+                    Side::Leaving => refuse_leaving(passage, NoPacket::UnknownFragment, true),
+                    Side::Arriving => PASS,
+                };
             }
             judge(passage, known, config)
         }

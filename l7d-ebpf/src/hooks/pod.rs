@@ -7,16 +7,16 @@ use l7d_ebpf::maps::{
     IPCACHE_SERVICE, WATCHED_BY_PROXY, WATCHED_BY_TAP,
 };
 use l7d_ebpf::records::{
-    POINT_FROM_ENDPOINT, POINT_FROM_PROXY, POINT_TO_ENDPOINT, POINT_TO_HOST, POINT_TO_PROXY,
-    POINT_TO_STACK, REASON_FRAGMENT,
+    DIRECTION_EGRESS, DIRECTION_INGRESS, POINT_FROM_ENDPOINT, POINT_FROM_PROXY, POINT_TO_ENDPOINT,
+    POINT_TO_HOST, POINT_TO_PROXY, POINT_TO_STACK, REASON_FRAGMENT,
 };
 
 use crate::state::{self, INTERFACES};
 use crate::steps::action::{DROP, PASS};
-use crate::steps::headers::{self, NoPacket, TCP, UDP};
+use crate::steps::headers::{self, TCP, UDP};
 use crate::steps::judge::{self, Reading};
 use crate::steps::passage::{self, Passage, Side};
-use crate::steps::{clock, conntrack, health, redirect, report, tap, words};
+use crate::steps::{clock, conntrack, health, policy, redirect, report, tap, words};
 
 const AUDIT: u32 = ACTION_AUDIT as u32;
 const DENY: u32 = ACTION_DENY as u32;
@@ -52,10 +52,11 @@ fn pass(ctx: &TcContext, side: Side) -> i32 {
     };
     passage.is_local = from == 0;
     passage.moment = clock::moment();
-    match headers::read(ctx, &mut passage.packet) {
-        Ok(()) => {}
-        Err(NoPacket::UnknownFragment) => return refuse_fragment(passage),
-        Err(NoPacket::NotIp | NoPacket::Truncated) => return PASS,
+    if let Err(fault) = headers::read(ctx, &mut passage.packet) {
+        return match fault.refusal() {
+            Some(reason) => refuse(passage, reason),
+            None => PASS,
+        };
     }
     // A pod cannot speak for the proxy: marks are the node's, and count where packets arrive.
     let mark = if side == Side::Arriving {
@@ -94,6 +95,10 @@ fn admit(
     config: &Config,
     known: Option<&'static mut Connection>,
 ) -> Option<&'static mut Connection> {
+    if passage.packet.is_judged_by_first(known.is_some()) {
+        passage.action = refuse(passage, REASON_FRAGMENT);
+        return None;
+    }
     passage.action = PASS;
     if !name_ends(passage) {
         return None;
@@ -104,13 +109,20 @@ fn admit(
     }
 }
 
-/// A receiver can never complete it; a sender's is dropped, since no policy can be asked.
-#[inline(always)]
-fn refuse_fragment(passage: &mut Passage) -> i32 {
-    if passage.side == Side::Arriving || !name_ends(passage) {
+/// What cannot be judged is neither sent nor received where there is policy. A later fragment that
+/// arrives passes: without its first one, which is judged, a receiver can never complete it, and the
+/// first may come behind.
+#[inline(never)]
+fn refuse(passage: &mut Passage, reason: u8) -> i32 {
+    let direction = match passage.side {
+        Side::Leaving => DIRECTION_EGRESS,
+        Side::Arriving if reason == REASON_FRAGMENT => return PASS,
+        Side::Arriving => DIRECTION_INGRESS,
+    };
+    if !name_ends(passage) || !policy::is_asked(passage.endpoint as u16, direction) {
         return PASS;
     }
-    report::refused(passage, REASON_FRAGMENT);
+    report::refused(passage, reason);
     DROP
 }
 

@@ -14,7 +14,9 @@ use crate::state::{CONNTRACK, TABLE};
 
 /// Finds the connection of the packet and notes how the packet stands in it. A SYN on a closed
 /// connection begins a new one, so the old entry is as good as none; so does one against the
-/// direction of an open connection, or an entry that a late packet made would let it pass unjudged.
+/// direction of an open connection, or an entry that a late packet made would let it pass unjudged; and
+/// so does a message of ICMP that is no answer: who is asked may answer, not ask. Nor is it let through by
+/// an entry that began with something else, like an answer that nobody asked for.
 #[inline(always)]
 pub(crate) fn find(passage: &mut Passage) -> Option<&'static mut Connection> {
     name(passage);
@@ -24,7 +26,8 @@ pub(crate) fn find(passage: &mut Passage) -> Option<&'static mut Connection> {
     // added to atomically.
     let entry = unsafe { &mut *entry };
     let is_reply = (entry.flags & CONNECTION_FROM_A != 0) != passage.from_a;
-    if passage.packet.is_syn() && (is_reply || is_closed(entry)) {
+    let is_another = is_reply || entry.flags & CONNECTION_FROM_SYN == 0 || is_closed(entry);
+    if is_another && passage.packet.begins() {
         passage.replaces = true;
         return None;
     }
@@ -51,7 +54,7 @@ pub(crate) fn number(passage: &mut Passage) {
 #[inline(never)]
 pub(crate) fn insert(passage: &mut Passage, flags: u32) -> Option<&'static mut Connection> {
     let began_a = passage.from_a != passage.is_reply;
-    let is_syn = passage.packet.is_syn();
+    let begins = passage.packet.begins();
     let fresh = &mut passage.fresh;
     // SAFETY: nothing but integers, and nothing was counted, measured or copied.
     unsafe { words::clear(fresh) };
@@ -60,7 +63,7 @@ pub(crate) fn insert(passage: &mut Passage, flags: u32) -> Option<&'static mut C
     fresh.created_ns = passage.began_ns;
     fresh.flags = flags
         | if began_a { CONNECTION_FROM_A } else { 0 }
-        | if is_syn { CONNECTION_FROM_SYN } else { 0 };
+        | if begins { CONNECTION_FROM_SYN } else { 0 };
     if passage.replaces
         && let Some(former) = CONNTRACK.get_ptr_mut(&passage.tuple)
     {

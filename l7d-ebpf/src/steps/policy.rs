@@ -81,6 +81,31 @@ pub(crate) fn decide(question: &Question) -> Decision {
     decision
 }
 
+/// Whether an endpoint has any policy in force in this direction (`DIRECTION_*`).
+#[inline(always)]
+pub(crate) fn is_asked(endpoint: u16, direction: u8) -> bool {
+    let (any, default_deny, closed) = bits(direction);
+    state_of(endpoint).is_some_and(|state| state.flags & (any | default_deny | closed) != 0)
+}
+
+/// Bits of an endpoint's flags for a direction: it has entries, it denies by default, it is closed.
+#[inline(always)]
+fn bits(direction: u8) -> (u16, u16, u16) {
+    if direction == DIRECTION_EGRESS {
+        (
+            ENDPOINT_EGRESS_POLICY,
+            ENDPOINT_EGRESS_DEFAULT_DENY,
+            ENDPOINT_EGRESS_CLOSED,
+        )
+    } else {
+        (
+            ENDPOINT_INGRESS_POLICY,
+            ENDPOINT_INGRESS_DEFAULT_DENY,
+            ENDPOINT_INGRESS_CLOSED,
+        )
+    }
+}
+
 /// The endpoint's state; `None` where it has no policy. The memory of an element that was replaced may
 /// be another endpoint's already.
 #[inline(always)]
@@ -126,19 +151,7 @@ fn open(question: &Question) -> Decision {
 #[inline(always)]
 fn ask(question: &Question, set: u16, flags: u16) -> Decision {
     let mut decision = open(question);
-    let (any, default_deny, closed) = if question.direction == DIRECTION_EGRESS {
-        (
-            ENDPOINT_EGRESS_POLICY,
-            ENDPOINT_EGRESS_DEFAULT_DENY,
-            ENDPOINT_EGRESS_CLOSED,
-        )
-    } else {
-        (
-            ENDPOINT_INGRESS_POLICY,
-            ENDPOINT_INGRESS_DEFAULT_DENY,
-            ENDPOINT_INGRESS_CLOSED,
-        )
-    };
+    let (any, default_deny, closed) = bits(question.direction);
     if flags & (any | default_deny | closed) == 0 {
         return decision;
     }

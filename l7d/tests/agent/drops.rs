@@ -404,6 +404,11 @@ s.sendto(ip + b'x' * 16, (sys.argv[2], 0))
 #[test]
 fn a_fragment_that_nobody_can_judge_is_told_once() -> anyhow::Result<()> {
     let node = three_pods()?;
+    // Where there is no policy, nothing is to be judged.
+    node.policy(
+        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: everything, namespace: prod-app}\n\
+         spec:\n  endpointSelector: {matchLabels: {app: client}}\n  egress:\n  - toEntities: [all]\n",
+    )?;
     let _agent = node.agent()?;
     let (client, server) = (node.pod("client"), node.pod("server"));
     python(&client.host, FRAGMENT, &[&client.v4, &server.v4])?;

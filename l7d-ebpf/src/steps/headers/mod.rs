@@ -4,6 +4,7 @@ mod plain;
 
 use aya_ebpf::programs::TcContext;
 use l7d_ebpf::maps::Fragment;
+use l7d_ebpf::records::{REASON_FRAGMENT, REASON_LONG_CHAIN, REASON_TAGGED, REASON_TINY_FRAGMENT};
 
 use crate::state::FRAGMENTS;
 
@@ -12,6 +13,9 @@ pub(crate) const UDP: u8 = 17;
 pub(crate) const SCTP: u8 = 132;
 pub(crate) const ICMP4: u8 = 1;
 pub(crate) const ICMP6: u8 = 58;
+
+/// With a type of ICMP, what stands in for a port: no type is 0 in there.
+const ICMP_KINDS: u16 = 0x100;
 
 /// TCP flag bits.
 pub(crate) const FIN: u8 = 0x01;
@@ -22,6 +26,9 @@ pub(crate) const ACK: u8 = 0x10;
 const ETHERNET_LEN: usize = 14;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// IEEE 802.1Q and 802.1ad.
+const ETHERTYPE_VLAN: u16 = 0x8100;
+const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8;
 /// Extension headers followed at most; RFC 8200 §4.1 recommends each at most once.
 const EXTENSIONS_MAX: usize = 6;
 
@@ -41,6 +48,8 @@ pub(crate) struct Packet {
     pub(crate) icmp_type: u8,
     pub(crate) icmp_code: u8,
     pub(crate) is_ipv4: bool,
+    /// A fragment but the first: it has ports by what that had, and neither flags nor a type.
+    pub(crate) is_later: bool,
     /// Where the transport header starts in the frame; only of whole packets.
     pub(crate) transport: u32,
     /// Where the packet ends in the frame: short frames are padded.
@@ -65,6 +74,28 @@ pub(crate) enum NoPacket {
     Truncated,
     /// A later fragment whose first one was not seen.
     UnknownFragment,
+    /// A first fragment that ends before its ports and flags: with the next one the receiver knows more
+    /// than we do (RFC 1858 §3).
+    TinyFragment,
+    /// More extension headers than are followed; the receiver follows them all.
+    LongChain,
+    /// A tag of a VLAN inside of another, which the kernel has taken off already.
+    Tagged,
+}
+
+impl NoPacket {
+    /// Why an endpoint with policy does not get it, or does not send it: what cannot be read cannot be
+    /// judged, and a receiver may be able to read it. `None` of what no receiver takes in.
+    #[inline(always)]
+    pub(crate) fn refusal(self) -> Option<u8> {
+        match self {
+            Self::NotIp | Self::Truncated => None,
+            Self::UnknownFragment => Some(REASON_FRAGMENT),
+            Self::TinyFragment => Some(REASON_TINY_FRAGMENT),
+            Self::LongChain => Some(REASON_LONG_CHAIN),
+            Self::Tagged => Some(REASON_TAGGED),
+        }
+    }
 }
 
 impl Packet {
@@ -72,6 +103,24 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn is_proxiable(&self) -> bool {
         self.protocol == TCP || self.protocol == UDP
+    }
+
+    /// Whether a verdict on it would be one on something else. Its first fragment has begun the connection,
+    /// unless that was denied; and a type is what policies ask of ICMP.
+    #[inline(always)]
+    pub(crate) fn is_judged_by_first(&self, is_known: bool) -> bool {
+        self.is_later && (!is_known || self.protocol == ICMP4 || self.protocol == ICMP6)
+    }
+
+    /// Whether it begins something: against the direction of a connection it is no answer.
+    #[inline(always)]
+    pub(crate) fn begins(&self) -> bool {
+        match self.protocol {
+            TCP => self.is_syn(),
+            ICMP4 => !matches!(self.icmp_type, 0 | 14 | 16 | 18),
+            ICMP6 => !matches!(self.icmp_type, 129 | 140),
+            _ => false,
+        }
     }
 
     /// Whether it opens a TCP connection.
@@ -95,6 +144,7 @@ pub(crate) fn read(ctx: &TcContext, packet: &mut Packet) -> Result<(), NoPacket>
 fn read_any(ctx: &TcContext, packet: &mut Packet) -> Result<(), NoPacket> {
     packet.source_port = 0;
     packet.destination_port = 0;
+    packet.is_later = false;
     packet.tcp_flags = 0;
     packet.icmp_type = 0;
     packet.icmp_code = 0;
@@ -107,6 +157,8 @@ fn read_any(ctx: &TcContext, packet: &mut Packet) -> Result<(), NoPacket> {
     match u16::from_be_bytes(load(ctx, 12)?) {
         ETHERTYPE_IPV4 => read_ipv4(ctx, packet),
         ETHERTYPE_IPV6 => read_ipv6(ctx, packet),
+        // One tag was taken off before any program runs (`skb_vlan_untag`).
+        ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN => Err(read_tagged(ctx, packet)),
         _ => Err(NoPacket::NotIp),
     }
 }
@@ -151,7 +203,7 @@ fn read_ipv6(ctx: &TcContext, packet: &mut Packet) -> Result<(), NoPacket> {
         match packet.protocol {
             // Hop-by-hop, routing, destination options: RFC 8200 §4.
             0 | 43 | 60 => {
-                let head: [u8; 2] = load(ctx, offset)?;
+                let head: [u8; 2] = load(ctx, offset).map_err(|_| position.cut_off())?;
                 packet.protocol = head[0];
                 offset += 8 + usize::from(head[1]) * 8;
             }
@@ -163,11 +215,41 @@ fn read_ipv6(ctx: &TcContext, packet: &mut Packet) -> Result<(), NoPacket> {
                 let id = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
                 position = Position::of(field >> 3, field & 1 != 0, id);
                 offset += 8;
+                if matches!(position, Position::Later(_)) {
+                    // What follows are no headers.
+                    return read_transport(ctx, packet, offset, position);
+                }
             }
-            _ => break,
+            _ => return read_transport(ctx, packet, offset, position),
         }
     }
-    read_transport(ctx, packet, offset, position)
+    match packet.protocol {
+        0 | 43 | 44 | 60 => Err(NoPacket::LongChain),
+        _ => read_transport(ctx, packet, offset, position),
+    }
+}
+
+/// The addresses behind a tag, for the record.
+#[inline(always)]
+fn read_tagged(ctx: &TcContext, packet: &mut Packet) -> NoPacket {
+    let ip = ETHERNET_LEN + 4;
+    packet.source = [0; 16];
+    packet.destination = [0; 16];
+    packet.protocol = 0;
+    match load(ctx, ETHERNET_LEN + 2).map(u16::from_be_bytes) {
+        Ok(ETHERTYPE_IPV4) => {
+            packet.is_ipv4 = true;
+            packet.source = mapped(load(ctx, ip + 12).unwrap_or([0; 4]));
+            packet.destination = mapped(load(ctx, ip + 16).unwrap_or([0; 4]));
+        }
+        Ok(ETHERTYPE_IPV6) => {
+            packet.is_ipv4 = false;
+            packet.source = load(ctx, ip + 8).unwrap_or([0; 16]);
+            packet.destination = load(ctx, ip + 24).unwrap_or([0; 16]);
+        }
+        _ => {}
+    }
+    NoPacket::Tagged
 }
 
 /// Notes where the packet ends by its own length, which is 0 in packets of more than 64 KiB.
@@ -195,6 +277,15 @@ impl Position {
             _ => Self::Later(id),
         }
     }
+
+    /// What it means that headers do not fit.
+    #[inline(always)]
+    fn cut_off(self) -> NoPacket {
+        match self {
+            Self::First(_) => NoPacket::TinyFragment,
+            Self::Whole | Self::Later(_) => NoPacket::Truncated,
+        }
+    }
 }
 
 #[inline(always)]
@@ -211,6 +302,7 @@ fn read_transport(
         let ports = unsafe { FRAGMENTS.get(&key) }.ok_or(NoPacket::UnknownFragment)?;
         packet.source_port = ports[0];
         packet.destination_port = ports[1];
+        packet.is_later = true;
         return Ok(());
     }
     if matches!(position, Position::Whole) {
@@ -219,7 +311,7 @@ fn read_transport(
     match packet.protocol {
         TCP => {
             // RFC 9293 §3.1
-            let head: [u8; 16] = load(ctx, offset)?;
+            let head: [u8; 16] = load(ctx, offset).map_err(|_| position.cut_off())?;
             packet.source_port = u16::from_be_bytes([head[0], head[1]]);
             packet.destination_port = u16::from_be_bytes([head[2], head[3]]);
             packet.sequence = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
@@ -230,11 +322,11 @@ fn read_transport(
             packet.payload = packet.end.saturating_sub(start);
         }
         UDP | SCTP => {
-            let head: [u8; 4] = load(ctx, offset)?;
+            let head: [u8; 4] = load(ctx, offset).map_err(|_| position.cut_off())?;
             packet.source_port = u16::from_be_bytes([head[0], head[1]]);
             packet.destination_port = u16::from_be_bytes([head[2], head[3]]);
         }
-        ICMP4 | ICMP6 => read_icmp(ctx, packet, offset)?,
+        ICMP4 | ICMP6 => read_icmp(ctx, packet, offset).map_err(|_| position.cut_off())?,
         _ => {}
     }
     if let Position::First(id) = position {
@@ -245,7 +337,9 @@ fn read_transport(
     Ok(())
 }
 
-/// An echo's identifier stands in for both ports, so that request and reply are one connection.
+/// An echo's identifier stands in for both ports, so that request and reply are one connection. Other
+/// messages have their type where a server has its port, on the side of who asks: none is taken for an
+/// answer to another kind, and none is an answer to itself.
 #[inline(always)]
 fn read_icmp(ctx: &TcContext, packet: &mut Packet, offset: usize) -> Result<(), NoPacket> {
     let head: [u8; 6] = load(ctx, offset)?;
@@ -255,8 +349,23 @@ fn read_icmp(ctx: &TcContext, packet: &mut Packet, offset: usize) -> Result<(), 
         let id = u16::from_be_bytes([head[4], head[5]]);
         packet.source_port = id;
         packet.destination_port = id;
+        return Ok(());
+    }
+    match asked(packet.protocol, head[0]) {
+        Some(kind) => packet.source_port = ICMP_KINDS | u16::from(kind),
+        None => packet.destination_port = ICMP_KINDS | u16::from(head[0]),
     }
     Ok(())
+}
+
+/// What a message answers that is no echo: timestamp, information, address mask (RFC 792, RFC 950), node
+/// information (RFC 4620).
+#[inline(always)]
+fn asked(protocol: u8, kind: u8) -> Option<u8> {
+    match (protocol, kind) {
+        (ICMP4, 14 | 16 | 18) | (ICMP6, 140) => Some(kind - 1),
+        _ => None,
+    }
 }
 
 /// RFC 792 (8 request, 0 reply) and RFC 4443 §4 (128 request, 129 reply).

@@ -112,6 +112,7 @@ fn note_end(packet: &mut Packet, header: u32, length: u16) {
 
 #[inline(always)]
 fn transport(frame: &Frame, packet: &mut Packet, offset: usize) -> Option<()> {
+    packet.is_later = false;
     packet.tcp_flags = 0;
     packet.icmp_type = 0;
     packet.icmp_code = 0;
