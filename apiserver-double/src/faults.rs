@@ -21,6 +21,9 @@ pub enum Misbehaviour {
     InternalError,
     /// `410 Gone`: at once for lists, as an event behind so many events for watches.
     Expire(usize),
+    /// `410 Gone` at once, as the answer's own status, for watches too: servers do so where they know before
+    /// the first event that a version is too old.
+    Refuse,
     /// Cuts the answer to a list off behind so many objects.
     BreakList(usize),
     /// Ends a watch behind so many events.

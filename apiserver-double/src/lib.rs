@@ -24,6 +24,7 @@
 //! | `form` | tables for `kubectl get`, and lists of metadata |
 //! | `access` | who may do what |
 //! | `faults` | misbehaviour |
+//! | `given` | a server that is given, before which this one stands |
 
 #![forbid(unsafe_code)]
 
@@ -36,6 +37,7 @@ mod discovery;
 mod events;
 mod faults;
 mod form;
+mod given;
 mod handler;
 mod kinds;
 mod patch;

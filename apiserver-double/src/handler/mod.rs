@@ -68,8 +68,17 @@ pub(crate) async fn answer(
                 .too_old(query.number("resourceVersion").ok().flatten().unwrap_or(0));
             return Ok(answer::refusal(&refusal));
         }
+        Some(Misbehaviour::Refuse) => {
+            let version = query.number("resourceVersion").ok().flatten();
+            let refusal = shared.store().too_old(version.unwrap_or(0));
+            return Ok(answer::refusal(&refusal));
+        }
         Some(Misbehaviour::BreakList(objects)) => break_behind = Some(objects),
         Some(_) | None => {}
+    }
+    if let Some(given) = &shared.given {
+        let body = read(body).await.map_err(|_gone| Cut)?;
+        return given.forward(parts, body).await;
     }
     let Some(target) = target else {
         return Ok(other(&shared, path, &parts.headers));

@@ -23,9 +23,13 @@ pub(crate) use state::Shared;
 use crate::access::{self, Permission};
 use crate::connection::Running;
 use crate::faults::{Misbehaviour, On};
+use crate::given::Given;
+use crate::kinds;
 use crate::refusal::Refusal;
 use crate::store::{Name, Snapshot, Store};
 
+/// Names a configuration of a server that tests are to run against, where they can.
+const GIVEN: &str = "L7D_TESTS_KUBECONFIG";
 /// How long a test waits.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -52,10 +56,29 @@ impl Double {
     /// # Errors
     /// When the address is taken, or the certificate is none.
     pub fn with(options: Options) -> anyhow::Result<Self> {
+        Self::before(None, options)
+    }
+
+    /// The server that `$L7D_TESTS_KUBECONFIG` names, behind this one's address: what clients ask goes on
+    /// to it, and this one still goes away and misbehaves on command. Without the variable, the same as
+    /// [`Self::with`].
+    ///
+    /// Objects in namespaces, nodes, and what pods say of these get names of this double's own there
+    /// ([`Self::named`]), and are removed when it is dropped. The server's own facts, versions above all,
+    /// cannot be asked for or changed.
+    ///
+    /// # Errors
+    /// When the address is taken, or the configuration is none.
+    pub fn given_or(options: Options) -> anyhow::Result<Self> {
+        let given = std::env::var_os(GIVEN).map(|path| Given::new(path.as_ref()));
+        Self::before(given.transpose().context(GIVEN)?.map(Arc::new), options)
+    }
+
+    fn before(given: Option<Arc<Given>>, options: Options) -> anyhow::Result<Self> {
         let tls = options.tls.as_ref().map(options::acceptor).transpose()?;
         let listener = (options.bind.0)(0).context("a listener")?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::new(options.bookmarks));
+        let shared = Arc::new(Shared::new(options.bookmarks, given));
         let running = Running::start(listener, tls.clone(), shared.clone())?;
         Ok(Self {
             shared,
@@ -75,6 +98,17 @@ impl Double {
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
+    }
+
+    /// Whether the cluster is another server's.
+    pub fn is_given(&self) -> bool {
+        self.shared.given.is_some()
+    }
+
+    /// What a namespace or node that a test calls so is called in the cluster.
+    pub fn named(&self, name: &str) -> String {
+        let given = self.shared.given.as_ref();
+        given.map_or_else(|| name.to_owned(), |given| given.named(name))
     }
 
     /// A token by which a user is known.
@@ -109,11 +143,19 @@ impl Double {
     /// # Errors
     /// As the API refuses it; versions are not compared.
     pub fn put(&self, object: &Value) -> Result<Value, Refusal> {
+        if let Some(given) = &self.shared.given {
+            let put = given.put(object);
+            return put.map_err(|error| Refusal::BadRequest(format!("{error:#}")));
+        }
         self.shared.change(|store| store.put(object))
     }
 
     /// Removes an object at once, whatever it demands; says whether it was there.
     pub fn remove(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        if let Some(given) = &self.shared.given {
+            let removed = given.remove(&api_version(kind), kind, namespace, name);
+            return removed.unwrap_or(false);
+        }
         self.shared
             .change(|store| store.remove(kind, namespace, name))
             .is_some()
@@ -121,6 +163,10 @@ impl Double {
 
     /// An object as it is; without `apiVersion` and `kind`.
     pub fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        if let Some(given) = &self.shared.given {
+            let found = given.object(&api_version(kind), kind, namespace, name);
+            return found.ok().flatten();
+        }
         let store = self.shared.store();
         let resource = store
             .resources()
@@ -295,6 +341,17 @@ impl Double {
         }
         Ok(())
     }
+}
+
+/// Of a kind that tests name; definitions are Cilium's.
+fn api_version(kind: &str) -> String {
+    let built_in = kinds::built_in();
+    let known = built_in.iter().find(|known| known.kind == kind);
+    let first = known.and_then(|known| {
+        let version = known.versions.first()?;
+        Some(known.api_version(&version.name))
+    });
+    first.unwrap_or_else(|| "cilium.io/v2".to_owned())
 }
 
 fn wait<T>(waiting: impl Future<Output = T>) -> anyhow::Result<T> {

@@ -1,6 +1,7 @@
 //! What all connections share: the cluster, who is known, what was asked.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 use crate::access::{MASTERS, Permission};
 use crate::asked::Verb;
 use crate::faults::Faults;
+use crate::given::Given;
 use crate::store::Store;
 
 /// Who asks.
@@ -85,11 +87,14 @@ pub(crate) struct Shared {
     pub(super) users: Mutex<BTreeMap<String, User>>,
     pub(super) used: Mutex<BTreeMap<String, BTreeSet<Permission>>>,
     bookmarks: Duration,
+    /// Whose cluster it is, where it is not this one's.
+    pub(crate) given: Option<Arc<Given>>,
 }
 
 impl Shared {
-    pub(super) fn new(bookmarks: Duration) -> Self {
+    pub(super) fn new(bookmarks: Duration, given: Option<Arc<Given>>) -> Self {
         Self {
+            given,
             store: Mutex::new(Store::new()),
             changed: watch::Sender::new(()),
             faults: Faults::default(),
