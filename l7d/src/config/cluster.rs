@@ -12,6 +12,9 @@ pub struct Kubernetes {
     pub context: Option<String>,
     /// Whether what became of policies is written to them, and told as Events.
     pub status: bool,
+    /// Whether the addresses that a pod's annotation `k8s.v1.cni.cncf.io/network-status` names are taken
+    /// for its own.
+    pub network_status: bool,
 }
 
 impl Default for Kubernetes {
@@ -20,6 +23,7 @@ impl Default for Kubernetes {
             kubeconfig: None,
             context: None,
             status: true,
+            network_status: false,
         }
     }
 }

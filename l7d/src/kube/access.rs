@@ -1,7 +1,5 @@
 //! Where the API server is, and as whom it is asked.
 
-use std::time::Duration;
-
 use futures_util::FutureExt as _;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,12 +11,6 @@ use tower::{BoxError, ServiceBuilder};
 
 use super::{Error, Timeouts};
 use crate::config;
-
-/// A connection that says nothing is asked whether it is still there: a watch may be silent for minutes,
-/// and a server whose machine has gone says no farewell.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_RETRIES: u32 = 3;
 
 /// An API server that can be asked.
 pub(crate) struct Access {
@@ -46,9 +38,10 @@ impl Access {
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(timeouts.connect));
-        connector.set_keepalive(Some(KEEPALIVE));
-        connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
-        connector.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+        let keepalive = &timeouts.keepalive;
+        connector.set_keepalive(Some(keepalive.first));
+        connector.set_keepalive_interval(Some(keepalive.interval));
+        connector.set_keepalive_retries(Some(keepalive.tries));
         let connector = config
             .rustls_https_connector_with_connector(connector)
             .map_err(unusable)?;

@@ -70,6 +70,8 @@ pub struct Settings {
 pub struct Timeouts {
     /// A connection.
     pub connect: Duration,
+    /// Whether a connection is still there that says nothing.
+    pub keepalive: Keepalive,
     /// From a request to the beginning of its answer: servers that are busy keep requests for a minute
     /// before they refuse them.
     pub answer: Duration,
@@ -92,6 +94,18 @@ pub struct Timeouts {
     pub telling: Pauses,
 }
 
+/// When a connection that says nothing is asked whether it is still there: a watch may be silent for minutes,
+/// and a server whose machine has gone says no farewell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keepalive {
+    /// For the first time.
+    pub first: Duration,
+    /// Between two questions.
+    pub interval: Duration,
+    /// Questions without an answer.
+    pub tries: u32,
+}
+
 /// When it is told what became of policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pauses {
@@ -108,6 +122,11 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
+            keepalive: Keepalive {
+                first: Duration::from_secs(20),
+                interval: Duration::from_secs(5),
+                tries: 3,
+            },
             answer: Duration::from_secs(70),
             idle: Duration::from_secs(30),
             watch: (Duration::from_mins(5), Duration::from_mins(10)),
@@ -205,6 +224,7 @@ pub fn start(
             reduce: OfKind {
                 kind,
                 seen: seen.clone().filter(|_| telling::has_status(kind)),
+                network_status: access.network_status,
             },
             updates: sender.clone(),
             told: Told::Kind(Arc::clone(&board), kind),

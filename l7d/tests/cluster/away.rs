@@ -4,7 +4,7 @@ use apiserver_double::Double;
 use l7d::host::cluster::Kind;
 use l7d::kube::State;
 
-use crate::cluster::{Following, pod};
+use crate::cluster::{Following, given_or_start, pod};
 
 fn is_away(state: &State) -> bool {
     matches!(state, State::Away { .. })
@@ -12,7 +12,7 @@ fn is_away(state: &State) -> bool {
 
 #[tokio::test]
 async fn what_is_known_stays_while_the_server_is_away() -> anyhow::Result<()> {
-    let double = Double::start()?;
+    let double = given_or_start()?;
     for name in ["a", "b"] {
         double.put(&pod(name, "1"))?;
     }
@@ -50,7 +50,7 @@ async fn what_is_known_stays_while_the_server_is_away() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_yet_is_waited_for() -> anyhow::Result<()> {
-    let double = Double::start()?;
+    let double = given_or_start()?;
     double.put(&pod("a", "1"))?;
     double.stop();
     let mut following = Following::start(&double)?;

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use apiserver_double::{Double, Options, Tls, User};
 use l7d::config::Kubernetes;
 use l7d::host::cluster::{Kind, Name, Object, Outcomes, Update};
-use l7d::kube::{Board, Pauses, Reading, Running, Settings, State, Timeouts, start};
+use l7d::kube::{Board, Keepalive, Pauses, Reading, Running, Settings, State, Timeouts, start};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -26,6 +26,8 @@ pub(crate) struct Model {
     pub(crate) lists: BTreeMap<Kind, usize>,
     /// Updates of any kind.
     pub(crate) updates: usize,
+    /// What names of this test begin with, in a cluster that others use too.
+    prefix: String,
 }
 
 impl Model {
@@ -63,15 +65,24 @@ impl Model {
         }
     }
 
-    /// Names of a kind's objects.
+    /// Names of a kind's objects, as far as they are of this test.
     pub(crate) fn names(&self, kind: Kind) -> Vec<&str> {
         let keys = self.objects.keys().filter(|(of, _)| *of == kind);
-        keys.map(|(_, name)| &*name.name).collect()
+        let own = keys.filter_map(|(_, name)| {
+            if name.namespace.is_empty() {
+                name.name.strip_prefix(&self.prefix)
+            } else {
+                let is_own = name.namespace.starts_with(&self.prefix);
+                is_own.then_some(&*name.name)
+            }
+        });
+        own.collect()
     }
 
     /// The value of a pod's label `v`.
     pub(crate) fn version(&self, pod: &str) -> Option<&str> {
-        match self.objects.get(&(Kind::Pod, Name::new("default", pod)))? {
+        let namespace = format!("{}default", self.prefix);
+        match self.objects.get(&(Kind::Pod, Name::new(&namespace, pod)))? {
             Object::Pod(pod) => pod.endpoint.labels.get("v").map(String::as_str),
             _ => None,
         }
@@ -107,6 +118,11 @@ pub(crate) fn timeouts() -> Timeouts {
     let ms = Duration::from_millis;
     Timeouts {
         connect: ms(1000),
+        keepalive: Keepalive {
+            first: ms(1000),
+            interval: ms(1000),
+            tries: 1,
+        },
         answer: ms(2000),
         idle: ms(1000),
         watch: (Duration::from_mins(1), Duration::from_mins(2)),
@@ -153,8 +169,8 @@ impl Following {
         let settings = Settings {
             access: Kubernetes {
                 kubeconfig: Some(path),
-                context: None,
                 status,
+                ..Kubernetes::default()
             },
             node: "here".to_owned(),
             timeouts,
@@ -163,7 +179,10 @@ impl Following {
         Ok(Self {
             running: start(settings, outcomes.subscribe())?,
             outcomes,
-            told: Model::default(),
+            told: Model {
+                prefix: double.named(""),
+                ..Model::default()
+            },
             _folder: folder,
         })
     }
@@ -229,6 +248,11 @@ impl Following {
         let mut states = readings.iter().map(|reading| &reading.state);
         states.all(|state| matches!(state, State::Following | State::Absent))
     }
+}
+
+/// A server, or the one that the tests are to run against.
+pub(crate) fn given_or_start() -> anyhow::Result<Double> {
+    Double::given_or(Options::default())
 }
 
 pub(crate) fn quick_bookmarks() -> anyhow::Result<Double> {

@@ -4,6 +4,7 @@ mod agents;
 mod away;
 mod cluster;
 mod crds;
+mod dead;
 mod lists;
 mod rights;
 mod telling;

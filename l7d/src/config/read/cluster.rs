@@ -14,4 +14,8 @@ pub(super) fn kubernetes(reader: &mut Reader, map: &mut Map<'_>, into: &mut Kube
     if let Some(status) = map.get("status").and_then(|at| reader.boolean(&at)) {
         into.status = status;
     }
+    let trusted = map.get("networkStatus");
+    if let Some(trusted) = trusted.and_then(|at| reader.boolean(&at)) {
+        into.network_status = trusted;
+    }
 }

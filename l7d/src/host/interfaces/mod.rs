@@ -29,6 +29,8 @@ pub struct Interfaces {
     namespaces: BTreeMap<i32, (Instant, Vec<Address>)>,
     links: Vec<Link>,
     by_address: HashMap<IpAddr, Vec<Place>>,
+    /// Names of the ends here, by the namespaces that they lead to.
+    leading: HashMap<i32, Vec<String>>,
 }
 
 /// Where an address was found.
@@ -36,8 +38,6 @@ pub struct Interfaces {
 struct Place {
     /// Of the end here.
     index: u32,
-    /// Of the end here.
-    name: String,
     namespace: i32,
 }
 
@@ -52,6 +52,7 @@ impl Interfaces {
             namespaces: BTreeMap::new(),
             links: Vec::new(),
             by_address: HashMap::new(),
+            leading: HashMap::new(),
         })
     }
 
@@ -86,6 +87,7 @@ impl Interfaces {
             asked.insert(namespace, addresses);
         }
         self.by_address = places(&links, &asked);
+        self.leading = leading(&links);
         (self.links, self.namespaces) = (links, asked);
         Ok(())
     }
@@ -100,17 +102,13 @@ impl Interfaces {
         beyond.map(|link| &*link.name).collect()
     }
 
-    /// Names of the interfaces that lead to any of these addresses, all to one namespace.
+    /// Names of the interfaces that lead to the namespace in which any of these addresses is: all of them,
+    /// as a pod's second interface is the pod's, whether or not anybody tells of its address.
     pub fn of(&self, addresses: &[IpAddr]) -> Vec<&str> {
         let places = addresses.iter().filter_map(|ip| self.by_address.get(ip));
-        let mut places: Vec<&Place> = places.flatten().collect();
-        places.sort_by_key(|place| place.index);
-        places.dedup();
-        let latest = places.last().map(|place| place.namespace);
-        let leading = places
-            .iter()
-            .filter(|place| Some(place.namespace) == latest);
-        leading.map(|place| &*place.name).collect()
+        let latest = places.flatten().max_by_key(|place| place.index);
+        let leading = latest.and_then(|place| self.leading.get(&place.namespace));
+        leading.into_iter().flatten().map(String::as_str).collect()
     }
 }
 
@@ -135,12 +133,22 @@ fn places(
         for address in addresses.filter(|address| address.index == peer.index) {
             places.entry(address.ip).or_default().push(Place {
                 index: link.index,
-                name: link.name.clone(),
                 namespace: peer.namespace,
             });
         }
     }
     places
+}
+
+fn leading(links: &[Link]) -> HashMap<i32, Vec<String>> {
+    let mut leading: HashMap<i32, Vec<String>> = HashMap::new();
+    for link in links {
+        if let Some(namespace) = namespace_of(link) {
+            let names = leading.entry(namespace).or_default();
+            names.push(link.name.clone());
+        }
+    }
+    leading
 }
 
 #[cfg(test)]
@@ -174,6 +182,7 @@ mod tests {
         Interfaces {
             socket: Socket::open().expect("a socket"),
             by_address: places(&links, &namespaces),
+            leading: leading(&links),
             namespaces,
             links,
         }
@@ -204,8 +213,10 @@ mod tests {
         ];
         let second = vec![address(2, "10.0.0.2"), address(3, "192.0.2.2")];
         let found = found(links, &[(0, first), (1, second)]);
-        assert_eq!(of(&found, &["10.0.0.1", "fd00::1"]), ["link7"]);
-        assert_eq!(of(&found, &["10.9.0.1", "10.0.0.1"]), ["link7", "link8"]);
+        for known in [&["10.0.0.1", "fd00::1"], &["10.9.0.1", "10.0.0.1"]] {
+            assert_eq!(of(&found, known), ["link7", "link8"], "of one namespace");
+        }
+        assert_eq!(of(&found, &["10.9.0.1"]), ["link7", "link8"]);
         assert_eq!(of(&found, &["10.0.0.2"]), ["link9"]);
         let nobody: [&str; 0] = [];
         for ip in ["127.0.0.1", "192.0.2.2", "10.0.0.3"] {
@@ -223,7 +234,7 @@ mod tests {
         let lingering = vec![address(2, "10.0.0.1")];
         let fresh = vec![address(2, "10.0.0.1"), address(3, "10.0.0.2")];
         let found = found(links, &[(0, lingering), (1, fresh)]);
-        assert_eq!(of(&found, &["10.0.0.1"]), ["link9"]);
+        assert_eq!(of(&found, &["10.0.0.1"]), ["link9", "link10"]);
         assert_eq!(of(&found, &["10.0.0.1", "10.0.0.2"]), ["link9", "link10"]);
     }
 }

@@ -1,5 +1,7 @@
 //! Objects as the server sends them → what is kept of them.
 
+mod network_status;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -35,6 +37,8 @@ pub(crate) struct OfKind {
     pub(crate) kind: Kind,
     /// Where it is noted what objects say of themselves.
     pub(crate) seen: Option<Arc<Seen>>,
+    /// Whether pods' annotations name addresses of theirs.
+    pub(crate) network_status: bool,
 }
 
 impl Reduce for OfKind {
@@ -73,13 +77,30 @@ impl Reduce for OfKind {
 }
 
 impl OfKind {
+    /// Addresses in further networks. Where they cannot be read the pod keeps those of its status.
+    fn add_further(&self, ips: &mut Vec<IpAddr>, json: &str, pod: &Name) {
+        match network_status::addresses(json) {
+            Ok(further) => {
+                for ip in further {
+                    if !ips.contains(&ip) {
+                        ips.push(ip);
+                    }
+                }
+            }
+            Err(what) => tracing::warn!("{} {pod}: {what}; left out", self.kind),
+        }
+    }
+
     fn reduce(&self, json: &str, name: &Name) -> Result<Option<Object>, String> {
         let text = |error: config::SingleError| error.to_string();
         Ok(Some(match self.kind {
             Kind::Pod => {
-                let Some(endpoint) = config::read_pod(json).map_err(text)? else {
+                let Some(mut endpoint) = config::read_pod(json).map_err(text)? else {
                     return Ok(None);
                 };
+                if self.network_status {
+                    self.add_further(&mut endpoint.ips, json, name);
+                }
                 let node = node_of(json)?;
                 Object::Pod(Pod { endpoint, node })
             }

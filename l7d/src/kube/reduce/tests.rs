@@ -3,7 +3,11 @@ use serde_json::json;
 use super::*;
 
 fn of_kind(kind: Kind) -> OfKind {
-    OfKind { kind, seen: None }
+    OfKind {
+        kind,
+        seen: None,
+        network_status: false,
+    }
 }
 
 fn told(kind: Kind, object: &Value) -> Result<Option<Update>, String> {
@@ -44,6 +48,26 @@ fn a_pod_is_what_it_is_in_a_file() {
     assert_eq!(file.config.endpoints[0].ips.len(), 2);
     let workload = ("Deployment".to_owned(), "web".to_owned());
     assert_eq!(file.config.endpoints[0].workload, Some(workload));
+}
+
+#[test]
+fn addresses_of_further_networks_are_a_pods_where_that_is_wanted() {
+    let told = |annotation: &str, network_status| {
+        let mut pod = pod();
+        pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"] = annotation.into();
+        let mut reduce = OfKind {
+            network_status,
+            ..of_kind(Kind::Pod)
+        };
+        let Ok(Some(Update::Applied(Object::Pod(pod)))) = reduce.object(&pod.to_string()) else {
+            panic!("a pod");
+        };
+        pod.endpoint.ips.len()
+    };
+    let both = r#"[{"ips":["10.0.0.1","fd00::1"],"default":true},{"ips":["192.0.2.7"]}]"#;
+    assert_eq!(told(both, false), 2);
+    assert_eq!(told(both, true), 3);
+    assert_eq!(told("no list", true), 2, "those of the status stay");
 }
 
 #[test]

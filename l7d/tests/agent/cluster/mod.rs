@@ -1,5 +1,6 @@
 //! A node of a cluster without a kubelet: pods are namespaces, the API server is a double, policies come
-//! from `kubectl`.
+//! from `kubectl`. Where `L7D_TESTS_KUBECONFIG` names a configuration, the objects are in its cluster, and the
+//! double only stands before it.
 
 mod outage;
 mod pods;
@@ -32,12 +33,16 @@ impl Cluster {
             let host = std::fs::File::open(format!("/run/netns/{host}"))?;
             listen_in(&host, port)
         };
-        let api = Double::with(Options {
+        let api = Double::given_or(Options {
             bind: Bind::by(0, bind),
             ..Options::default()
         })?;
         let kubeconfig = node.world.folder().join("kubeconfig");
         std::fs::write(&kubeconfig, api.kubeconfig(None))?;
+        node.amend(
+            "node: test-node",
+            &format!("node: {}", api.named("test-node")),
+        );
         node.follow_cluster(&kubeconfig)?;
         let cluster = Self { node, api };
         cluster.put(&json!({
@@ -84,17 +89,18 @@ impl Cluster {
     /// Runs `kubectl`; the input is what `-f -` reads.
     pub(super) fn kubectl(&self, arguments: &[&str], input: &str) -> anyhow::Result<String> {
         let folder = self.node.world.folder();
+        let named = self.api.named(NAMESPACE);
         let mut command = self.node.world.node().command("kubectl");
         command
             .env("KUBECONFIG", folder.join("kubeconfig"))
             .env("HOME", folder)
-            .args(arguments)
+            .args(arguments.iter().map(|word| word.replace(NAMESPACE, &named)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().context("kubectl")?;
         let mut stdin = child.stdin.take().context("its input")?;
-        stdin.write_all(input.as_bytes())?;
+        stdin.write_all(input.replace(NAMESPACE, &named).as_bytes())?;
         drop(stdin);
         let output = child.wait_with_output()?;
         anyhow::ensure!(
@@ -156,7 +162,7 @@ pub(super) fn object(name: &str, app: &str, pod: &Pod) -> Value {
         },
         "spec": {
             "nodeName": "test-node", "serviceAccountName": app,
-            "containers": [{ "name": "app", "ports": [{ "name": "http", "containerPort": 80 }] }],
+            "containers": [{ "name": "app", "image": "none", "ports": [{ "name": "http", "containerPort": 80 }] }],
         },
         "status": {
             "phase": "Running", "hostIP": "192.0.2.1", "podIP": pod.v4,

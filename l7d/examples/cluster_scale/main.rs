@@ -1,5 +1,5 @@
 //! What following a cluster takes: a server of pods in a process of its own, and in another one what an
-//! agent has for them, the follower and the inventory. Prints one JSON object of figures, for
+//! agent has for them, the follower and the inventory; and a whole agent with pods of its own. Prints one JSON object of figures, for
 //! `cargo xtask bench cluster`.
 #![expect(
     clippy::print_stdout,
@@ -7,6 +7,10 @@
     clippy::indexing_slicing,
     reason = "a program whose output is its purpose; it measures what we wrote ourselves"
 )]
+
+mod agent;
+mod pods;
+mod window;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -22,10 +26,10 @@ use l7d::kube::{Settings, Timeouts, start};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use pods::{NAMESPACES, namespace, pod};
+
 /// Pods of a cluster, and changes a second for how many seconds.
 const CASES: [(usize, u64, u64); 2] = [(5_000, 100, 30), (150_000, 100, 30)];
-const PODS_OF_A_NODE: usize = 50;
-const PODS_OF_A_WORKLOAD: usize = 20;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -33,6 +37,7 @@ fn main() {
     match arguments.get(1).map(String::as_str) {
         Some("serve") => serve(usize::try_from(number(2)).expect("a number"), &arguments[3]),
         Some("follow") => follow(&arguments[2], number(3)),
+        Some("agent") => println!("{}", agent::measure(&arguments[2]).expect("figures")),
         _ => {
             let figures: Vec<Value> = CASES
                 .iter()
@@ -76,66 +81,11 @@ fn measure(pods: usize, rate: u64, seconds: u64) -> Value {
     json!({ "pods": pods, "bytes_per_pod": bytes, "rate": rate, "listed": listed, "churn": churn })
 }
 
-/// As an API server has it, with all that is not kept.
-fn pod(index: usize, at: u64) -> Value {
-    let workload = index / PODS_OF_A_WORKLOAD;
-    let namespace = format!("team-{}", workload % 200);
-    let name = format!("service-{workload}-7d9c6b8f5d-{index:05x}");
-    let ip = format!(
-        "10.{}.{}.{}",
-        index >> 16 & 255,
-        index >> 8 & 255,
-        index & 255
-    );
-    let owned = |fields: Value| {
-        json!({ "manager": "kubelet", "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z",
-            "fieldsType": "FieldsV1", "fieldsV1": fields })
-    };
-    let fields: serde_json::Map<String, Value> = (0..40)
-        .map(|field| (format!("f:field-{field}"), json!({ ".": {}, "f:name": {} })))
-        .collect();
-    let environment: Vec<Value> = (0..12)
-        .map(|one| json!({ "name": format!("SETTING_{one}"), "value": format!("value of setting {one}") }))
-        .collect();
-    json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {
-            "name": name, "namespace": namespace, "generateName": format!("service-{workload}-7d9c6b8f5d-"),
-            "labels": {
-                "app.kubernetes.io/name": format!("service-{workload}"), "app.kubernetes.io/part-of": namespace,
-                "tier": "backend", "pod-template-hash": "7d9c6b8f5d", "at": at.to_string(),
-            },
-            "annotations": { "checksum/config": "b3f1d8c2".repeat(8) },
-            "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "controller": true,
-                "name": format!("service-{workload}-7d9c6b8f5d"), "uid": "1b7cfb39-9a4c-4a93-a1a4-5e5d1e8f1c11" }],
-            "managedFields": [owned(json!({ "f:spec": fields })), owned(json!({ "f:status": fields }))],
-        },
-        "spec": {
-            "nodeName": format!("node-{}", index / PODS_OF_A_NODE), "serviceAccountName": "default",
-            "containers": [{
-                "name": "service", "image": "registry.example.com/team/service:1.2.3", "env": environment,
-                "ports": [{ "name": "http", "containerPort": 8080, "protocol": "TCP" }],
-                "resources": { "requests": { "cpu": "100m", "memory": "128Mi" } },
-                "volumeMounts": [{ "name": "token", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount" }],
-            }],
-            "volumes": [{ "name": "token", "projected": { "sources": [{ "serviceAccountToken": { "path": "token" } }] } }],
-            "tolerations": [{ "key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute" }],
-        },
-        "status": {
-            "phase": "Running", "hostIP": "192.0.2.1", "podIP": ip, "podIPs": [{ "ip": ip }],
-            "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z" }],
-            "containerStatuses": [{ "name": "service", "ready": true, "image": "registry.example.com/team/service:1.2.3" }],
-        },
-    })
-}
-
 /// Serves pods; at a word, lets them come and go.
 fn serve(pods: usize, file: &str) {
     let double = Double::start().expect("a server");
-    for namespace in 0..200 {
-        double
-            .put(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": format!("team-{namespace}"), "labels": { "team": "x" } } }))
-            .expect("a namespace");
+    for number in 0..NAMESPACES {
+        double.put(&namespace(number)).expect("a namespace");
     }
     for index in 0..pods {
         double.put(&pod(index, 0)).expect("a pod");
@@ -196,8 +146,8 @@ fn follow(file: &str, created: u64) {
         let settings = Settings {
             access: Kubernetes {
                 kubeconfig: Some(file.into()),
-                context: None,
                 status: false,
+                ..Kubernetes::default()
             },
             node: "node-0".to_owned(),
             timeouts: Timeouts::default(),
