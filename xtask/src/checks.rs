@@ -58,6 +58,35 @@ pub(crate) fn run() -> anyhow::Result<()> {
     result
 }
 
+/// Runs what follows a cluster against the one that `$KUBECONFIG` names. Tests never take that variable by
+/// themselves: whoever has it set for their daily work does not want pods made up there.
+pub(crate) fn run_in_cluster() -> anyhow::Result<()> {
+    let given = std::env::var_os("KUBECONFIG").context("KUBECONFIG has to name a configuration")?;
+    let given = std::path::absolute(given)?;
+    anyhow::ensure!(
+        given.is_file(),
+        "KUBECONFIG: there is no file {}",
+        given.display()
+    );
+    setup::everything()?;
+    ebpf::build()?;
+    for what in [
+        &[
+            "--package",
+            "apiserver-double",
+            "--test",
+            "serving",
+            "kubectl",
+        ][..],
+        &["--package", "l7d", "--test", "cluster"],
+        &["--package", "l7d", "--test", "agent", "cluster::"],
+    ] {
+        let words = [&["test", "--quiet"], what, &["--", "--test-threads", "2"]].concat();
+        succeed(cargo(&words).env("L7D_TESTS_KUBECONFIG", &given))?;
+    }
+    Ok(())
+}
+
 fn stage(name: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let began = Instant::now();
     work().with_context(|| format!("stage: {name}"))?;

@@ -71,7 +71,12 @@ enum Command {
     /// Run for long what tests run shortly: faults, floods, drawn packets, load
     Soak(soak::Asked),
     /// Everything that CI checks: house, format, lints, documentation, all tests
-    Test,
+    Test {
+        /// Only the tests that follow a cluster: those that need none of the double's own faults run against
+        /// the one that `$KUBECONFIG` names
+        #[arg(long)]
+        cluster: bool,
+    },
     /// Compare what replay sees in captures with what another dissector saw in them
     Truth {
         /// Folder of others' captures beside our own: manifest.tsv, truth/ and the captures
@@ -113,7 +118,8 @@ fn main() -> anyhow::Result<()> {
         Command::Image(asked) => image::run(&asked),
         Command::Setup => setup::everything(),
         Command::Soak(asked) => soak::run(&asked),
-        Command::Test => checks::run(),
+        Command::Test { cluster: true } => checks::run_in_cluster(),
+        Command::Test { .. } => checks::run(),
         Command::Truth { folder, show } => truth::run(folder, show),
     }
 }
