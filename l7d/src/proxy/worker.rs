@@ -178,9 +178,9 @@ impl Worker {
         } = admission;
         let place = match door {
             Door::Watch => None,
-            Door::Enforce(_) => match self.crowd.enter(ends.judged()) {
-                Some(place) => Some(place),
-                None => return self.turn_away(client, ends),
+            Door::Enforce(_) => match self.crowd.enter(&ends) {
+                Ok(place) => Some(place),
+                Err(full) => return self.turn_away(client, ends, full),
             },
         };
         let reading = match door {
@@ -273,10 +273,10 @@ impl Worker {
     }
 
     /// An endpoint with too many connections: the new one is reset, and a record says why.
-    fn turn_away(&self, client: &TcpStream, ends: Ends) {
+    fn turn_away(&self, client: &TcpStream, ends: Ends, full: crowd::Full) {
         self.stats.refused.fetch_add(1, Ordering::Relaxed);
         let mut session = self.session(ends, Reading::Strict);
-        session.give_up("too many connections");
+        session.give_up(full.why());
         session.finish(Outcome::Limit);
         forward::reset(client);
     }

@@ -12,6 +12,7 @@ mod drops;
 mod exports;
 mod guide;
 mod host_policies;
+mod hostile;
 mod http2;
 mod interfaces;
 mod kernels;
