@@ -11,6 +11,7 @@ use super::cluster::Cluster;
 use super::interfaces::Hooked;
 use super::learn::LearntNames;
 use super::reload::AddressesStamp;
+use super::rights::Confinement;
 use super::source::Source;
 use super::{Agent, Error};
 use crate::config::{Config, Enforcement, KernelFeature, Policies};
@@ -23,6 +24,8 @@ use crate::policy::{Live, LoadReport, PolicyStore, WouldDeny};
 pub(super) struct World {
     pub(super) source: Source,
     pub(super) config: Config,
+    /// What the agent has given up.
+    pub(super) confinement: Arc<Confinement>,
     /// This host's addresses when they were last looked at.
     pub(super) addresses_stamp: AddressesStamp,
     pub(super) inventory: Inventory,
@@ -80,6 +83,7 @@ impl World {
         let mut world = Self {
             source,
             config,
+            confinement: Arc::default(),
             addresses_stamp,
             inventory,
             store,

@@ -123,12 +123,12 @@ pub fn run(config: Option<&PathBuf>, overrides: Overrides, task: &Task) -> Resul
     match task {
         Task::Run => {
             serve::raise_descriptor_limit();
-            rights::lessen();
+            let confinement = rights::lessen(&config, source.file());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(Error::Runtime)?;
-            runtime.block_on(serve::serve(source, config))
+            runtime.block_on(serve::serve(source, config, confinement))
         }
         Task::Check => check(source, config),
         Task::Cleanup => cleanup(&config),

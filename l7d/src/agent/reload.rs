@@ -30,13 +30,14 @@ impl AddressesStamp {
 impl World {
     /// Reads the configuration file again: whether something changed that can change while running.
     fn reload_config(&mut self) -> bool {
-        if !self.source.has_file() {
+        if self.source.file().is_none() {
             return false;
         }
         let fresh = match self.source.read() {
             Ok(fresh) => fresh,
             Err(error) => {
                 self.refused_config = error.to_string().lines().map(str::to_owned).collect();
+                self.refused_config.extend(self.confinement.advice(&error));
                 for fault in &self.refused_config {
                     tracing::error!("configuration refused, the former one stays: {fault}");
                 }
@@ -48,6 +49,14 @@ impl World {
         if let Err(error) = exports::specs(&fresh, &node) {
             tracing::error!("configuration refused, the former one stays: {error}");
             self.refused_config.push(error.to_string());
+            return false;
+        }
+        let beyond = self.confinement.out_of_reach(&fresh);
+        if !beyond.is_empty() {
+            for fault in &beyond {
+                tracing::error!("configuration refused, the former one stays: {fault}");
+            }
+            self.refused_config.extend(beyond);
             return false;
         }
         match self.take_over(fresh) {

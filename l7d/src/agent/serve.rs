@@ -12,6 +12,7 @@ use super::events::{self, Incoming};
 use super::kubernetes::{self, Followed};
 use super::learn::LEARNINGS;
 use super::losses::{Counters, Watchman};
+use super::rights::Confinement;
 use super::settings::{datapath_settings, proxy_settings, sharing, tap_settings};
 use super::source::Source;
 use super::{Agent, Error, exports, flows, interfaces, metrics, refuse_unusable, state_file, tell};
@@ -29,8 +30,13 @@ use crate::record::{Ledger, Record, Sink};
 use crate::tap;
 
 /// Reads what is configured, and begins to follow the cluster where that is.
-async fn know(source: Source, config: Config) -> Result<(World, Option<Followed>), Error> {
+async fn know(
+    source: Source,
+    config: Config,
+    confinement: Arc<Confinement>,
+) -> Result<(World, Option<Followed>), Error> {
     let (mut world, report) = World::read(source, config)?;
+    world.confinement = confinement;
     for warning in refuse_unusable(report)?.errors {
         tracing::warn!("{warning}");
     }
@@ -41,8 +47,12 @@ async fn know(source: Source, config: Config) -> Result<(World, Option<Followed>
     Ok((world, cluster))
 }
 
-pub(super) async fn serve(source: Source, config: Config) -> Result<(), Error> {
-    let (world, cluster) = know(source, config).await?;
+pub(super) async fn serve(
+    source: Source,
+    config: Config,
+    confinement: Arc<Confinement>,
+) -> Result<(), Error> {
+    let (world, cluster) = know(source, config, confinement).await?;
     let (follower, updates) = cluster.unzip();
     let config = world.config().clone();
     let features = Features::probe(&config.datapath.without)?;
@@ -145,6 +155,8 @@ async fn run_until_told(
     let (stop, stopped) = watch::channel(false);
     agent.listeners(config, stopped).start()?;
     let files = events::watch_files(&agent)?;
+    agent.world.confinement.filter_system_calls(config);
+    agent.publish_status();
     tell("ready");
     let end = events::run(&mut agent, incoming, files).await;
     stop.send_replace(true);

@@ -1,6 +1,6 @@
 //! Where the configuration comes from, to be read again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config, ConfigError};
 use crate::renewed::Stamp;
@@ -57,8 +57,8 @@ impl Source {
         Ok(config)
     }
 
-    /// Whether there is a file.
-    pub(super) fn has_file(&self) -> bool {
-        self.path.is_some()
+    /// The file, where there is one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 }

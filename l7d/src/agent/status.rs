@@ -51,6 +51,7 @@ impl Agent {
         let warnings = replaced
             .iter()
             .chain(self.network.limitations())
+            .chain(&self.world.confinement.limitations())
             .chain(self.proxy.limitation())
             .chain(self.world.warnings())
             .chain(&self.world.refused_config)
@@ -80,6 +81,7 @@ impl Agent {
                 .level
                 .name()
                 .to_owned(),
+            rights: self.world.confinement.summary(),
             proxied: stats.active.load(Ordering::Relaxed),
             proxied_total: stats.accepted.load(Ordering::Relaxed),
             tapped: tapped.active.load(Ordering::Relaxed),

@@ -33,6 +33,7 @@ pub(super) fn sections(status: &AgentStatus) -> Vec<Section> {
                 },
             ),
             line("Aggregation", status.aggregation.clone()),
+            line("Rights", status.rights.clone()),
             line("Maps", maps(status)),
             line(
                 "Proxied",

@@ -81,6 +81,26 @@ pub struct Config {
     pub policies: Policies,
     /// The cluster that tells who is there and what is allowed, if any is asked.
     pub kubernetes: Option<Kubernetes>,
+    /// What the agent gives up at its start.
+    pub rights: Rights,
+}
+
+/// What the agent gives up at its start, where the kernel lets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    /// System calls that it has no use for; default true.
+    pub seccomp: bool,
+    /// Files that it has no use for; default true.
+    pub landlock: bool,
+}
+
+impl Default for Rights {
+    fn default() -> Self {
+        Self {
+            seccomp: true,
+            landlock: true,
+        }
+    }
 }
 
 /// Which of a node's interfaces lead to an endpoint.
@@ -356,6 +376,8 @@ pub struct Metrics {
     pub retina: Retina,
     /// Templates of paths, which come before those that are found by looking.
     pub paths: Templates,
+    /// Files that some of these were read from.
+    pub openapi: Vec<PathBuf>,
 }
 
 /// What the labels of a pair of endpoints say.
@@ -583,6 +605,7 @@ impl Default for Metrics {
             hubble: hubble_metric::usual(),
             retina: Retina::default(),
             paths: Templates::default(),
+            openapi: Vec::new(),
         }
     }
 }

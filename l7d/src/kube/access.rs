@@ -1,5 +1,7 @@
 //! Where the API server is, and as whom it is asked.
 
+use std::path::{Path, PathBuf};
+
 use futures_util::FutureExt as _;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -88,6 +90,51 @@ fn find(access: &config::Kubernetes) -> Result<Config, Error> {
         in_cluster: in_cluster.unwrap_or_else(|| "a context was asked for".to_owned()),
         kubeconfig: Box::new(cause),
     })
+}
+
+/// Folders that are needed to find the server and to be let in, besides a pod's service account.
+#[derive(Debug, Default)]
+pub struct Needed {
+    /// Of files that are read.
+    pub read: Vec<PathBuf>,
+    /// Of programs that tell credentials.
+    pub run: Vec<PathBuf>,
+}
+
+/// What is needed for it, as far as its files can be read: what is wrong with them is told when they are
+/// used.
+pub fn needed(access: &config::Kubernetes) -> Needed {
+    let mut needed = Needed::default();
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    needed.read.extend(home.map(|home| home.join(".kube")));
+    let config = match &access.kubeconfig {
+        Some(path) => {
+            needed.read.extend(path.parent().map(Path::to_owned));
+            Kubeconfig::read_from(path)
+        }
+        None => Kubeconfig::read(),
+    };
+    let Ok(config) = config else {
+        return needed;
+    };
+    let clusters = config.clusters.into_iter().filter_map(|of| of.cluster);
+    let mut files: Vec<String> = clusters.filter_map(|of| of.certificate_authority).collect();
+    for user in config.auth_infos.into_iter().filter_map(|of| of.auth_info) {
+        let of_user = [user.client_certificate, user.client_key, user.token_file];
+        files.extend(of_user.into_iter().flatten());
+        let command = user.exec.and_then(|exec| exec.command).map(PathBuf::from);
+        let folder = command
+            .as_deref()
+            .and_then(Path::parent)
+            .map(Path::to_owned);
+        needed
+            .run
+            .extend(folder.filter(|folder| folder.is_absolute()));
+    }
+    // A file is replaced by another one of its name.
+    let folders = files.iter().filter_map(|file| Path::new(file).parent());
+    needed.read.extend(folders.map(Path::to_owned));
+    needed
 }
 
 /// Reading files waits for nothing.

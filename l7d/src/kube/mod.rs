@@ -40,6 +40,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config;
 use crate::host::cluster::{Kind, Outcomes, Update};
 
+pub use access::{Needed, needed};
 pub use board::{Board, Reading, State, Writes};
 pub use pods::{Place, PlaceUpdate, Places, Sought};
 

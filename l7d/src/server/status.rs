@@ -179,6 +179,8 @@ pub struct AgentStatus {
     pub map_refusals: u64,
     /// How much of packets is told one by one.
     pub aggregation: String,
+    /// What the agent may still do.
+    pub rights: String,
     /// Connections through the proxy now.
     pub proxied: u64,
     /// Connections through the proxy since the start.

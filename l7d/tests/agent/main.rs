@@ -7,6 +7,7 @@ mod audits;
 mod blocks;
 mod chart;
 mod cluster;
+mod confinement;
 mod dns;
 mod drops;
 mod exports;

@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 
 use policy_l7::yaml::{self, Cursor, Map, Reader};
 
-use super::{Api, Config, Datapath, Dns, Drops, Flows, Host, Metrics, Policies, Proxy, Tap};
+use super::{
+    Api, Config, Datapath, Dns, Drops, Flows, Host, Metrics, Policies, Proxy, Rights, Tap,
+};
 
 pub use kubernetes::{
     SingleError, Told, files_of, read_inventory, read_namespace, read_node, read_pod, read_service,
@@ -27,7 +29,7 @@ use api::api;
 use cluster::kubernetes as cluster;
 use endpoints::{endpoint, watched_port};
 use exports::exports;
-use sections::{datapath, dns, drops, flows, host, metrics, policies, proxy, tap};
+use sections::{datapath, dns, drops, flows, host, metrics, policies, proxy, rights, tap};
 use surroundings::{namespace, node, service};
 use values::{items, path, section, text};
 
@@ -126,6 +128,9 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
     section(reader, &mut map, "kubernetes", |reader, map| {
         cluster(reader, map, config.kubernetes.get_or_insert_default());
     });
+    section(reader, &mut map, "rights", |reader, map| {
+        rights(reader, map, &mut config.rights);
+    });
     config.exports = exports(reader, &mut map);
     for item in items(reader, &mut map, "visibility") {
         config.visibility.extend(watched_port(reader, &item));
@@ -191,6 +196,7 @@ impl Default for Config {
             cidr_groups: Vec::new(),
             policies: Policies::default(),
             kubernetes: None,
+            rights: Rights::default(),
         }
     }
 }

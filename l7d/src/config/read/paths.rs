@@ -6,14 +6,14 @@ use parsers::template::Templates;
 use policy_l7::yaml::{Map, Reader};
 
 use super::values::{items, texts};
-use crate::config::read_openapi;
+use crate::config::{Metrics, read_openapi};
 
 /// Templates one by one, and those of descriptions behind them.
-pub(super) fn templates(reader: &mut Reader, map: &mut Map<'_>, paths: &mut Templates) {
+pub(super) fn templates(reader: &mut Reader, map: &mut Map<'_>, metrics: &mut Metrics) {
     let at = map.get("templates");
     let given = texts(reader, map, "templates").unwrap_or_default();
     match (Templates::new(given), at) {
-        (Ok(read), _) => *paths = read,
+        (Ok(read), _) => metrics.paths = read,
         (Err(error), Some(at)) => reader.fault(&at, error.to_string()),
         (Err(_), None) => {}
     }
@@ -21,6 +21,7 @@ pub(super) fn templates(reader: &mut Reader, map: &mut Map<'_>, paths: &mut Temp
         let Some(file) = reader.text(&item) else {
             continue;
         };
+        metrics.openapi.push(file.into());
         let routes = match read_openapi(Path::new(file)) {
             Ok(routes) => routes,
             Err(error) => {
@@ -28,7 +29,7 @@ pub(super) fn templates(reader: &mut Reader, map: &mut Map<'_>, paths: &mut Temp
                 continue;
             }
         };
-        if let Err(error) = paths.add_routes(routes) {
+        if let Err(error) = metrics.paths.add_routes(routes) {
             reader.fault(&item, format!("{file}: {error}"));
         }
     }

@@ -14,7 +14,8 @@ use super::values::{
 };
 use crate::config::{
     AggregationLevel, Datapath, Dns, DnsRefusal, Drops, Enforcement, Flows, Host, KernelFeature,
-    Marks, Metrics, OnProxyDown, PairLabels, Policies, Proxy, Redact, Tap, Uplinks, UserInfo,
+    Marks, Metrics, OnProxyDown, PairLabels, Policies, Proxy, Redact, Rights, Tap, Uplinks,
+    UserInfo,
 };
 
 pub(super) fn policies(reader: &mut Reader, map: &mut Map<'_>, policies: &mut Policies) {
@@ -155,6 +156,17 @@ fn marks(reader: &mut Reader, map: &mut Map<'_>, marks: &mut Marks) {
     }
     if let Some(value) = map.get("allowReserved").and_then(|at| reader.boolean(&at)) {
         marks.allow_reserved = value;
+    }
+}
+
+pub(super) fn rights(reader: &mut Reader, map: &mut Map<'_>, rights: &mut Rights) {
+    for (name, into) in [
+        ("seccomp", &mut rights.seccomp),
+        ("landlock", &mut rights.landlock),
+    ] {
+        if let Some(value) = map.get(name).and_then(|at| reader.boolean(&at)) {
+            *into = value;
+        }
     }
 }
 
@@ -308,7 +320,7 @@ pub(super) fn metrics(reader: &mut Reader, map: &mut Map<'_>, metrics: &mut Metr
         retina(reader, map, &mut metrics.retina);
     });
     section(reader, map, "paths", |reader, map| {
-        templates(reader, map, &mut metrics.paths);
+        templates(reader, map, metrics);
     });
 }
 

@@ -1,7 +1,4 @@
-//! What the agent may do: at its start it gives up what it has no use for, for itself and for the
-//! programs that it starts. `docs/rights.md` tells what each capability is used for.
-//!
-//! Capabilities are a thread's own, so this comes before any other thread.
+//! Capabilities. They are a thread's own, so this comes before any other thread.
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{
