@@ -200,7 +200,7 @@ impl Agent {
 }
 
 /// Where the cgroup v2 hierarchy is mounted.
-pub(super) fn unified_cgroup() -> Option<PathBuf> {
+pub(crate) fn unified_cgroup() -> Option<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
     mounts.lines().find_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;

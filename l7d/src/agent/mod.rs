@@ -51,7 +51,9 @@ use crate::tap;
 
 use apply::World;
 use changes::Changes;
+pub(crate) use events::unified_cgroup;
 use losses::Watchman;
+pub(crate) use rights::landlock_version;
 pub use source::Overrides;
 use source::Source;
 

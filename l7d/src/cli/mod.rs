@@ -8,6 +8,7 @@ mod agent_status;
 mod candidate;
 pub mod completion;
 pub mod config;
+pub mod doctor;
 pub mod failure;
 pub mod fqdn;
 mod intake;
@@ -103,6 +104,8 @@ pub enum Command {
     Watch(watch::Watch),
     /// Run the agent of this node
     Agent(agent::AgentArgs),
+    /// Look at this machine: what of l7d works here, what does not, why, and what to do
+    Doctor(doctor::DoctorArgs),
     /// Answer for the agents of all nodes at once
     Relay(Box<relay::RelayArgs>),
     /// Show or change what is settled for all commands that ask a server
@@ -159,6 +162,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Fqdn(args) => block_on(fqdn::run(args)),
         Command::Watch(args) => block_on(watch::run(args)),
         Command::Agent(args) => agent::run(args),
+        Command::Doctor(args) => block_on(doctor::run(args)),
         Command::Relay(args) => block_on(relay::run(args)),
         Command::Config(args) => config::run(args),
         Command::Completion(args) => completion::run(args, &mut Cli::command()),

@@ -16,7 +16,7 @@ use super::observe::args::{Color, Output};
 use super::server::{Server, ServerFlags};
 use crate::print::status::{self, Status};
 use crate::print::style::Style;
-use crate::server::STATUS_HEADER;
+use crate::server::{AgentStatus, STATUS_HEADER};
 
 /// The name under which servers of the Hubble API say how they are.
 const HEALTH_NAME: &str = "hubble.server.Observer";
@@ -62,6 +62,14 @@ pub async fn run(args: &StatusArgs) -> Result<(), Failure> {
     };
     status::write(&mut io::stdout().lock(), style, &status)?;
     result
+}
+
+/// A server's version, and what it tells of itself if it is an l7d agent.
+pub(super) async fn told(server: &Server) -> Result<(String, Option<AgentStatus>), Failure> {
+    let (status, result) = ask(server).await?;
+    result?;
+    let version = status.response.map(|response| response.version);
+    Ok((version.unwrap_or_default(), status.agent))
 }
 
 async fn ask(server: &Server) -> Result<(Status, Result<(), Failure>), Failure> {

@@ -48,8 +48,9 @@ pub struct Features {
     absent: BTreeSet<KernelFeature>,
 }
 
-/// What nothing replaces: its name, whether it is there, and what does not work without it.
-type Needed = (&'static str, fn() -> bool, &'static str);
+/// What nothing replaces: its name, whether it is there as far as the kernel says, and what does not work
+/// without it.
+type Needed = (&'static str, fn() -> Option<bool>, &'static str);
 
 const NEEDED: [Needed; 5] = [
     (
@@ -96,26 +97,35 @@ const HELPERS: [(&str, BpfHelper); 4] = [
     ),
 ];
 
-/// What something takes the place of: its name, whether it is there, and what happens without it.
-type Optional = (KernelFeature, &'static str, fn(&str) -> bool, &'static str);
+/// What something takes the place of: its name, whether it is there as far as the kernel says, and what
+/// happens without it.
+type Optional = (
+    KernelFeature,
+    &'static str,
+    fn(&str) -> Option<bool>,
+    &'static str,
+);
 
 const OPTIONAL: [Optional; 6] = [
     (
         KernelFeature::Tcx,
         "tcx links (6.6)",
-        |kernel| is_at_least(kernel, (6, 6)),
+        |kernel| Some(is_at_least(kernel, (6, 6))),
         "clsact filters carry the hooks",
     ),
     (
         KernelFeature::ReuseportAssign,
         "bpf_sk_assign to SO_REUSEPORT groups (6.6)",
-        |kernel| is_at_least(kernel, (6, 6)),
+        |kernel| Some(is_at_least(kernel, (6, 6))),
         "the proxy's workers share one listener",
     ),
     (
         KernelFeature::CgroupHooks,
         "socket hooks (5.8)",
-        |_| program(ProgramType::CgroupSockAddr) && program(ProgramType::SockOps),
+        |_| {
+            let addresses = program(ProgramType::CgroupSockAddr)?;
+            Some(addresses && program(ProgramType::SockOps)?)
+        },
         "host.ports has no effect: this host's own processes are not redirected",
     ),
     (
@@ -127,16 +137,26 @@ const OPTIONAL: [Optional; 6] = [
     (
         KernelFeature::Btf,
         "the kernel's own BTF (CONFIG_DEBUG_INFO_BTF)",
-        |_| std::path::Path::new("/sys/kernel/btf/vmlinux").exists(),
+        |_| Some(std::path::Path::new("/sys/kernel/btf/vmlinux").exists()),
         "only what policies drop is told, not what the kernel drops",
     ),
     (
         KernelFeature::ConntrackNetlink,
         "netfilter's connections by netlink (CONFIG_NF_CT_NETLINK)",
-        |_| crate::nat::probe().is_ok(),
+        |_| match crate::nat::probe() {
+            Ok(()) => Some(true),
+            Err(error) => (error.kind() != std::io::ErrorKind::PermissionDenied).then_some(false),
+        },
         "flows tell services without their backends, and translated clients by the node's address",
     ),
 ];
+
+const NO_PROGRAMS: &str = "the programs on interfaces could not be loaded";
+const IPV6: (&str, &str) = ("IPv6", "only IPv4 connections are proxied");
+const IPVS: (&str, &str) = (
+    "IPVS connections in netfilter (net.ipv4.vs.conntrack = 1)",
+    "flows tell services that IPVS translates without their backends",
+);
 
 impl Features {
     /// Asks the kernel, and takes what is not to be used for absent. Needs the privileges that loading
@@ -148,32 +168,31 @@ impl Features {
         let kernel = release();
         let mut features = Self::default();
         for (name, is_there, otherwise) in NEEDED {
-            features.note(feature(name, is_there(), State::Missing(otherwise)));
+            let is_there = is_there().unwrap_or(ASSUMED);
+            features.note(feature(name, is_there, State::Missing(otherwise)));
         }
         for (name, id) in HELPERS {
-            let otherwise = State::Missing("the programs on interfaces could not be loaded");
-            features.note(feature(name, helper(id), otherwise));
+            let otherwise = State::Missing(NO_PROGRAMS);
+            let is_there = helper(id).unwrap_or(ASSUMED);
+            features.note(feature(name, is_there, otherwise));
         }
         for (what, name, is_there, otherwise) in OPTIONAL {
             let found = if without.contains(&what) {
                 feature(name, false, State::Unused(otherwise))
             } else {
-                feature(name, is_there(&kernel), State::Replaced(otherwise))
+                let is_there = is_there(&kernel).unwrap_or(ASSUMED);
+                feature(name, is_there, State::Replaced(otherwise))
             };
             if found.state != State::Present {
                 features.absent.insert(what);
             }
             features.note(found);
         }
-        let otherwise = State::Replaced("only IPv4 connections are proxied");
-        features.note(feature("IPv6", has_ipv6(), otherwise));
-        let otherwise =
-            State::Replaced("flows tell services that IPVS translates without their backends");
-        features.note(feature(
-            "IPVS connections in netfilter (net.ipv4.vs.conntrack = 1)",
-            crate::nat::sees_ipvs(),
-            otherwise,
-        ));
+        let (name, otherwise) = IPV6;
+        features.note(feature(name, has_ipv6(), State::Replaced(otherwise)));
+        let (name, otherwise) = IPVS;
+        let sees = crate::nat::sees_ipvs();
+        features.note(feature(name, sees, State::Replaced(otherwise)));
         features.refuse_missing(kernel)
     }
 
@@ -227,19 +246,68 @@ fn feature(name: &'static str, is_there: bool, otherwise: State) -> Feature {
     Feature { name, state }
 }
 
-// A probe that cannot be made (for want of privilege, mostly) is no proof of absence: what is then
-// tried fails with an error of its own, which says more.
-
-fn map(kind: MapType) -> bool {
-    is_map_supported(kind).unwrap_or(true)
+/// A feature, as far as this process can find out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surveyed {
+    /// The kernel's name for it, and the first version that has it.
+    pub name: &'static str,
+    /// Which one, of those that something takes the place of.
+    pub feature: Option<KernelFeature>,
+    /// Whether it is there; `None` where this process may not ask.
+    pub is_there: Option<bool>,
+    /// Whether nothing takes its place.
+    pub is_needed: bool,
+    /// What happens without it.
+    pub otherwise: &'static str,
 }
 
-fn program(kind: ProgramType) -> bool {
-    is_program_supported(kind).unwrap_or(true)
+/// Asks the kernel about everything, as far as it can be asked without the agent's rights.
+pub fn survey() -> Vec<Surveyed> {
+    let kernel = release();
+    let needed = |name, is_there, otherwise| Surveyed {
+        name,
+        feature: None,
+        is_there,
+        is_needed: true,
+        otherwise,
+    };
+    let surroundings = [
+        (IPV6, Some(has_ipv6())),
+        (IPVS, Some(crate::nat::sees_ipvs())),
+    ];
+    let surroundings = surroundings.map(|((name, otherwise), is_there)| Surveyed {
+        is_needed: false,
+        ..needed(name, is_there, otherwise)
+    });
+    let helpers = HELPERS.map(|(name, id)| needed(name, helper(id), NO_PROGRAMS));
+    let optional = OPTIONAL.map(|(feature, name, is_there, otherwise)| Surveyed {
+        feature: Some(feature),
+        is_needed: false,
+        ..needed(name, is_there(&kernel), otherwise)
+    });
+    NEEDED
+        .map(|(name, is_there, otherwise)| needed(name, is_there(), otherwise))
+        .into_iter()
+        .chain(helpers)
+        .chain(optional)
+        .chain(surroundings)
+        .collect()
 }
 
-fn helper(helper: BpfHelper) -> bool {
-    is_helper_supported(ProgramType::SchedClassifier, helper).unwrap_or(true)
+/// A probe that cannot be made (for want of privilege, mostly) is no proof of absence: what is then tried
+/// fails with an error of its own, which says more.
+const ASSUMED: bool = true;
+
+fn map(kind: MapType) -> Option<bool> {
+    is_map_supported(kind).ok()
+}
+
+fn program(kind: ProgramType) -> Option<bool> {
+    is_program_supported(kind).ok()
+}
+
+fn helper(helper: BpfHelper) -> Option<bool> {
+    is_helper_supported(ProgramType::SchedClassifier, helper).ok()
 }
 
 /// Whether this host speaks IPv6 on loopback.
@@ -247,13 +315,14 @@ pub fn has_ipv6() -> bool {
     std::fs::read_to_string("/proc/net/if_inet6").is_ok_and(|addresses| !addresses.is_empty())
 }
 
-fn release() -> String {
+/// The running kernel's version.
+pub fn release() -> String {
     let name = rustix::system::uname();
     name.release().to_string_lossy().into_owned()
 }
 
 /// Compares a release such as `6.1.0-13-amd64`.
-fn is_at_least(release: &str, wanted: (u32, u32)) -> bool {
+pub fn is_at_least(release: &str, wanted: (u32, u32)) -> bool {
     let mut numbers = release
         .split(|c: char| !c.is_ascii_digit())
         .map(|number| number.parse().unwrap_or(0));

@@ -52,6 +52,11 @@ use crate::proxy::DatagramSockets;
 /// The kernel programs, or nothing when they were not built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l7d.bpf.o"));
 
+/// Whether the kernel programs are in this binary.
+pub fn has_programs() -> bool {
+    !OBJECT.is_empty()
+}
+
 /// A beat older than this means that the proxy is gone.
 const HEARTBEAT_LIMIT_NS: u64 = 700_000_000;
 /// How often [`Datapath::beat`] wants to be called.

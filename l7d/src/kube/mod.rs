@@ -52,6 +52,8 @@ use reduce::OfKind;
 use resource::{Resource, plural_of_cilium};
 use telling::{Seen, Teller};
 
+/// A server's version is some lines.
+const VERSION_MAX: usize = 64 << 10;
 /// Updates on their way.
 const QUEUE: usize = 512;
 
@@ -244,6 +246,33 @@ pub fn start(
     }
     until_closed(sender, look.run(api));
     Ok(Running { updates, board })
+}
+
+/// The version of the API server, as it answers anybody who is let in.
+///
+/// # Errors
+/// Why it does not, for people.
+pub async fn version(access: &config::Kubernetes) -> Result<String, String> {
+    let timeouts = Timeouts {
+        answer: Duration::from_secs(10),
+        ..Timeouts::default()
+    };
+    let found = Access::new(access, &timeouts).map_err(|error| error.to_string())?;
+    let server = found.server;
+    let api = Api {
+        client: found.client,
+        timeouts,
+    };
+    let answer = api.read("/version", VERSION_MAX).await;
+    let answer = answer.map_err(|failure| format!("{server}: {failure}"))?;
+    let version: serde_json::Value =
+        serde_json::from_slice(&answer.unwrap_or_default()).unwrap_or_default();
+    let version = version
+        .get("gitVersion")
+        .and_then(serde_json::Value::as_str);
+    Ok(format!("{server} {}", version.unwrap_or_default())
+        .trim_end()
+        .to_owned())
 }
 
 /// Does something as long as anybody takes updates.

@@ -9,6 +9,7 @@ mod chart;
 mod cluster;
 mod confinement;
 mod dns;
+mod doctor;
 mod drops;
 mod exports;
 mod guide;

@@ -118,6 +118,26 @@ fn making() -> BitFlags<AccessFs> {
         | AccessFs::Refer
 }
 
+/// The kernel's version of landlock.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn landlock_version() -> Result<u32, String> {
+    // The only question that the library answers; the thread that asks does nothing else.
+    let asking = std::thread::spawn(|| {
+        let rules = Ruleset::default().handle_access(AccessFs::Execute)?;
+        rules.create()?.restrict_self()
+    });
+    match asking.join() {
+        Ok(outcome) => match files_of(outcome) {
+            Files::Confined(version) => Ok(version),
+            Files::Open => Err("not asked for".to_owned()),
+            Files::Refused(cause) => Err(cause),
+        },
+        Err(_panic) => Err("landlock cannot be asked for".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
@@ -192,5 +212,10 @@ mod tests {
             })
         });
         assert_eq!(outcomes, [Ok(true), Err(ErrorKind::PermissionDenied)]);
+    }
+
+    #[test]
+    fn the_kernel_says_which_version_it_has() {
+        assert_eq!(landlock_version().map(|version| version > 0), Ok(true));
     }
 }

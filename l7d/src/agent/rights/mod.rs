@@ -16,6 +16,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use files::Files;
+pub(crate) use files::landlock_version;
 use places::Places;
 
 use crate::config::{Config, ConfigError};

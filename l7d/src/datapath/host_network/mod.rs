@@ -182,7 +182,10 @@ fn peer_name(portal: &str) -> String {
 }
 
 /// Refuses marks that would confuse others, or ourselves.
-fn check_marks(settings: &Settings) -> Result<(), Error> {
+///
+/// # Errors
+/// Which mark, and whose it is.
+pub fn check_marks(settings: &Settings) -> Result<(), Error> {
     let marks = &settings.marks;
     let ours = [
         ("reply", marks.reply),
