@@ -54,6 +54,7 @@ Examples:
   l7d map                                who talks to whom, and what fails
   l7d ui                                 the same and more in a browser
   l7d status                             whether the agent is well
+  sudo l7d doctor                        what of l7d works on this machine, and what does not
   sudo l7d agent --config l7d.yaml       run the agent
 
 Exit codes: 0 done, 1 it did not work, 2 the command line makes no sense.";

@@ -80,6 +80,7 @@ fn explains_itself() {
         (vec!["policy", "check", "--help"], "help-policy-check.txt"),
         (vec!["policy", "test", "--help"], "help-policy-test.txt"),
         (vec!["agent", "--help"], "help-agent.txt"),
+        (vec!["doctor", "--help"], "help-doctor.txt"),
         (vec!["relay", "--help"], "help-relay.txt"),
     ] {
         let output = run(&arguments);
