@@ -9,7 +9,19 @@ use rustix::time::{ClockId, clock_gettime};
 pub struct Timestamp(pub u64);
 
 /// Monotonic time in nanoseconds since boot (`CLOCK_MONOTONIC`, what `bpf_ktime_get_ns` reads).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Monotonic(pub u64);
 
 impl Timestamp {

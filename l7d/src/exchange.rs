@@ -12,7 +12,7 @@ use crate::record::{
 use crate::session::Redaction;
 
 /// A request that has no answer yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Exchange {
     text: Text,
     method: Span,

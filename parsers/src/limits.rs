@@ -1,7 +1,7 @@
 //! Every bound, and the attack it stops.
 
 /// Bounds of the parsers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// Longest head in bytes, request or status line included: memory per connection.
     pub head_bytes: usize,

@@ -49,6 +49,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut count = Count::default();
     let mut result = stage("tests", || tests(&mut count));
     if result.is_ok() {
+        result = stage("tests of a proxy that is replaced all the time", || {
+            restless_tests(&mut count)
+        });
+    }
+    if result.is_ok() {
         result = stage("image", || {
             count.passed += image::check_tested()?;
             Ok(())
@@ -146,8 +151,20 @@ fn documentation() -> anyhow::Result<()> {
 
 /// All tests, the privileged ones included: they fail where they cannot run.
 fn tests(count: &mut Count) -> anyhow::Result<()> {
-    let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["test", "--workspace", "--no-fail-fast"])
+    run_tests(cargo(&["test", "--workspace", "--no-fail-fast"]), count)
+}
+
+/// The proxy's once more, with a proxy that is replaced all the time.
+fn restless_tests(count: &mut Count) -> anyhow::Result<()> {
+    let mut command = cargo(&["test", "--package", "l7d", "--test", "proxy", "--"]);
+    // A worker that does not move gives nothing up.
+    command.args(["--skip", "a_worker_that_is_held_up_shows"]);
+    command.env("L7D_TEST_HANDOVER_MS", "15");
+    run_tests(command, count)
+}
+
+fn run_tests(mut command: Command, count: &mut Count) -> anyhow::Result<()> {
+    let mut child = command
         .current_dir(workspace())
         .stdout(Stdio::piped())
         .spawn()

@@ -13,7 +13,7 @@ use crate::datapath;
 use crate::identity::{Identities, Names};
 use crate::policy::{Audit, Door, Live};
 use crate::proxy::{Admission, Learnt, Upstream};
-use crate::record::{Direction, EndpointId, IdentityNumber, Party};
+use crate::record::{Direction, EndpointId, IdentityNumber, Party, canonical};
 use crate::session::{Ends, Verdicts};
 
 /// What the kernel side can be asked about a connection, once it is there.
@@ -66,6 +66,41 @@ impl Directory {
             learnings,
         }
     }
+
+    /// Who both are, which door, and how to connect. `client` may be known by another address than the one
+    /// that the server is to see.
+    fn between(
+        &self,
+        transport: Transport,
+        (client, seen_by_server): (SocketAddr, Option<SocketAddr>),
+        server: SocketAddr,
+        was_judged: bool,
+    ) -> Admission {
+        let source = self.identities.party(client);
+        let destination = self.identities.party(server);
+        let number = transport.number();
+        let door = if was_judged {
+            self.live.judging_door(&source, &destination, number)
+        } else {
+            self.live.door(&source, &destination, number)
+        };
+        let direction = match &door {
+            Door::Enforce(judge) => judge.direction(),
+            Door::Watch if is_local(&destination) => Direction::Ingress,
+            Door::Watch => Direction::Egress,
+        };
+        let is_inside =
+            destination.identity != IdentityNumber::WORLD && destination.identity.0 < 1 << 24;
+        Admission {
+            upstream: Upstream {
+                server,
+                client: seen_by_server,
+                is_inside,
+            },
+            ends: Ends::new(source, destination, direction),
+            door,
+        }
+    }
 }
 
 impl crate::proxy::Directory for Directory {
@@ -82,25 +117,19 @@ impl crate::proxy::Directory for Directory {
         } else {
             original
         };
-        let source = self.identities.party(client);
-        let destination = self.identities.party(server);
-        let door = self.live.door(&source, &destination, transport.number());
-        let direction = match &door {
-            Door::Enforce(judge) => judge.direction(),
-            Door::Watch if is_local(&destination) => Direction::Ingress,
-            Door::Watch => Direction::Egress,
-        };
-        let is_inside =
-            destination.identity != IdentityNumber::WORLD && destination.identity.0 < 1 << 24;
-        Some(Admission {
-            upstream: Upstream {
-                server,
-                client: (!came_by_socket).then_some(client),
-                is_inside,
-            },
-            ends: Ends::new(source, destination, direction),
-            door,
-        })
+        let client_by_network = (!came_by_socket).then_some(client);
+        Some(self.between(transport, (client, client_by_network), server, false))
+    }
+
+    fn readmit(
+        &self,
+        client: SocketAddr,
+        server: SocketAddr,
+        was_judged: bool,
+    ) -> Option<Admission> {
+        // It is connected: how is a matter of the past.
+        let (client, server) = (canonical(client), canonical(server));
+        Some(self.between(Transport::Tcp, (client, None), server, was_judged))
     }
 
     fn number(&self, client: SocketAddr, server: SocketAddr) -> u64 {

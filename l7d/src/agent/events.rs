@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::learn::Learning;
+use super::successor::{Door, End};
 use super::{Agent, Error, cluster, interfaces};
 use crate::datapath::decode::Decoded;
 use crate::datapath::{Ended, Ends, HEARTBEAT_PERIOD, Ring, decode};
@@ -20,6 +21,9 @@ use crate::record::Place;
 
 /// Kernel records handled before anything else gets its turn.
 const BATCH: usize = 512;
+/// A worker that has not moved for so long is held up. With what the kernel programs wait for a beat, it
+/// takes them little more than a second to notice.
+const HELD_UP: Duration = Duration::from_millis(500);
 /// How often interfaces and the wall clock are looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 /// Editors write a file in several steps; this long after the last of them it is read.
@@ -45,7 +49,8 @@ pub(super) async fn run(
     agent: &mut Agent,
     incoming: Incoming,
     mut files: Files,
-) -> Result<(), Error> {
+    door: &Door,
+) -> Result<End, Error> {
     let Incoming {
         mut ring,
         mut ends,
@@ -63,9 +68,14 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             biased;
-            _ = heartbeat.tick() => agent.datapath.beat()?,
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            _ = heartbeat.tick() => agent.beat()?,
+            _ = terminate.recv() => return Ok(End::Stopped),
+            _ = interrupt.recv() => return Ok(End::Stopped),
+            link = door.next() => {
+                if let Some(link) = agent.hand_over(link, &mut ring).await? {
+                    return Ok(End::Replaced(link));
+                }
+            }
             _ = hangup.recv() => agent.reload()?,
             Some(()) = files.changes.recv() => {
                 tokio::time::sleep(SETTLE).await;
@@ -93,6 +103,17 @@ pub(super) async fn run(
     }
 }
 
+/// Returns when somebody ends this process.
+pub(super) async fn wait_to_be_ended() -> Result<(), Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
 /// Watches the folders of policies. What changed between their first reading and this moment is found
 /// by reading once more.
 pub(super) fn watch_files(agent: &Agent) -> Result<Files, Error> {
@@ -117,7 +138,7 @@ pub(super) fn watch_files(agent: &Agent) -> Result<Files, Error> {
 }
 
 impl Agent {
-    fn handle(&self, bytes: &[u8]) {
+    pub(super) fn handle(&self, bytes: &[u8]) {
         self.ledger.deliver(Place::KernelRing, 1);
         match decode::counted(&self.ledger, decode::decode(bytes)) {
             None => {}
@@ -173,6 +194,28 @@ impl Agent {
             };
             self.tell_end(&ended);
         }
+    }
+
+    /// Tells the kernel programs that the proxy is there, unless one of its workers is held up: whoever
+    /// were sent to that one would wait for ever.
+    fn beat(&mut self) -> Result<(), Error> {
+        let still = self.proxy.still_for();
+        let is_held_up = still > HELD_UP;
+        if is_held_up != self.is_held_up {
+            self.is_held_up = is_held_up;
+            if is_held_up {
+                tracing::error!(
+                    ?still,
+                    "a proxy worker is held up; redirected ports do as without a proxy until it moves"
+                );
+            } else {
+                tracing::warn!("the proxy moves again");
+            }
+        }
+        if is_held_up {
+            return Ok(());
+        }
+        Ok(self.datapath.beat()?)
     }
 
     fn keep_house(&mut self) -> Result<(), Error> {

@@ -66,6 +66,12 @@ impl LearntNames {
         learnt
     }
 
+    /// Learns what a former process has learnt since this one began, which it has written down.
+    pub(super) fn catch_up(&mut self, config: &Config) {
+        let (file, _loaded) = self.names.open(&config.runtime_dir.join(FILE));
+        self.file = file;
+    }
+
     /// What the addresses that have names are to a policy set.
     pub(super) fn named(&self, compiled: &Compiled) -> BTreeSet<Named> {
         let mut all = BTreeSet::new();

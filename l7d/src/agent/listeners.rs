@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
@@ -21,8 +22,8 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Starts the thread, and returns when it listens.
-    pub(super) fn start(self) -> Result<(), Error> {
+    /// Starts the thread, and returns when it listens. Once it has ended nobody listens any more.
+    pub(super) fn start(self) -> Result<JoinHandle<()>, Error> {
         let (teller, started) = sync_channel(1);
         let serve = move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -44,9 +45,10 @@ impl Listeners {
             }
         };
         let thread = std::thread::Builder::new().name("l7d-api".to_owned());
-        thread.spawn(serve).map_err(Error::Runtime)?;
+        let thread = thread.spawn(serve).map_err(Error::Runtime)?;
         let gone = |_gone| Err(Error::Runtime(std::io::ErrorKind::BrokenPipe.into()));
-        started.recv().unwrap_or_else(gone)
+        started.recv().unwrap_or_else(gone)?;
+        Ok(thread)
     }
 
     async fn listen(&self) -> Result<(), Error> {

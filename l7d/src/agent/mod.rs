@@ -5,6 +5,7 @@
 //! loop (`events`) keeps all of it true.
 
 mod admit;
+mod announce;
 mod apply;
 mod beside;
 mod changes;
@@ -20,12 +21,14 @@ mod listeners;
 mod losses;
 mod metrics;
 mod peers;
+mod predecessor;
 mod reload;
 mod rights;
 mod serve;
 mod settings;
 mod source;
 mod status;
+mod successor;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -57,11 +60,30 @@ pub(crate) use rights::landlock_version;
 pub use source::Overrides;
 use source::Source;
 
+/// What an agent does that another has taken over from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum WhenReplaced {
+    /// End
+    #[default]
+    Exit,
+    /// Wait to be ended, for a supervisor that would start it again
+    Wait,
+}
+
+/// How an agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Manner {
+    /// What it does once another has taken over from it.
+    pub when_replaced: WhenReplaced,
+    /// Somebody waits at its standard input to hear that it is ready.
+    pub is_awaited: bool,
+}
+
 /// What the agent is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// Run until told to stop.
-    Run,
+    Run(Manner),
     /// Read everything, say what is wrong, start nothing.
     Check,
     /// Remove everything that an agent left on this node.
@@ -110,6 +132,14 @@ pub enum Error {
     /// A filter of flows cannot be used.
     #[error("configuration: {0}")]
     Flows(String),
+    /// The agent that runs already cannot be taken over from.
+    #[error("an agent runs here already, and cannot be taken over from by {}: {cause}; end it first", path.display())]
+    Predecessor {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        cause: proxy::LinkBroken,
+    },
     /// Files cannot be watched.
     #[error("policy files cannot be watched: {0}")]
     Watch(#[from] notify::Error),
@@ -123,14 +153,14 @@ pub fn run(config: Option<&PathBuf>, overrides: Overrides, task: &Task) -> Resul
     let source = Source::new(config.cloned(), overrides);
     let config = source.read()?;
     match task {
-        Task::Run => {
+        Task::Run(manner) => {
             serve::raise_descriptor_limit();
             let confinement = rights::lessen(&config, source.file());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(Error::Runtime)?;
-            runtime.block_on(serve::serve(source, config, confinement))
+            runtime.block_on(serve::serve(source, config, *manner, confinement))
         }
         Task::Check => check(source, config),
         Task::Cleanup => cleanup(&config),
@@ -219,6 +249,10 @@ struct Agent {
     ledger: Arc<Ledger>,
     watchman: Watchman,
     proxy: proxy::Proxy,
+    /// One of its workers does not move.
+    is_held_up: bool,
+    /// What the proxy was started with.
+    proxy_parts: serve::ProxyParts,
     tap: tap::Handle,
     changes: Changes,
     shared_status: Arc<parking_lot::Mutex<server::AgentStatus>>,

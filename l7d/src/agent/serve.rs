@@ -12,10 +12,15 @@ use super::events::{self, Incoming};
 use super::kubernetes::{self, Followed};
 use super::learn::LEARNINGS;
 use super::losses::{Counters, Watchman};
+use super::predecessor::Predecessor;
 use super::rights::Confinement;
 use super::settings::{datapath_settings, proxy_settings, sharing, tap_settings};
 use super::source::Source;
-use super::{Agent, Error, exports, flows, interfaces, metrics, refuse_unusable, state_file, tell};
+use super::successor::{Door, End};
+use super::{
+    Agent, Error, Manner, WhenReplaced, announce, exports, flows, interfaces, metrics,
+    refuse_unusable, state_file, tell,
+};
 use crate::config::{Config, KernelFeature};
 use crate::datapath::features::Features;
 use crate::datapath::{self, Datapath, host_network};
@@ -25,7 +30,7 @@ use crate::flow::view::NodeView;
 use crate::metrics::Counting;
 use crate::nat::Translations;
 use crate::policy::WouldDeny;
-use crate::proxy::{self, Family};
+use crate::proxy::{self, Belongings, Family};
 use crate::record::{Ledger, Record, Sink};
 use crate::tap;
 
@@ -50,49 +55,45 @@ async fn know(
 pub(super) async fn serve(
     source: Source,
     config: Config,
+    manner: Manner,
     confinement: Arc<Confinement>,
 ) -> Result<(), Error> {
-    let (world, cluster) = know(source, config, confinement).await?;
+    let former = Predecessor::find(&config)?;
+    let (mut world, cluster) = know(source, config, confinement).await?;
     let (follower, updates) = cluster.unzip();
     let config = world.config().clone();
     let features = Features::probe(&config.datapath.without)?;
+    let belongings = take_over(former.as_ref(), &mut world)?;
     let ledger = Arc::new(Ledger::default());
     let node = Arc::new(flows::node_view(&config));
     let ring = Arc::new(flows::ring(&config.flows, &node, Arc::clone(&ledger))?);
     let exports = exports::start(&config, &ring, &node)?;
     let kernel = Kernel::default();
     let (learner, learnings) = mpsc::channel(LEARNINGS);
-    let directory: Arc<dyn proxy::Directory> =
-        Arc::new(Directory::new(&world, kernel.clone(), learner));
     let counting = counting(&config, &ring, &node)?;
     let sink = way_in(counting.as_ref(), &ring);
-    let counted = Counted::before(&sink, &world);
     let translations = Arc::new(translations(&features, &world));
-    let settings = proxy::Settings {
-        sharing: sharing(&features),
-        ..proxy_settings(&config, &world, &translations)
+    let proxy_parts = ProxyParts {
+        settings: proxy::Settings {
+            sharing: sharing(&features),
+            ..proxy_settings(&config, &world, &translations)
+        },
+        directory: Arc::new(Directory::new(&world, kernel.clone(), learner)),
+        sink: Counted::before(&sink, &world),
     };
-    let proxy = proxy::start(&settings, &directory, &counted)?;
+    let proxy = proxy_parts.start(belongings)?;
     let network = host_network::HostNetwork::set_up(&config.datapath, &state_file(&config))?;
-    let settings = datapath::Settings {
-        absent: features.absent().clone(),
-        ..datapath_settings(&config, network.portal_index(), proxy.port())
-    };
     let datapath::Started {
         datapath,
         ring: kernel_ring,
         tap_ring,
         ends,
-    } = Datapath::start(&settings)?;
+    } = start_datapath(&config, &features, &network, proxy.port())?;
     let segments = Arc::clone(tap_ring.counts());
-    let tap = tap::start(
-        tap_ring,
-        tap_settings(&config, &world, &translations),
-        Arc::clone(&sink),
-        world.identities().clone(),
-        Arc::clone(&ledger),
-    )
-    .map_err(Error::Tap)?;
+    let tap = tap_settings(&config, &world, &translations);
+    let (tapped, identities) = (Arc::clone(&sink), world.identities().clone());
+    let tap = tap::start(tap_ring, tap, tapped, identities, Arc::clone(&ledger));
+    let tap = tap.map_err(Error::Tap)?;
     let counters = counters((&kernel_ring, segments), &datapath, &proxy, &tap);
     let watchman = Watchman::begin(counters, &ledger);
     let mut agent = Agent {
@@ -114,6 +115,8 @@ pub(super) async fn serve(
         ledger,
         watchman,
         proxy,
+        is_held_up: false,
+        proxy_parts,
         tap,
         changes: Changes::default(),
         shared_status: Arc::default(),
@@ -121,13 +124,58 @@ pub(super) async fn serve(
         follower,
     };
     agent.connect(&kernel)?;
+    if let Some(former) = former {
+        former.dismiss();
+        tell("took over from the agent that ran before");
+    }
     let incoming = Incoming {
         ring: kernel_ring,
         ends,
         learnings,
         updates,
     };
-    run_until_told(agent, &config, incoming).await
+    run_until_told(agent, &config, incoming, manner).await
+}
+
+fn start_datapath(
+    config: &Config,
+    features: &Features,
+    network: &host_network::HostNetwork,
+    proxy_port: u16,
+) -> Result<datapath::Started, datapath::Error> {
+    Datapath::start(&datapath::Settings {
+        absent: features.absent().clone(),
+        ..datapath_settings(config, network.portal_index(), proxy_port)
+    })
+}
+
+/// Takes everything that a running agent has, and what it has learnt meanwhile.
+fn take_over(former: Option<&Predecessor>, world: &mut World) -> Result<Belongings, Error> {
+    let Some(former) = former else {
+        return Ok(Belongings::default());
+    };
+    let belongings = former.take(world.config())?;
+    tracing::info!(
+        connections = belongings.connections(),
+        "taken over from the agent that runs"
+    );
+    let config = world.config().clone();
+    world.learnt.catch_up(&config);
+    world.compile();
+    Ok(belongings)
+}
+
+/// What the proxy is started with, now or once more.
+pub(super) struct ProxyParts {
+    settings: proxy::Settings,
+    directory: Arc<dyn proxy::Directory>,
+    sink: Arc<dyn Sink>,
+}
+
+impl ProxyParts {
+    fn start(&self, belongings: Belongings) -> Result<proxy::Proxy, proxy::Error> {
+        proxy::start(&self.settings, &self.directory, &self.sink, belongings)
+    }
 }
 
 /// What is counted where something may be lost.
@@ -151,20 +199,39 @@ async fn run_until_told(
     mut agent: Agent,
     config: &Config,
     incoming: Incoming,
+    manner: Manner,
 ) -> Result<(), Error> {
     let (stop, stopped) = watch::channel(false);
-    agent.listeners(config, stopped).start()?;
+    let served = agent.listeners(config, stopped).start()?;
     let files = events::watch_files(&agent)?;
+    let door = Door::open(config)?;
     agent.world.confinement.filter_system_calls(config);
     agent.publish_status();
     tell("ready");
-    let end = events::run(&mut agent, incoming, files).await;
+    announce::ready(manner.is_awaited);
+    let end = events::run(&mut agent, incoming, files, &door).await;
     stop.send_replace(true);
+    if served.join().is_err() {
+        tracing::error!("the thread of the API had panicked");
+    }
+    let is_replaced = matches!(end, Ok(End::Replaced(_)));
+    if let Ok(End::Replaced(link)) = &end
+        && let Err(error) = link.leave()
+    {
+        tracing::warn!(%error, "the successor is gone");
+    }
     agent.proxy.stop();
     agent.tap.stop();
     agent.exports.stop();
-    agent.world.learnt.save();
-    end
+    if !is_replaced {
+        agent.world.learnt.save();
+    }
+    end?;
+    if is_replaced && manner.when_replaced == WhenReplaced::Wait {
+        tell("replaced; waiting to be ended");
+        events::wait_to_be_ended().await?;
+    }
+    Ok(())
 }
 
 /// Netfilter is asked where it can be, and may be.
@@ -244,14 +311,26 @@ pub(super) fn raise_descriptor_limit() {
 }
 
 impl Agent {
-    /// Fills the maps and hooks the interfaces. The heartbeat comes first, so that the first
-    /// packet that is redirected finds a proxy.
-    fn connect(&mut self, kernel: &Kernel) -> Result<(), Error> {
+    /// Goes on with what a successor could not take.
+    pub(super) fn take_back(&mut self, belongings: Belongings) -> Result<(), Error> {
+        let former = std::mem::replace(&mut self.proxy, self.proxy_parts.start(belongings)?);
+        std::thread::spawn(|| former.stop());
+        self.connect_proxy()
+    }
+
+    /// Gives the kernel the proxy's sockets.
+    fn connect_proxy(&mut self) -> Result<(), Error> {
         if let Some(v4) = self.proxy.listener(Family::V4) {
             let v6 = self.proxy.listener(Family::V6);
             self.datapath.set_listeners(&v4, v6.as_ref())?;
         }
-        self.datapath.set_datagram_sockets(self.proxy.datagrams())?;
+        Ok(self.datapath.set_datagram_sockets(self.proxy.datagrams())?)
+    }
+
+    /// Fills the maps and hooks the interfaces. The heartbeat comes first, so that the first
+    /// packet that is redirected finds a proxy.
+    fn connect(&mut self, kernel: &Kernel) -> Result<(), Error> {
+        self.connect_proxy()?;
         kernel.set(KernelTables {
             originals: self.datapath.originals()?,
             connections: self.datapath.connections()?,

@@ -87,5 +87,6 @@ pub(super) fn proxy_settings(
         redaction: Redaction::new(&config.flows.redact),
         names: Arc::clone(world.names()),
         translations: Arc::clone(translations),
+        stats: Arc::default(),
     }
 }

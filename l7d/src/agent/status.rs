@@ -59,6 +59,9 @@ impl Agent {
             .cloned()
             .chain(self.world.restraint())
             .chain(self.world.awaited())
+            .chain(self.is_held_up.then(|| {
+                "a proxy worker is held up: redirected ports do as without a proxy".to_owned()
+            }))
             .chain(self.world.store().refused_objects())
             .chain(self.world.inventory.troubles())
             .chain(self.shortages())
@@ -92,6 +95,10 @@ impl Agent {
             tap_skipped_bytes: tapped.skipped_bytes.load(Ordering::Relaxed),
             refused: stats.refused.load(Ordering::Relaxed),
             upstream_failures: stats.upstream_failures.load(Ordering::Relaxed),
+            taken_over: stats.adopted.load(Ordering::Relaxed),
+            taken_over_unread: stats.demoted.load(Ordering::Relaxed),
+            cut_by_handover: stats.cut_by_handover.load(Ordering::Relaxed),
+            panics: stats.panicked.load(Ordering::Relaxed),
             kernel_drops: self.kernel_drops(),
             names: names.count(),
             names_evicted: names.evicted(),

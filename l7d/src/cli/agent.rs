@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::background;
 use super::failure::Failure;
-use crate::agent::{self, Overrides, Task};
+use crate::agent::{self, Manner, Overrides, Task, WhenReplaced};
 
 /// Arguments of `l7d agent`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   sudo l7d agent --config /etc/l7d/l7d.yaml      run until it is told to stop
+  sudo l7d agent --config /etc/l7d/l7d.yaml --background   take over from the agent that runs
   l7d agent --config l7d.yaml --check            read everything, start nothing
   sudo l7d agent --cleanup                       remove what an agent left in the kernel")]
 pub struct AgentArgs {
@@ -24,6 +26,14 @@ pub struct AgentArgs {
     /// Most series of metrics, whatever the configuration says; further ones are counted together
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub max_series: Option<u64>,
+    /// Start the agent in the background, and return once it is ready: by then it has taken over from the
+    /// one that ran before
+    #[arg(long, conflicts_with_all = ["check", "cleanup"])]
+    pub background: bool,
+    /// What to do once another agent has taken over: one that is started while this one runs takes over
+    /// its listeners, connections and kernel programs
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    pub when_replaced: WhenReplaced,
     /// Remove programs, maps, rules, routes and interfaces of an agent, and exit
     #[arg(long, conflicts_with = "check")]
     pub cleanup: bool,
@@ -37,7 +47,11 @@ pub fn run(args: &AgentArgs) -> Result<(), Failure> {
     let task = match (args.cleanup, args.check) {
         (true, _) => Task::Cleanup,
         (false, true) => Task::Check,
-        (false, false) => Task::Run,
+        (false, false) if args.background => return background::start(),
+        (false, false) => Task::Run(Manner {
+            when_replaced: args.when_replaced,
+            is_awaited: std::env::var_os(background::AWAITED).is_some(),
+        }),
     };
     let overrides = Overrides {
         node: args.node.clone().filter(|node| !node.is_empty()),

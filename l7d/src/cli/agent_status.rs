@@ -35,10 +35,7 @@ pub(super) fn sections(status: &AgentStatus) -> Vec<Section> {
             line("Aggregation", status.aggregation.clone()),
             line("Rights", status.rights.clone()),
             line("Maps", maps(status)),
-            line(
-                "Proxied",
-                format!("{} now, {} so far", status.proxied, status.proxied_total),
-            ),
+            line("Proxied", proxied(status)),
             line("Tapped", tapped(status)),
             line(
                 "Left out by the tap",
@@ -207,6 +204,24 @@ fn translated(status: &AgentStatus) -> String {
 }
 
 /// How many connections are tapped, and what of them is missing.
+fn proxied(status: &AgentStatus) -> String {
+    let counts = [
+        (status.proxied, "now"),
+        (status.proxied_total, "so far"),
+        (status.taken_over, "taken over from the agent before"),
+        (status.taken_over_unread, "of them unread since"),
+        (status.cut_by_handover, "cut with an agent"),
+        (status.panics, "ended by a fault of l7d's own"),
+    ];
+    let told = counts.iter().enumerate();
+    // The first two always.
+    let told = told.filter(|(place, (count, _))| *place < 2 || *count > 0);
+    let told: Vec<String> = told
+        .map(|(_, (count, what))| format!("{count} {what}"))
+        .collect();
+    told.join(", ")
+}
+
 fn tapped(status: &AgentStatus) -> String {
     let mut text = format!("{} now, {} so far", status.tapped, status.tapped_total);
     let gaps = (status.tap_gaps > 0)

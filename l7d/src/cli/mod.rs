@@ -5,6 +5,7 @@
 
 pub mod agent;
 mod agent_status;
+mod background;
 mod candidate;
 pub mod completion;
 pub mod config;

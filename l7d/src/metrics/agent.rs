@@ -90,6 +90,26 @@ fn counters(status: &AgentStatus) -> impl Iterator<Item = Told> + use<> {
             status.proxied_total,
         ),
         (
+            "l7d_proxy_taken_over",
+            "Connections taken over from the agent before",
+            status.taken_over,
+        ),
+        (
+            "l7d_proxy_taken_over_unread",
+            "Connections taken over whose states could not be read",
+            status.taken_over_unread,
+        ),
+        (
+            "l7d_proxy_cut_by_handover",
+            "Connections that ended where an agent ended",
+            status.cut_by_handover,
+        ),
+        (
+            "l7d_proxy_panics",
+            "Connections that ended by a fault of the proxy",
+            status.panics,
+        ),
+        (
             "l7d_proxy_refused",
             "Requests that the proxy refused",
             status.refused,

@@ -78,7 +78,8 @@ struct View {
     sides: [Option<(Side, Connection)>; 2],
 }
 
-/// A request that policy allowed. Only [`Judge::judge`] makes one.
+/// A request that policy allowed. Only [`Judge::judge`] makes one, and whoever goes on with a request that
+/// the judge of a former process had allowed.
 #[derive(Debug)]
 #[must_use = "a permit is what lets a request's bytes go on"]
 pub struct Permit {
@@ -107,6 +108,17 @@ pub struct Denial {
 }
 
 impl Permit {
+    /// For a request that a former process has judged, and recorded, and whose head the server has.
+    pub fn inherited() -> Self {
+        Self {
+            policies: record::no_policies(),
+            direction: None,
+            edits: Edits::default(),
+            audited: None,
+            by: [None, None],
+        }
+    }
+
     /// The policies that allowed it.
     pub fn policies(&self) -> &Arc<[PolicyRef]> {
         &self.policies

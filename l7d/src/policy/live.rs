@@ -136,6 +136,17 @@ impl Live {
             None => Door::Watch,
         }
     }
+
+    /// The door of a connection that another process has judged: it is judged on, whatever there still is
+    /// to be judged.
+    pub fn judging_door(
+        self: &Arc<Self>,
+        source: &Party,
+        destination: &Party,
+        protocol: u8,
+    ) -> Door {
+        Door::Enforce(Judge::new(self, source, destination, protocol))
+    }
 }
 
 fn audits(compiled: &Compiled) -> bool {

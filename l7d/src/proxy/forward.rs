@@ -48,9 +48,24 @@ impl Pool {
         spare.unwrap_or_else(|| vec![0; self.bytes].into_boxed_slice())
     }
 
+    /// A buffer that begins with these bytes, and has room behind them.
+    pub(super) fn filled_with(&self, bytes: &[u8]) -> Box<[u8]> {
+        let mut buffer = if bytes.len() < self.bytes {
+            self.take()
+        } else {
+            // Another process had larger ones.
+            vec![0; bytes.len().saturating_add(self.bytes)].into_boxed_slice()
+        };
+        if let Some(front) = buffer.get_mut(..bytes.len()) {
+            front.copy_from_slice(bytes);
+        }
+        buffer
+    }
+
+    /// Buffers of another size came from elsewhere.
     pub(super) fn give(&self, buffer: Box<[u8]>) {
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < SPARE_MAX {
+        if spare.len() < SPARE_MAX && buffer.len() == self.bytes {
             spare.push(buffer);
         }
     }
@@ -106,24 +121,33 @@ pub(super) async fn receive(
     }
 }
 
+/// Writes what finds room, waiting for some; tells how many bytes. A dropped future has written nothing.
+pub(super) async fn send_some(to: &WriteHalf<'_>, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match to.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
+            written => return written,
+        }
+    }
+}
+
 /// Writes everything.
 pub(super) async fn send(to: &WriteHalf<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        match to.try_write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
-            Err(error) => return Err(error),
-        }
+        let count = send_some(to, bytes).await?;
+        bytes = bytes.get(count..).unwrap_or_default();
     }
     Ok(())
 }
 
-/// Writes everything of many pieces, in as few calls to the kernel as may be.
+/// Writes everything of many pieces, in as few calls to the kernel as may be, and adds to `sent` what has
+/// been written.
 #[expect(single_use_lifetimes, reason = "`impl Trait` cannot leave it out yet")]
 pub(super) async fn send_slices<'b>(
     to: &WriteHalf<'_>,
     mut slices: impl Iterator<Item = IoSlice<'b>>,
+    sent: &mut usize,
 ) -> io::Result<()> {
     const AT_ONCE: usize = 16;
     loop {
@@ -140,7 +164,10 @@ pub(super) async fn send_slices<'b>(
         while !left.is_empty() {
             match to.try_write_vectored(left) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => IoSlice::advance_slices(&mut left, count),
+                Ok(count) => {
+                    *sent += count;
+                    IoSlice::advance_slices(&mut left, count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
                 Err(error) => return Err(error),
             }

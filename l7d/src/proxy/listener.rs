@@ -68,6 +68,30 @@ pub(super) fn bind_all(workers: usize, mark: u32, sharing: Sharing) -> Result<Ve
     Ok(pairs)
 }
 
+/// One more at the port of these, for another worker.
+pub(super) fn one_more(
+    listeners: &[TcpListener],
+    mark: u32,
+    sharing: Sharing,
+) -> Result<TcpListener, Error> {
+    let unknown = || Error::Listen {
+        address: (Ipv4Addr::LOCALHOST, 0).into(),
+        cause: ErrorKind::NotFound.into(),
+    };
+    let first = listeners.first().ok_or_else(unknown)?;
+    let address = first.local_addr().map_err(|cause| Error::Listen {
+        address: (Ipv4Addr::LOCALHOST, 0).into(),
+        cause,
+    })?;
+    let fault = |cause| Error::Listen { address, cause };
+    match sharing {
+        Sharing::One => first.try_clone().map_err(fault),
+        Sharing::Group => open(address, mark, sharing)
+            .map(TcpListener::from)
+            .map_err(fault),
+    }
+}
+
 /// Listens in both families. A port that the kernel chose for IPv4 may be somebody's in IPv6: then
 /// another is tried.
 fn bind_both(port: u16, mark: u32, sharing: Sharing) -> Result<Pair, Error> {

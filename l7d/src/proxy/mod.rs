@@ -5,13 +5,19 @@
 //! takes one of two doors: `watch`, which looks and cannot refuse, or `enforce`, which judges
 //! every request before its bytes go on.
 
+mod connection;
 mod crowd;
 mod dns;
+mod door;
 mod enforce;
 mod forward;
+mod handover;
+mod lane;
 mod listener;
 mod network;
+mod pulse;
 mod refuse;
+mod share;
 mod splice;
 mod transparent;
 mod upstream;
@@ -29,9 +35,11 @@ use parsers::dns::Rcode;
 use tokio::sync::{oneshot, watch as signal};
 
 pub use dns::DatagramSockets;
+pub use handover::{Belongings, Broken as LinkBroken, FORMAT, Hello, Link};
 pub use listener::{Family, Sharing};
 use worker::WorkerSeed;
 
+use crate::clock::Monotonic;
 use crate::config::{Marks, Transport};
 use crate::identity::Names;
 use crate::nat::Translations;
@@ -64,6 +72,8 @@ pub struct Settings {
     pub names: Arc<Names>,
     /// What netfilter makes of connections' addresses.
     pub translations: Arc<Translations>,
+    /// Counters, which go on when a proxy is started again.
+    pub stats: Arc<Stats>,
 }
 
 /// Who is at both ends of an accepted connection, and what is to be done with it.
@@ -109,6 +119,15 @@ pub trait Directory: Send + Sync {
         transport: Transport,
         client: SocketAddr,
         original: SocketAddr,
+    ) -> Option<Admission>;
+
+    /// Of a connection that another process had accepted: who is there now, and which door. One that was
+    /// judged there is judged here.
+    fn readmit(
+        &self,
+        client: SocketAddr,
+        server: SocketAddr,
+        was_judged: bool,
     ) -> Option<Admission>;
 
     /// The kernel's number of the connection between these two, 0 where it has none. Asked once, when
@@ -184,6 +203,14 @@ impl Error {
 pub struct Stats {
     /// Connections accepted.
     pub accepted: AtomicU64,
+    /// Connections taken over from another process.
+    pub adopted: AtomicU64,
+    /// Those of them that go on unread, since their state could not be.
+    pub demoted: AtomicU64,
+    /// Connections that could not be given to another process, and were cut.
+    pub cut_by_handover: AtomicU64,
+    /// Connections whose task has panicked: a fault of the proxy's own, which ended nothing else.
+    pub panicked: AtomicU64,
     /// Connections open now.
     pub active: AtomicU64,
     /// Connections closed because nobody had redirected them.
@@ -202,6 +229,16 @@ pub struct Stats {
     pub upstream_failures: AtomicU64,
 }
 
+/// What the workers are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// Give everything to another process.
+    Leaving,
+    /// Let connections end.
+    Ending,
+}
+
 /// The running proxy.
 #[derive(Debug)]
 pub struct Proxy {
@@ -209,8 +246,11 @@ pub struct Proxy {
     datagrams: Vec<[Option<DatagramSockets>; 2]>,
     port: u16,
     stats: Arc<Stats>,
-    stop: signal::Sender<bool>,
+    phase: signal::Sender<Phase>,
+    /// Where workers give up what they have.
+    estate: std::sync::mpsc::Receiver<Belongings>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    pulses: Vec<Arc<pulse::Pulse>>,
     limitation: Option<String>,
 }
 
@@ -245,18 +285,48 @@ impl Proxy {
         &self.stats
     }
 
+    /// For how long the worker that has moved least has not moved.
+    pub fn still_for(&self) -> Duration {
+        let now = Monotonic::recent();
+        let all = self.pulses.iter().map(|pulse| pulse.still_for(now));
+        all.max().unwrap_or_default()
+    }
+
     /// Lets connections end, no longer than [`Settings::drain`], and waits for the workers.
     pub fn stop(self) {
-        self.stop.send_replace(true);
+        self.phase.send_if_modified(|phase| {
+            let is_running = *phase == Phase::Running;
+            if is_running {
+                *phase = Phase::Ending;
+            }
+            is_running
+        });
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a proxy worker had panicked");
             }
         }
     }
+
+    /// Gives everything up: no connection is accepted any more, and those that are open are frozen where
+    /// they are. Takes less than a second. What could not be given up goes on here until
+    /// [`Proxy::stop`] has waited for it.
+    pub fn leave(&self) -> Belongings {
+        /// Workers give up after less.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        self.phase.send_replace(Phase::Leaving);
+        let mut all = Belongings::default();
+        for _worker in &self.threads {
+            match self.estate.recv_timeout(PATIENCE) {
+                Ok(belongings) => all.append(belongings),
+                Err(error) => tracing::error!(%error, "a proxy worker gives nothing up"),
+            }
+        }
+        all
+    }
 }
 
-/// Starts the workers.
+/// Starts the workers, with what another process gave up where there is any.
 ///
 /// # Errors
 /// When listeners or threads cannot be made.
@@ -264,64 +334,44 @@ pub fn start(
     settings: &Settings,
     directory: &Arc<dyn Directory>,
     sink: &Arc<dyn Sink>,
+    belongings: Belongings,
 ) -> Result<Proxy, Error> {
-    let stats = Arc::new(Stats::default());
+    let stats = Arc::clone(&settings.stats);
     let crowd = Arc::new(crowd::Crowd::new(settings.connections_per_endpoint));
-    let (stop, stopped) = signal::channel(false);
-    let pairs = listener::bind_all(settings.workers, settings.marks.reply, settings.sharing)?;
-    let port = pairs.first().map_or(0, |pair| pair.port);
-    let mut listeners = Vec::new();
-    let mut datagrams = Vec::new();
+    let (phase, phases) = signal::channel(Phase::Running);
+    let (heir, estate) = std::sync::mpsc::sync_channel(settings.workers.max(1));
+    let shares = share::out(belongings, settings)?;
     let mut threads = Vec::new();
-    let mut limitation = None;
-    for (number, pair) in pairs.into_iter().enumerate() {
-        if number == 0 {
-            listeners = vec![(Family::V4, pair.v4.as_raw_fd())];
-            let v6 = pair.v6.as_ref().map(AsRawFd::as_raw_fd);
-            listeners.extend(v6.map(|v6| (Family::V6, v6)));
-        }
-        let families = [Some(Family::V4), pair.v6.as_ref().map(|_| Family::V6)];
-        let sockets = match dns::Sockets::open_all(families) {
-            Ok(sockets) => sockets,
-            Err(error) if error.is_for_want_of_rights() => {
-                let told = limitation.get_or_insert_with(|| format!(
-                    "no DNS over UDP through the proxy: {error}; watched queries pass by, and ports whose queries \
-                     are to be judged do as datapath.onProxyDown says"
-                ));
-                tracing::warn!("{told}");
-                [None, None]
-            }
-            Err(error) => return Err(error),
-        };
-        datagrams.push(
-            sockets
-                .each_ref()
-                .map(|of| of.as_ref().map(dns::Sockets::raw)),
-        );
+    let mut pulses = Vec::new();
+    for (number, belongings) in shares.workers.into_iter().enumerate() {
+        let pulse = Arc::new(pulse::Pulse::new());
+        pulses.push(Arc::clone(&pulse));
         let worker = WorkerSeed {
             settings: settings.clone(),
             directory: Arc::clone(directory),
             sink: Arc::clone(sink),
             stats: Arc::clone(&stats),
             crowd: Arc::clone(&crowd),
-            stopped: stopped.clone(),
+            phase: phases.clone(),
+            belongings,
+            pulse: Arc::clone(&pulse),
+            heir: heir.clone(),
         };
         let thread = std::thread::Builder::new()
             .name(format!("l7d-proxy-{number}"))
-            .spawn(move || {
-                let listeners = [Some(pair.v4), pair.v6].into_iter().flatten().collect();
-                worker.run(listeners, sockets);
-            })
+            .spawn(move || worker.run())
             .map_err(Error::Worker)?;
         threads.push(thread);
     }
     Ok(Proxy {
-        listeners,
-        datagrams,
-        port,
+        listeners: shares.listeners,
+        datagrams: shares.datagrams,
+        port: shares.port,
         stats,
-        stop,
+        phase,
+        estate,
         threads,
-        limitation,
+        pulses,
+        limitation: shares.limitation,
     })
 }

@@ -1,7 +1,7 @@
 //! Answers that the proxy gives in the place of the server.
 
 /// What a refused client is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Refusal {
     /// Status code.
     pub(super) status: u16,

@@ -25,6 +25,40 @@ pub(super) struct Pipes {
     spare: RefCell<Vec<Pipe>>,
 }
 
+/// What is to be moved.
+pub(super) struct Run<'s> {
+    pub(super) way: Way,
+    pub(super) from: &'s TcpStream,
+    pub(super) to: &'s TcpStream,
+    /// Bytes that `from` has or will have.
+    pub(super) left: u64,
+}
+
+/// A pipe in use, and how many bytes are in it. It stands outside of the future that moves them: when
+/// that is dropped they are still here.
+#[derive(Debug, Default)]
+pub(super) struct Piped {
+    pipe: Option<Pipe>,
+    held: usize,
+}
+
+impl Piped {
+    /// The bytes that are in the pipe.
+    pub(super) fn take_bytes(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; std::mem::take(&mut self.held)];
+        let mut filled = 0;
+        if let Some(pipe) = self.pipe.take() {
+            while let Some(room @ [_, ..]) = bytes.get_mut(filled..) {
+                match rustix::io::read(&pipe.reader, room)? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    count => filled += count,
+                }
+            }
+        }
+        Ok(bytes)
+    }
+}
+
 #[derive(Debug)]
 struct Pipe {
     reader: OwnedFd,
@@ -46,18 +80,24 @@ impl Pipes {
         }
     }
 
-    /// Moves `left` bytes that `from` has or will have to `to`, and tells `moved` of each run. Ends
-    /// early, and in good order, when the sender ends early or no pipe is to be had. A pipe that
-    /// was left with bytes in it is closed with them.
+    /// Moves bytes from one to the other, and tells `moved` of each run. Ends
+    /// early, and in good order, when the sender ends early or no pipe is to be had. What a dropped
+    /// future leaves in the pipe is in `piped`.
     pub(super) async fn pass(
         &self,
-        way: Way,
-        from: &TcpStream,
-        to: &TcpStream,
-        mut left: u64,
+        run: Run<'_>,
+        piped: &mut Piped,
         mut moved: impl FnMut(u64),
     ) -> Result<(), Broken> {
-        let Some(pipe) = self.take() else {
+        let Run {
+            way,
+            from,
+            to,
+            mut left,
+        } = run;
+        piped.pipe = self.take();
+        let Piped { pipe, held } = piped;
+        let Some(pipe) = pipe else {
             return Ok(());
         };
         while left > 0 {
@@ -69,14 +109,21 @@ impl Pipes {
             if count == 0 {
                 break;
             }
-            pipe.drain(to, count)
-                .await
-                .map_err(|error| Broken::Write(way, error))?;
-            let count = u64::try_from(count).unwrap_or(left);
-            left = left.saturating_sub(count);
-            moved(count);
+            *held = count;
+            while *held > 0 {
+                let sent = pipe
+                    .drain(to, *held)
+                    .await
+                    .map_err(|error| Broken::Write(way, error))?;
+                *held = held.saturating_sub(sent);
+                let sent = u64::try_from(sent).unwrap_or(left);
+                left = left.saturating_sub(sent);
+                moved(sent);
+            }
         }
-        self.give(pipe);
+        if let Some(pipe) = piped.pipe.take() {
+            self.give(pipe);
+        }
         Ok(())
     }
 }
@@ -101,19 +148,17 @@ impl Pipe {
         .await
     }
 
-    async fn drain(&self, to: &TcpStream, mut count: usize) -> io::Result<()> {
-        while count > 0 {
-            let sent = to
-                .async_io(Interest::WRITABLE, || {
-                    Ok(splice(&self.reader, None, to, None, count, FLAGS)?)
-                })
-                .await?;
-            if sent == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            count = count.saturating_sub(sent);
+    /// Gives on what finds room, at most so many bytes.
+    async fn drain(&self, to: &TcpStream, most: usize) -> io::Result<usize> {
+        let sent = to
+            .async_io(Interest::WRITABLE, || {
+                Ok(splice(&self.reader, None, to, None, most, FLAGS)?)
+            })
+            .await?;
+        if sent == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
         }
-        Ok(())
+        Ok(sent)
     }
 }
 

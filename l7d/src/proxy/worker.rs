@@ -1,25 +1,20 @@
 //! One worker: a thread, its runtime, and the connections that it has accepted.
 
-use std::cell::Cell;
-use std::net::SocketAddr;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parsers::http1::Reading;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch as signal};
 
-use super::{
-    Admission, Directory, Settings, Stats, Upstream, crowd, dns, enforce, forward, network,
-    upstream, watch,
-};
-use crate::config::Transport;
+use super::handover::Belongings;
+use super::pulse::Pulse;
+use super::{Directory, Phase, Settings, Stats, crowd, dns, forward};
 use crate::nat::Clients;
-use crate::policy::{Door, Expected, Judge};
-use crate::record::{Outcome, Sink};
-use crate::session::{Ends, Recorder, Session};
+use crate::record::Sink;
+use crate::session::Recorder;
 
 /// What a worker thread is made of.
 pub(super) struct WorkerSeed {
@@ -28,7 +23,13 @@ pub(super) struct WorkerSeed {
     pub(super) sink: Arc<dyn Sink>,
     pub(super) stats: Arc<Stats>,
     pub(super) crowd: Arc<crowd::Crowd>,
-    pub(super) stopped: signal::Receiver<bool>,
+    pub(super) phase: signal::Receiver<Phase>,
+    /// What another process gave up.
+    pub(super) belongings: Belongings,
+    /// Shows that the thread moves.
+    pub(super) pulse: Arc<Pulse>,
+    /// Where to give up everything.
+    pub(super) heir: std::sync::mpsc::SyncSender<Belongings>,
 }
 
 /// What the connections of a worker share.
@@ -41,20 +42,22 @@ pub(super) struct Worker {
     pub(super) watcher: Rc<Recorder>,
     pub(super) crowd: Arc<crowd::Crowd>,
     pub(super) pool: forward::Pool,
-    /// Told when connections are to end.
-    pub(super) stopped: signal::Receiver<bool>,
+    pub(super) phase: signal::Receiver<Phase>,
+    /// Told when everything is to go on in another process.
+    leaving: Notify,
+    /// What has been given up so far.
+    pub(super) given_up: RefCell<Belongings>,
+    /// Connections, from the moment that they are taken.
     pub(super) open: Cell<usize>,
+    /// Tasks that take connections or datagrams.
+    takers: Cell<usize>,
     /// Told when the last connection has ended.
     pub(super) emptied: Notify,
 }
 
 impl WorkerSeed {
-    /// Runs until the proxy is stopped.
-    pub(super) fn run(
-        self,
-        listeners: Vec<std::net::TcpListener>,
-        datagrams: [Option<dns::Sockets>; 2],
-    ) {
+    /// Runs until the proxy is stopped, or another process has everything.
+    pub(super) fn run(self) {
         let runtime = match tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -65,7 +68,6 @@ impl WorkerSeed {
                 return;
             }
         };
-        let mut stopped = self.stopped;
         let recorder = |clients| {
             Recorder::new(Arc::clone(&self.sink), self.settings.redaction.clone())
                 .with_names(Arc::clone(&self.settings.names))
@@ -83,38 +85,35 @@ impl WorkerSeed {
             directory: self.directory,
             stats: self.stats,
             crowd: self.crowd,
-            stopped: stopped.clone(),
+            phase: self.phase,
+            leaving: Notify::new(),
+            given_up: RefCell::default(),
             open: Cell::new(0),
+            takers: Cell::new(0),
             emptied: Notify::new(),
         });
+        let (belongings, heir, pulse) = (self.belongings, self.heir, self.pulse);
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async move {
-            for listener in listeners {
-                match TcpListener::from_std(listener) {
-                    Ok(listener) => {
-                        tokio::task::spawn_local(accept(Rc::clone(&worker), listener));
-                    }
-                    Err(error) => tracing::error!(%error, "a listener cannot be used"),
-                }
-            }
-            if let Err(error) = dns::serve(&worker, datagrams) {
-                tracing::error!(%error, "datagrams cannot be taken");
-            }
-            // An error means that the proxy was dropped: there is nobody who waits.
-            match stopped.wait_for(|stop| *stop).await {
-                Ok(_) => worker.drain().await,
-                Err(error) => tracing::debug!(%error, "stopping"),
-            }
+            worker.begin(belongings);
+            tokio::task::spawn_local(Rc::clone(&worker).beat(pulse));
+            worker.run(&heir).await;
         });
     }
 }
 
 async fn accept(worker: Rc<Worker>, listener: TcpListener) {
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = worker.told_to_leave() => break,
+        };
+        match accepted {
             Ok((stream, client)) => {
                 worker.stats.accepted.fetch_add(1, Ordering::Relaxed);
-                tokio::task::spawn_local(Rc::clone(&worker).serve(stream, client));
+                let stay = worker.enter();
+                tokio::task::spawn_local(Rc::clone(&worker).serve(stream, client, stay));
             }
             Err(error) => {
                 // Out of descriptors or memory: whoever is connected goes on; give it time.
@@ -123,35 +122,141 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener) {
             }
         }
     }
+    match listener.into_std() {
+        Ok(listener) => worker.given_up.borrow_mut().listeners.push(listener),
+        Err(error) => tracing::error!(%error, "a listener cannot be given up"),
+    }
+    worker.end_taking();
+}
+
+/// A connection that a worker has; dropped however its task ends, also by a panic, which ends nothing
+/// else.
+pub(super) struct Stay(Rc<Worker>);
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        let Self(worker) = self;
+        if std::thread::panicking() {
+            worker.stats.panicked.fetch_add(1, Ordering::Relaxed);
+        }
+        worker.stats.active.fetch_sub(1, Ordering::Relaxed);
+        worker.open.set(worker.open.get() - 1);
+        if worker.open.get() == 0 {
+            worker.emptied.notify_one();
+        }
+    }
 }
 
 impl Worker {
-    async fn serve(self: Rc<Self>, mut client: TcpStream, from: SocketAddr) {
-        self.stats.active.fetch_add(1, Ordering::Relaxed);
-        self.open.set(self.open.get() + 1);
-        let admission = client
-            .local_addr()
-            .ok()
-            .and_then(|original| self.admit(from, original));
-        match admission {
-            Some(admission) => self.relay(&mut client, admission).await,
-            None => {
-                self.stats.strays.fetch_add(1, Ordering::Relaxed);
+    /// Takes up what another process gave up, and listens.
+    fn begin(self: &Rc<Self>, belongings: Belongings) {
+        let Belongings {
+            listeners,
+            datagrams,
+            connections,
+        } = belongings;
+        for moved in connections {
+            let stay = self.enter();
+            tokio::task::spawn_local(Rc::clone(self).adopt(moved, stay));
+        }
+        for listener in listeners {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    self.begin_taking();
+                    tokio::task::spawn_local(accept(Rc::clone(self), listener));
+                }
+                Err(error) => tracing::error!(%error, "a listener cannot be used"),
             }
         }
-        self.stats.active.fetch_sub(1, Ordering::Relaxed);
-        self.open.set(self.open.get() - 1);
-        if self.open.get() == 0 {
+        for datagrams in datagrams {
+            if let Err(error) = dns::serve(self, datagrams) {
+                tracing::error!(%error, "datagrams cannot be taken");
+            }
+        }
+    }
+
+    /// Says now and then that this thread moves, until it ends.
+    async fn beat(self: Rc<Self>, pulse: Arc<Pulse>) {
+        let mut ticks = tokio::time::interval(Pulse::PERIOD);
+        loop {
+            ticks.tick().await;
+            pulse.beat();
+        }
+    }
+
+    async fn run(&self, heir: &std::sync::mpsc::SyncSender<Belongings>) {
+        let mut phase = self.phase.clone();
+        let changed = phase.wait_for(|phase| *phase != Phase::Running).await;
+        // An error means that the proxy was dropped: there is nobody who waits.
+        let Ok(now) = changed.map(|phase| *phase) else {
+            return tracing::debug!("stopping");
+        };
+        if now == Phase::Leaving {
+            self.leave(heir).await;
+        }
+        self.drain().await;
+    }
+
+    /// Gives everything up that can be given up within a moment.
+    async fn leave(&self, heir: &std::sync::mpsc::SyncSender<Belongings>) {
+        /// What takes longer ends here.
+        const PATIENCE: Duration = Duration::from_millis(300);
+        self.leaving.notify_waiters();
+        let all_left = async {
+            while self.open.get() + self.takers.get() > 0 {
+                self.emptied.notified().await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, all_left).await.is_err() {
+            tracing::debug!(connections = self.open.get(), "stay to their end");
+        }
+        if heir.send(self.given_up.take()).is_err() {
+            tracing::error!("nobody takes what the proxy gives up");
+        }
+    }
+
+    /// Returns when everything is to go on in another process, maybe never.
+    pub(super) async fn told_to_leave(&self) {
+        let told = self.leaving.notified();
+        if *self.phase.borrow() != Phase::Leaving {
+            told.await;
+        }
+    }
+
+    /// The same, for who waits for a server. It is left a moment to answer: who comes back to it later
+    /// would be another client to it.
+    pub(super) async fn told_to_leave_unconnected(&self) {
+        const PATIENCE: Duration = Duration::from_millis(150);
+        self.told_to_leave().await;
+        tokio::time::sleep(PATIENCE).await;
+    }
+
+    /// The same, for who cannot leave while it is busy.
+    pub(super) async fn told_to_leave_unless(&self, is_busy: &Cell<bool>) {
+        self.told_to_leave().await;
+        if is_busy.get() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Somebody begins to take connections or datagrams, who has to give up what they come from.
+    pub(super) fn begin_taking(&self) {
+        self.takers.set(self.takers.get() + 1);
+    }
+
+    /// They have given it up.
+    pub(super) fn end_taking(&self) {
+        self.takers.set(self.takers.get() - 1);
+        if self.takers.get() == 0 {
             self.emptied.notify_one();
         }
     }
 
-    /// Who is there, which door, and what the kernel calls it.
-    fn admit(&self, from: SocketAddr, original: SocketAddr) -> Option<Admission> {
-        let admission = self.directory.admit(Transport::Tcp, from, original)?;
-        let number = self.directory.number(from, admission.upstream.server);
-        let ends = admission.ends.with_connection(number);
-        Some(Admission { ends, ..admission })
+    /// A connection is there. Counted before its task begins: it may be told to leave before that.
+    fn enter(self: &Rc<Self>) -> Stay {
+        self.stats.active.fetch_add(1, Ordering::Relaxed);
+        self.open.set(self.open.get() + 1);
+        Stay(Rc::clone(self))
     }
 
     /// Waits until the last connection has ended, or they have had their time. New ones are taken
@@ -170,167 +275,18 @@ impl Worker {
         }
     }
 
-    async fn relay(&self, client: &mut TcpStream, admission: Admission) {
-        let Admission {
-            mut ends,
-            door,
-            upstream,
-        } = admission;
-        let place = match door {
-            Door::Watch => None,
-            Door::Enforce(_) => match self.crowd.enter(&ends) {
-                Ok(place) => Some(place),
-                Err(full) => return self.turn_away(client, ends, full),
-            },
-        };
-        let reading = match door {
-            Door::Watch => Reading::Lenient,
-            Door::Enforce(_) => Reading::Strict,
-        };
-        // What is needed for a moment only is boxed, and what differs by door: an idle connection
-        // has room for no more than its own door.
-        let connected = Box::pin(upstream::connect(&upstream, &self.settings.marks)).await;
-        let mut server = match connected {
-            Ok(server) => server,
-            Err(error) => {
-                tracing::debug!(%error, server = %upstream.server, "the server is not reached");
-                self.stats.upstream_failures.fetch_add(1, Ordering::Relaxed);
-                let mut session = self.session(ends, reading);
-                if let Some(event) = network::unreached(&error) {
-                    session.note_tcp(event);
-                }
-                session.finish(Outcome::UpstreamRefused);
-                forward::reset(client);
-                return;
-            }
-        };
-        forward::no_delay(client);
-        forward::no_delay(&server);
-        ends.set_network(network::ask(client, &server));
-        // Blocks that capture, since the arguments of an async function take their room twice.
-        match door {
-            Door::Watch => {
-                let mut session = self.session(ends, reading);
-                let watch = async move {
-                    let end = self
-                        .watch_until_enforced(client, &mut server, &mut session, &upstream)
-                        .await;
-                    forward::finish(end, client, &server, &mut session);
-                };
-                Box::pin(watch).await;
-            }
-            Door::Enforce(judge) => {
-                Box::pin(self.enforce(judge, ends, client, &mut server)).await;
-            }
-        }
-        drop(place);
-    }
-
-    /// Relays what is judged in the protocol that policy speaks of.
-    async fn enforce(
-        &self,
-        judge: Judge,
-        ends: Ends,
-        client: &mut TcpStream,
-        server: &mut TcpStream,
-    ) {
-        let is_tls = match judge.expected() {
-            Expected::Dns => {
-                let relay = enforce::DnsRelay::new(self, judge, ends);
-                return Box::pin(async move { relay.run(client, server).await }).await;
-            }
-            Expected::Http => false,
-            Expected::HttpOrTls => enforce::begins_with_tls(client, server).await,
-            Expected::Tls => true,
-        };
-        if is_tls {
-            let session = self.session(ends, Reading::Lenient);
-            let relay = enforce::TlsRelay::new(self, judge, session);
-            Box::pin(relay.run(client, server)).await;
-        } else {
-            let session = self.session(ends, Reading::Strict);
-            let relay = enforce::Relay::new(self, judge, session);
-            Box::pin(async move { relay.run(client, server).await }).await;
-        }
+    /// Whether connections are to end.
+    pub(super) fn is_ending(&self) -> bool {
+        *self.phase.borrow() == Phase::Ending
     }
 
     /// Returns when connections are to end, maybe never. One that begins while others end is not
     /// sent away, since it would only come back.
     pub(super) async fn told_to_end(&self) {
-        let mut stopped = self.stopped.clone();
-        if stopped.wait_for(|stop| *stop).await.is_err() {
+        let mut phase = self.phase.clone();
+        let told = phase.wait_for(|phase| *phase == Phase::Ending).await;
+        if told.is_err() {
             std::future::pending::<()>().await;
         }
-    }
-
-    fn session(&self, ends: Ends, reading: Reading) -> Session {
-        let recorder = match reading {
-            Reading::Lenient => &self.watcher,
-            Reading::Strict => &self.recorder,
-        };
-        let recorder = Rc::clone(recorder);
-        Session::new(recorder, ends, self.settings.limits, reading)
-    }
-
-    /// An endpoint with too many connections: the new one is reset, and a record says why.
-    fn turn_away(&self, client: &TcpStream, ends: Ends, full: crowd::Full) {
-        self.stats.refused.fetch_add(1, Ordering::Relaxed);
-        let mut session = self.session(ends, Reading::Strict);
-        session.give_up(full.why());
-        session.finish(Outcome::Limit);
-        forward::reset(client);
-    }
-
-    /// Watches, unless the policy changes so that the connection must be judged: then it is cut,
-    /// and the client's next one is.
-    async fn watch_until_enforced(
-        &self,
-        client: &mut TcpStream,
-        server: &mut TcpStream,
-        session: &mut Session,
-        upstream: &Upstream,
-    ) -> Result<(), forward::Broken> {
-        let mut changes = self.directory.changes();
-        let from = client.peer_addr();
-        let to_be_judged = async {
-            while changes.changed().await.is_ok() {
-                let Ok(from) = from else { continue };
-                let admission = self.directory.admit(Transport::Tcp, from, upstream.server);
-                if admission.is_some_and(|admission| matches!(admission.door, Door::Enforce(_))) {
-                    return;
-                }
-            }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            end = watch::relay(client, server, session, &self.pool) => end,
-            () = to_be_judged => Err(forward::Broken::Policy),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The size of a future, which is never made.
-    fn size_of_future<A, F: Future>(_make: impl FnOnce(A) -> F) -> usize {
-        size_of::<F>()
-    }
-
-    #[test]
-    fn an_idle_connection_is_small() {
-        let watch = size_of_future(|(worker, client, server, session, upstream)| {
-            Worker::watch_until_enforced(worker, client, server, session, upstream)
-        });
-        let enforce =
-            size_of_future(|(relay, client, server)| enforce::Relay::run(relay, client, server));
-        let serve = size_of_future(|(worker, client, from)| Worker::serve(worker, client, from));
-        let relay = size_of::<enforce::Relay<'_>>();
-        let session = size_of::<Session>();
-        assert!(
-            watch <= 1280 && enforce <= 2048 && serve <= 1024 && relay <= 640 && session <= 528,
-            "watch {watch} enforce {enforce} serve {serve} relay {relay} session {session}"
-        );
     }
 }

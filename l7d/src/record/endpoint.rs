@@ -4,11 +4,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Node-local number of an endpoint; 0 means "not an endpoint of this node".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct EndpointId(pub u16);
 
 /// Security identity; reserved numbers are Cilium's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct IdentityNumber(pub u32);
 
 impl IdentityNumber {
@@ -21,7 +35,7 @@ impl IdentityNumber {
 }
 
 /// A pod, a process group or a named outside peer. Shared: a record holds a pointer to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Endpoint {
     /// Number on this node, 0 if it lives elsewhere.
     pub id: EndpointId,
@@ -40,7 +54,7 @@ pub struct Endpoint {
 }
 
 /// The controller that owns a pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Workload {
     /// `Deployment`, `DaemonSet`, …
     pub kind: String,
@@ -49,7 +63,7 @@ pub struct Workload {
 }
 
 /// A service that an address and port belong to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Service {
     /// Name.
     pub name: String,
@@ -63,7 +77,7 @@ pub struct Service {
 pub struct DnsNames(pub Vec<Arc<str>>);
 
 /// One end of a record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Party {
     /// Address; the port is 0 where the protocol has none.
     pub addr: SocketAddr,

@@ -46,7 +46,7 @@ pub struct Grpc {
 }
 
 /// How much of something there was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Volume {
     /// How many.
     pub messages: u32,
@@ -67,7 +67,9 @@ pub enum HttpKind {
 
 /// Why an exchange did not simply succeed. The names are stable: they appear in flows (extension
 /// `l7d.outcome`), metrics and `l7d observe`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 pub enum Outcome {
     /// The message passed as it was.
     #[default]

@@ -105,7 +105,9 @@ pub enum Observer {
 }
 
 /// Direction of traffic, from the view of the endpoint that policy was applied for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 pub enum Direction {
     /// Not known, or neither end is an endpoint of this node.
     #[default]
@@ -117,7 +119,7 @@ pub enum Direction {
 }
 
 /// What became of a packet or a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Verdict {
     /// Passed on.
     Forwarded,
@@ -132,7 +134,7 @@ pub enum Verdict {
 }
 
 /// Facts of the transport header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum L4 {
     /// TCP, with the flag bits of the header (`FIN`=0x01 … `CWR`=0x80); 0 for L7 records.
     Tcp {

@@ -1,7 +1,7 @@
 //! What TCP knows of the way that a message took, and of why there is no answer.
 
 /// The network's part in how a message fared. Zero is what nobody measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Network {
     /// The shortest round trip between here and the client, in microseconds. It is on top of a latency
     /// that was measured here.
@@ -17,7 +17,7 @@ pub struct Network {
 
 /// What TCP saw of the end of a connection. The names are stable: they appear in flows (extension
 /// `tcp_event`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum TcpEvent {
     /// The client said first that it was done.
     ClosedByClient,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 /// A policy that allowed or denied something.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct PolicyRef {
     /// Kind of object.
     pub kind: PolicyKind,
@@ -41,7 +41,7 @@ impl fmt::Display for PolicyRef {
 }
 
 /// Kind of a policy object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum PolicyKind {
     /// `cilium.io/v2`, namespaced.
     CiliumNetworkPolicy,

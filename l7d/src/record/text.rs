@@ -1,7 +1,7 @@
 //! One growable byte buffer per record, and ranges in it.
 
 /// A range in a record's [`Text`]. The default is the empty range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Span {
     start: u32,
     len: u32,
@@ -20,8 +20,8 @@ impl Span {
 }
 
 /// Bytes of a record; keeps its capacity when reused.
-#[derive(Debug, Clone, Default)]
-pub struct Text(Vec<u8>);
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct Text(#[serde(with = "serde_bytes")] Vec<u8>);
 
 impl Text {
     /// Forgets the content, keeps the capacity.

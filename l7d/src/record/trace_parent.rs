@@ -1,7 +1,7 @@
 //! The trace that a request belongs to (W3C Trace Context).
 
 /// `traceparent` of a request: the trace, and the span that the request was sent from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TraceParent {
     /// Number of the trace, never zero.
     pub trace: [u8; 16],

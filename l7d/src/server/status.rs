@@ -201,6 +201,14 @@ pub struct AgentStatus {
     pub refused: u64,
     /// Servers that the proxy could not reach.
     pub upstream_failures: u64,
+    /// Proxied connections taken over from the agent before.
+    pub taken_over: u64,
+    /// Those of them that go on unread, since their states could not be.
+    pub taken_over_unread: u64,
+    /// Proxied connections that ended where an agent ended, since nobody could go on with them.
+    pub cut_by_handover: u64,
+    /// Proxied connections that ended by a fault of the proxy.
+    pub panics: u64,
     /// Names of addresses that DNS has told and that have not aged.
     pub names: usize,
     /// Names that gave way to others, because a client had too many.

@@ -25,7 +25,8 @@ pub struct Lookups<K> {
 }
 
 /// What is told of a query that nobody answers.
-struct Waiting {
+#[derive(serde::Serialize, serde::Deserialize)]
+pub struct Waiting {
     ends: Ends,
     query: Text,
     spans: (Span, Span),
@@ -59,6 +60,13 @@ pub fn addresses_told<T>(
 pub(super) struct Stream {
     connection: Connection,
     lookups: Lookups<()>,
+}
+
+/// A stream as it goes to another process.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct SavedStream {
+    connection: Connection,
+    waiting: Vec<Unanswered<(), Waiting>>,
 }
 
 /// Queries of one stream without an answer.
@@ -239,6 +247,18 @@ impl<K: Copy + Eq + Hash> Lookups<K> {
         }
     }
 
+    /// Takes out what waits, oldest first, for another process.
+    pub fn save(&mut self) -> Vec<Unanswered<K, Waiting>> {
+        std::iter::from_fn(|| self.pairing.take()).collect()
+    }
+
+    /// Takes over what waited in another process, oldest first.
+    pub fn restore(&mut self, waiting: Vec<Unanswered<K, Waiting>>) {
+        for query in waiting {
+            self.pairing.put_back(query);
+        }
+    }
+
     /// Tells of queries that have waited too long by now.
     pub fn expire(&mut self, recorder: &Recorder) {
         let now = recorder.clock.monotonic();
@@ -353,6 +373,20 @@ impl Stream {
             connection: Connection::new(Message::BYTES_MAX),
             lookups: Lookups::new(limits, L4::Tcp { flags: 0 }),
         }
+    }
+
+    pub(super) fn save(mut self) -> SavedStream {
+        SavedStream {
+            connection: self.connection,
+            waiting: self.lookups.save(),
+        }
+    }
+
+    pub(super) fn restore(saved: SavedStream) -> Self {
+        let mut stream = Self::new();
+        stream.connection = saved.connection;
+        stream.lookups.restore(saved.waiting);
+        stream
     }
 
     pub(super) fn handle_gap(&mut self, way: Way, missing: u64) {

@@ -8,7 +8,7 @@ use super::index;
 use crate::record::{Direction, Encapsulation, EndpointId, Network, Party};
 
 /// Who is at both ends of a connection, and whose policy it is seen under.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Ends {
     /// Who opened it.
     pub client: Party,
@@ -21,13 +21,14 @@ pub struct Ends {
 }
 
 /// What is between both ends.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 struct Connected {
     /// The kernel's number of the connection, 0 where it has none.
     number: u64,
     /// What TCP has told of it so far.
     network: Network,
     /// What packets came packed in, to the server and to the client, where any did.
+    #[serde(skip)]
     encapsulation: [Option<Arc<Encapsulation>>; 2],
 }
 

@@ -15,6 +15,7 @@ use crate::record::{Grpc, HttpKind, Outcome, Record, Text, Volume};
 const SAMPLE_NS: u64 = 10_000_000_000;
 
 /// A gRPC call: it is answered by its trailers.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Rpc {
     /// Status of HTTP.
     pub(super) code: u16,
@@ -26,6 +27,7 @@ pub(super) struct Rpc {
     reported: Monotonic,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Stream {
     messages: grpc::Messages,
     volume: Volume,

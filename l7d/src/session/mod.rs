@@ -22,6 +22,7 @@ pub(crate) mod http2;
 mod messages;
 mod recorder;
 mod redaction;
+mod saved;
 mod socks;
 mod verdicts;
 
@@ -33,11 +34,12 @@ use parsers::http1::{Connection, Reading};
 use parsers::socks::Handshake;
 use parsers::{Direction as Way, Limits};
 
-pub use dns::{Answered, Lookups, addresses_told};
+pub use dns::{Answered, Lookups, Waiting, addresses_told};
 pub use ends::Ends;
 pub use messages::{Http2Kind, Message, Messages};
 pub use recorder::Recorder;
 pub use redaction::Redaction;
+pub use saved::SavedSession;
 pub use verdicts::{RequestVerdict, Verdicts};
 
 use crate::clock::Monotonic;
@@ -88,13 +90,14 @@ struct Whole {
 }
 
 /// What HTTP/2 would begin with after an upgrade (RFC 7540 §3.2).
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Upgrade {
     settings: Box<[u8]>,
     is_head: bool,
 }
 
 /// How much was seen of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Seen {
     Whole,
     /// The capture began late, or has a gap.
@@ -104,7 +107,7 @@ enum Seen {
 }
 
 /// Who is the client of what a connection carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Roles {
     /// Who opened it.
     AsOpened,

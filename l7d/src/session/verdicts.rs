@@ -29,7 +29,7 @@ pub trait Verdicts {
 }
 
 /// A verdict on a request, a query, or a connection by the name that it asks for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct RequestVerdict {
     /// Forwarded, dropped or audit.
     pub verdict: Verdict,

@@ -35,6 +35,7 @@ mod rights;
 mod services;
 mod stories;
 mod surroundings;
+mod takeover;
 mod tapping;
 mod traces;
 mod verdicts;

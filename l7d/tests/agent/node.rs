@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use testbed::{Attach, Host, Pod, Process, World};
@@ -34,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) pods: Vec<Pod>,
     config: String,
     name: String,
+    /// Agents that were started: each has a log of its own.
+    agents: AtomicUsize,
 }
 
 /// A running agent.
@@ -93,6 +96,7 @@ impl Node {
             pods,
             config,
             name,
+            agents: AtomicUsize::new(0),
         };
         node.configure("visibility: [ { port: 80, mode: proxy } ]\n")?;
         Ok(node)
@@ -180,11 +184,25 @@ impl Node {
         Ok(agent)
     }
 
+    /// An agent that is ready, and was started with further arguments.
+    pub(crate) fn agent_with(&self, arguments: &[&str]) -> anyhow::Result<Agent> {
+        let mut agent = self.start_agent_with(arguments)?;
+        agent.process.wait_for("l7d: ready")?;
+        Ok(agent)
+    }
+
     /// An agent that has begun to start.
     pub(crate) fn start_agent(&self) -> anyhow::Result<Agent> {
+        self.start_agent_with(&[])
+    }
+
+    fn start_agent_with(&self, arguments: &[&str]) -> anyhow::Result<Agent> {
         let mut command = self.world.node().command(env!("CARGO_BIN_EXE_l7d"));
         command.args(["agent", "--config"]).arg(self.config_file());
-        let process = self.world.node().start("agent", command)?;
+        command.args(arguments);
+        let number = self.agents.fetch_add(1, Ordering::Relaxed);
+        let name = format!("agent {number}");
+        let process = self.world.node().start(&name, command)?;
         Ok(Agent { process })
     }
 

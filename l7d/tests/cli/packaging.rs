@@ -19,7 +19,7 @@ fn the_units_command_lines_are_ours() {
         .filter(|line| line.starts_with("Exec"))
         .filter_map(|line| Some(line.split_once('=')?.1))
         .collect();
-    assert_eq!(lines.len(), 2);
+    assert_eq!(lines.len(), 3);
     for line in lines {
         let cli = Cli::try_parse_from(line.split(' ')).unwrap();
         let Command::Agent(agent) = cli.command else {

@@ -4,6 +4,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,9 +12,11 @@ use std::time::Duration;
 use l7d::config::Transport;
 use l7d::identity::Names;
 use l7d::policy::{Door, Live};
-use l7d::proxy::{self, Admission, Directory, Learnt, Proxy, Settings, Sharing, Upstream};
+use l7d::proxy::{self, Admission, Directory, Learnt, Settings, Sharing, Upstream};
 use l7d::record::{self, Direction, HttpKind, IdentityNumber, Outcome, Party, Record, Sink};
 use l7d::session::{Ends, Redaction};
+
+use crate::running::Running;
 
 /// Longer than anything here takes; what waits longer hangs, and the test says so.
 pub(crate) const HANG: Duration = Duration::from_secs(20);
@@ -31,17 +34,22 @@ pub(crate) struct Plan {
     pub(crate) drain: Duration,
     /// Nobody redirected what comes.
     pub(crate) is_stray: bool,
+    /// Which connection that is asked about makes the directory panic.
+    pub(crate) panics_at: Option<usize>,
+    /// The first connection that is asked about waits for word here, and its worker with it.
+    pub(crate) hold: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
 /// A running proxy and what it has recorded.
 pub(crate) struct World {
-    proxy: Option<Proxy>,
+    running: Running,
     lines: Arc<Lines>,
     pub(crate) entry: SocketAddr,
 }
 
 struct Answers {
     plan: Plan,
+    asked: AtomicUsize,
 }
 
 impl Directory for Answers {
@@ -53,6 +61,16 @@ impl Directory for Answers {
     ) -> Option<Admission> {
         if self.plan.is_stray {
             return None;
+        }
+        let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        assert_ne!(
+            self.plan.panics_at,
+            Some(number),
+            "a fault that a test wants"
+        );
+        let hold = self.plan.hold.lock().unwrap().take();
+        if let Some(hold) = hold {
+            hold.recv().unwrap();
         }
         let Plan {
             live,
@@ -71,6 +89,39 @@ impl Directory for Answers {
             upstream: Upstream {
                 server: self.plan.server,
                 client: self.plan.is_transparent.then_some(client),
+                is_inside: true,
+            },
+        })
+    }
+
+    fn readmit(
+        &self,
+        _client: SocketAddr,
+        _server: SocketAddr,
+        was_judged: bool,
+    ) -> Option<Admission> {
+        let Plan {
+            live,
+            source,
+            destination,
+            ..
+        } = &self.plan;
+        let number = Transport::Tcp.number();
+        let door = if was_judged {
+            live.judging_door(source, destination, number)
+        } else {
+            live.door(source, destination, number)
+        };
+        let direction = match &door {
+            Door::Enforce(judge) => judge.direction(),
+            Door::Watch => Direction::Ingress,
+        };
+        Some(Admission {
+            ends: Ends::new(source.clone(), destination.clone(), direction),
+            door,
+            upstream: Upstream {
+                server: self.plan.server,
+                client: None,
                 is_inside: true,
             },
         })
@@ -108,15 +159,19 @@ impl World {
             dns_refusal: parsers::dns::Rcode::REFUSED,
             names: Arc::new(Names::new(l7d::config::Dns::default())),
             translations: Arc::default(),
+            stats: Arc::default(),
             redaction: Redaction::new(&l7d::config::Redact::default()),
         };
         let lines = Arc::new(Lines::default());
-        let directory: Arc<dyn Directory> = Arc::new(Answers { plan });
+        let directory: Arc<dyn Directory> = Arc::new(Answers {
+            plan,
+            asked: AtomicUsize::new(0),
+        });
         let sink: Arc<dyn Sink> = Arc::clone(&lines) as Arc<dyn Sink>;
-        let proxy = proxy::start(&settings, &directory, &sink).unwrap();
-        let entry = (Ipv4Addr::LOCALHOST, proxy.port()).into();
+        let running = Running::start(settings, directory, sink);
+        let entry = (Ipv4Addr::LOCALHOST, running.port()).into();
         Self {
-            proxy: Some(proxy),
+            running,
             lines,
             entry,
         }
@@ -127,14 +182,24 @@ impl World {
         (Ipv6Addr::LOCALHOST, self.entry.port()).into()
     }
 
+    /// For how long a worker has not moved.
+    pub(crate) fn still_for(&self) -> Duration {
+        self.running.still_for()
+    }
+
+    /// Hands everything to another proxy, by a socket between the two.
+    pub(crate) fn hand_over(&self) {
+        self.running.hand_over();
+    }
+
     /// Tells the proxy to stop; who waits for that is joined.
     pub(crate) fn begin_stop(&mut self) -> JoinHandle<()> {
-        let proxy = self.proxy.take().unwrap();
-        std::thread::spawn(move || proxy.stop())
+        let running = self.running.take();
+        std::thread::spawn(move || running.stop())
     }
 
     pub(crate) fn stats(&self) -> Arc<proxy::Stats> {
-        Arc::clone(self.proxy.as_ref().unwrap().stats())
+        self.running.stats()
     }
 
     pub(crate) fn connect(&self) -> Peer {
@@ -150,16 +215,14 @@ impl World {
     /// Waits for that many records, ends the proxy, and gives all there are: one too many shows.
     pub(crate) fn records(mut self, at_least: usize) -> Vec<String> {
         self.lines.wait(|lines| lines.len() >= at_least);
-        self.proxy.take().unwrap().stop();
+        self.running.take().stop();
         self.lines.all()
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        if let Some(proxy) = self.proxy.take() {
-            proxy.stop();
-        }
+        self.running.take().stop();
     }
 }
 
@@ -181,6 +244,8 @@ impl Plan {
             head_timeout: HANG,
             drain: Duration::ZERO,
             is_stray: false,
+            panics_at: None,
+            hold: Mutex::new(None),
         }
     }
 }

@@ -54,8 +54,8 @@ pub struct Pairing<K, T> {
 #[derive(Debug)]
 struct Slot<K, T> {
     waiting: Option<Unanswered<K, T>>,
-    /// Digest of the questions.
-    questions: u64,
+    /// Digest of the questions; none of a query that was taken over: digests are a process's own.
+    questions: Option<u64>,
     older: Option<usize>,
     newer: Option<usize>,
     /// The next with the same flow and id; of a free slot the next free one.
@@ -63,7 +63,7 @@ struct Slot<K, T> {
 }
 
 /// A query that has no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Unanswered<K, T> {
     /// Its flow.
     pub flow: K,
@@ -148,7 +148,7 @@ impl<K: Copy + Eq + Hash, T> Pairing<K, T> {
         let evicted = evicted.and_then(|at| self.remove(at));
         self.evicted += u64::from(evicted.is_some());
         self.insert(
-            questions,
+            Some(questions),
             Unanswered {
                 flow,
                 id,
@@ -195,6 +195,14 @@ impl<K: Copy + Eq + Hash, T> Pairing<K, T> {
         self.remove(self.oldest?)
     }
 
+    /// Takes over a query that another table gave up by [`Pairing::take`]. What answers its flow and id
+    /// answers it, whatever the question.
+    pub fn put_back(&mut self, waiting: Unanswered<K, T>) {
+        if self.count < self.limits.queries {
+            self.insert(None, waiting);
+        }
+    }
+
     /// When the oldest query has waited too long: the time to call [`Pairing::expire`].
     pub fn deadline_ns(&self) -> Option<u64> {
         let waiting = self.slots.get(self.oldest?)?.waiting.as_ref()?;
@@ -239,7 +247,8 @@ impl<K: Copy + Eq + Hash, T> Pairing<K, T> {
         let mut at = self.index.get(&(flow, id)).copied();
         let mut length = 0;
         while let Some((index, slot)) = at.and_then(|at| Some((at, self.slots.get(at)?))) {
-            if questions.is_none_or(|questions| questions == slot.questions) {
+            let is_same = |asked| slot.questions.is_none_or(|known| known == asked);
+            if questions.is_none_or(is_same) {
                 return (Some(index), length);
             }
             length += 1;
@@ -261,13 +270,13 @@ impl<K: Copy + Eq + Hash, T> Pairing<K, T> {
     }
 
     /// Behind the last with the same flow and id: the first is then the oldest of them.
-    fn insert(&mut self, questions: u64, waiting: Unanswered<K, T>) {
+    fn insert(&mut self, questions: Option<u64>, waiting: Unanswered<K, T>) {
         let key = (waiting.flow, waiting.id);
         let at = self.free.unwrap_or(self.slots.len());
         if at == self.slots.len() {
             self.slots.push(Slot {
                 waiting: None,
-                questions: 0,
+                questions: None,
                 older: None,
                 newer: None,
                 next: None,

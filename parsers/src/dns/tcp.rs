@@ -36,14 +36,14 @@ pub enum Close {
 }
 
 /// Both directions of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub struct Connection {
     message_bytes: usize,
     requests: State,
     responses: State,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum State {
     /// Before a length; whether some bytes of the message are there.
     Length {

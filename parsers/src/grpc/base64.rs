@@ -8,7 +8,7 @@ const GROUP: usize = 4;
 /// A group of which not all characters came, or whose bytes were not all taken.
 ///
 /// A sender may encode each of its writes alone: padding ends a group, not the payload.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Base64 {
     characters: [u8; GROUP],
     /// How many of them came.

@@ -159,7 +159,7 @@ fn decode_percent(text: &[u8]) -> Cow<'_, [u8]> {
 /// The messages in one direction of a call, found in its payload run by run.
 ///
 /// Nothing of a message is kept but its prefix of five bytes; of trailers in a gRPC-Web payload, all.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Messages {
     /// How the payload is written, where it is not as bytes.
     text: Option<Base64>,

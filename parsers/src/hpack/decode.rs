@@ -11,9 +11,11 @@ use crate::error::{Error, Fault};
 use crate::limits::Limits;
 
 /// The table of one sender, followed block by block.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Decoder {
     table: Table,
+    /// Of the block that was decoded last: nothing behind its event.
+    #[serde(skip)]
     refs: Vec<FieldRef>,
     list_bytes: usize,
     list_limit: usize,

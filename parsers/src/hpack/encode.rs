@@ -7,7 +7,7 @@ use super::table::{STATIC_ENTRIES, Table, static_entries};
 use super::{DEFAULT_TABLE_BYTES, Field, huffman, integer};
 
 /// What we have told one receiver.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Encoder {
     table: Table,
     /// Of each entry, oldest first: comparing numbers finds nearly all that differ.
@@ -19,7 +19,7 @@ pub struct Encoder {
     update: Option<(usize, usize)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Hash {
     name: u32,
     field: u32,

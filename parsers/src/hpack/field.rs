@@ -4,7 +4,7 @@
 //! again as an index carries what was found, which is what makes header-heavy traffic cheap.
 
 /// A piece of text: in the static table's or the dynamic table's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Span {
     /// Marked with [`Span::STATIC`] for the static table's.
     pub(super) start: u32,
@@ -16,7 +16,7 @@ impl Span {
 }
 
 /// A field of a list or a table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(crate) struct FieldRef {
     pub(super) name: Span,
     pub(super) value: Span,
@@ -36,7 +36,7 @@ impl FieldRef {
 }
 
 /// What was noted of a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Marks(u8);
 
 impl Marks {
@@ -67,7 +67,7 @@ impl Marks {
 }
 
 /// What a name means to HTTP/2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Class {
     Regular,
     Authority,

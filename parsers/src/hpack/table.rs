@@ -109,7 +109,7 @@ pub(super) fn static_entries(
 }
 
 /// Fields that were sent before.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Table {
     text: Vec<u8>,
     /// Oldest first.

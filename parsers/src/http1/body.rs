@@ -20,14 +20,14 @@ pub enum BodyKind {
 }
 
 /// Where in a chunked body we are (RFC 9112 §7.1). One byte at a time: any split is the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Chunks {
     place: Place,
     /// Bytes of the present line, or of the whole trailer section.
     line: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Place {
     /// In the size, before any extension; how many digits there were.
     Size { value: u64, digits: u8 },

@@ -6,7 +6,7 @@
 use crate::detect::is_token;
 
 /// Where in the extensions we are (RFC 9112 §7.1.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Extension {
     /// Behind a semicolon.
     BeforeName,

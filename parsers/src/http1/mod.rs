@@ -24,7 +24,7 @@ use crate::error::{Error, Fault};
 use crate::limits::Limits;
 
 /// How much is put up with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Reading {
     /// As servers and browsers read: for looking.
     Lenient,
@@ -67,7 +67,7 @@ pub enum Close {
 }
 
 /// Both directions of one connection.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct Connection {
     limits: Limits,
     reading: Reading,
@@ -76,14 +76,14 @@ pub struct Connection {
     awaiting: VecDeque<Asked>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct Half {
     state: State,
     /// Bytes of the unfinished head that hold no end of it.
     scanned: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum State {
     Head,
     Length(u64),

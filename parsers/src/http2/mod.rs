@@ -35,7 +35,7 @@ pub const DEFAULT_FRAME_BYTES: u32 = 1 << 14;
 pub const MAX_FRAME_BYTES: u32 = (1 << 24) - 1;
 
 /// Why a stream or a connection ends (RFC 9113 §7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ErrorCode(pub u32);
 
 impl ErrorCode {

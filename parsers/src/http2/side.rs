@@ -10,14 +10,15 @@ use crate::hpack::Decoder;
 use crate::limits::Limits;
 
 /// One direction.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(super) struct Side {
     pub(super) state: State,
     pub(super) decoder: Decoder,
     /// Pieces of a header block that has no end yet.
     pub(super) fragments: Vec<u8>,
     pub(super) block: Option<Block>,
-    /// Of the header block that was decoded last.
+    /// Of the header block that was decoded last: nothing behind its event.
+    #[serde(skip)]
     pub(super) findings: Findings,
     /// Largest payload that the other side has ever allowed, in bytes.
     pub(super) max_frame: u32,
@@ -35,7 +36,7 @@ pub(super) struct Side {
     pub(super) since_boundary: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum State {
     /// Before the client's preface.
     Preface,
@@ -52,7 +53,7 @@ pub(super) enum State {
     Failed,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct DataLeft {
     pub(super) stream: u32,
     pub(super) payload: u32,
@@ -62,7 +63,7 @@ pub(super) struct DataLeft {
 }
 
 /// A header block whose first frame was read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(super) struct Block {
     pub(super) stream: u32,
     pub(super) priority: Option<Priority>,
@@ -71,7 +72,7 @@ pub(super) struct Block {
     pub(super) continuations: usize,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 struct Announced {
     table_bytes: Option<u32>,
 }

@@ -5,14 +5,14 @@ use crate::Direction;
 use crate::error::{Error, Fault};
 
 /// Open streams, in the order of their numbers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(super) struct Streams {
     open: Vec<Stream>,
     limit: usize,
     evicted: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct Stream {
     number: u32,
     halves: [Half; 2],
@@ -21,7 +21,7 @@ struct Stream {
 }
 
 /// One direction of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Half {
     /// The message has not begun.
     Idle,

@@ -32,7 +32,7 @@ const USER_NAME: u8 = 2;
 const NO_METHOD: u8 = 0xff;
 
 /// What the client wants of its proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Command {
     /// A connection to the target.
     Connect,
@@ -70,11 +70,11 @@ pub enum Event<'b> {
 pub type Step<'b> = crate::Step<Event<'b>>;
 
 /// A handshake, up to the server's last reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Handshake(Turn);
 
 /// Whose words come next, and what they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Turn {
     Greeting,
     Choice,
@@ -90,7 +90,7 @@ enum Turn {
     Over,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Version {
     V4,
     V5,

@@ -20,18 +20,21 @@ mod send;
 mod udp;
 
 use std::io::ErrorKind;
-use std::net::UdpSocket;
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parsers::dns::Unanswered;
 use tokio::io::Interest;
 
 pub(super) use answer::{learn_from, refuse_query, wait_until_learnt};
 
+use super::handover::Datagrams;
 use super::worker::Worker;
 use super::{Error, Family};
+use crate::session::Waiting;
 use receive::Inbox;
 use relay::Relay;
 use send::Sender;
@@ -48,6 +51,10 @@ pub(super) struct Sockets {
     sender: Sender,
 }
 
+/// Queries that wait for their answers, as they go to another process.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+pub(super) struct SavedQueries(Vec<Unanswered<(SocketAddr, SocketAddr), Waiting>>);
+
 /// The sockets of one family that redirected datagrams are handed to.
 #[derive(Debug, Clone, Copy)]
 pub struct DatagramSockets {
@@ -60,18 +67,38 @@ pub struct DatagramSockets {
 }
 
 impl Sockets {
-    /// Of these families.
-    pub(super) fn open_all(families: [Option<Family>; 2]) -> Result<[Option<Self>; 2], Error> {
-        let [v4, v6] = families.map(|family| family.map(Self::open).transpose());
-        Ok([v4?, v6?])
-    }
-
-    fn open(family: Family) -> Result<Self, Error> {
+    pub(super) fn open(family: Family) -> Result<Self, Error> {
         Ok(Self {
             queries: receive::open(family)?,
             replies: receive::open(family)?,
             sender: Sender::open(family)?,
         })
+    }
+
+    /// For another process.
+    pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
+        [
+            self.queries.as_fd(),
+            self.replies.as_fd(),
+            self.sender.as_fd(),
+        ]
+    }
+
+    /// Of another process.
+    pub(super) fn of(mut descriptors: impl Iterator<Item = OwnedFd>) -> Option<Self> {
+        Some(Self {
+            queries: descriptors.next()?.into(),
+            replies: descriptors.next()?.into(),
+            sender: Sender::of(descriptors.next()?),
+        })
+    }
+
+    /// Of IPv6, or of IPv4.
+    pub(super) fn family(&self) -> Family {
+        match self.queries.local_addr() {
+            Ok(SocketAddr::V6(_)) => Family::V6,
+            Ok(SocketAddr::V4(_)) | Err(_) => Family::V4,
+        }
     }
 
     pub(super) fn raw(&self) -> DatagramSockets {
@@ -86,30 +113,48 @@ impl Sockets {
     }
 }
 
-/// Takes a worker's datagrams, of both families, until its runtime ends.
-pub(super) fn serve(worker: &Rc<Worker>, sockets: [Option<Sockets>; 2]) -> std::io::Result<()> {
-    for Sockets {
-        queries,
-        replies,
-        sender,
-    } in sockets.into_iter().flatten()
-    {
-        let relay = Rc::new(Relay::new(Rc::clone(worker), sender));
-        let queries = tokio::net::UdpSocket::from_std(queries)?;
-        let replies = tokio::net::UdpSocket::from_std(replies)?;
-        tokio::task::spawn_local(take(Rc::clone(&relay), queries, Relay::handle_queries));
-        tokio::task::spawn_local(take(Rc::clone(&relay), replies, Relay::handle_replies));
-        tokio::task::spawn_local(expire(relay));
-    }
+/// Takes a worker's datagrams of one family, until its runtime ends or they are another's.
+pub(super) fn serve(worker: &Rc<Worker>, datagrams: Datagrams) -> std::io::Result<()> {
+    let Datagrams { sockets, queries } = datagrams;
+    let relay = Rc::new(Relay::new(Rc::clone(worker), sockets.sender));
+    relay.take_over(queries.0);
+    let queries = tokio::net::UdpSocket::from_std(sockets.queries)?;
+    let replies = tokio::net::UdpSocket::from_std(sockets.replies)?;
+    let expiry = tokio::task::spawn_local(expire(Rc::clone(&relay)));
+    worker.begin_taking();
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        let (queries, replies) = tokio::join!(
+            take(&relay, queries, Relay::handle_queries),
+            take(&relay, replies, Relay::handle_replies),
+        );
+        expiry.abort();
+        if let (Some(queries), Some(replies)) = (queries, replies)
+            && let Err(error) = relay.give_up(queries, replies)
+        {
+            tracing::error!(%error, "sockets for datagrams cannot be given up");
+        }
+        worker.end_taking();
+    });
     Ok(())
 }
 
-async fn take(relay: Rc<Relay>, socket: tokio::net::UdpSocket, handle: fn(&Rc<Relay>, &Inbox)) {
+/// Gives the socket back when it is to be another's.
+async fn take(
+    relay: &Rc<Relay>,
+    socket: tokio::net::UdpSocket,
+    handle: fn(&Rc<Relay>, &Inbox),
+) -> Option<tokio::net::UdpSocket> {
     let mut inbox = Inbox::new();
     loop {
-        if let Err(error) = socket.readable().await {
+        let readable = tokio::select! {
+            biased;
+            readable = socket.readable() => readable,
+            () = relay.told_to_leave() => return Some(socket),
+        };
+        if let Err(error) = readable {
             tracing::error!(%error, "datagrams are no longer taken");
-            return;
+            return None;
         }
         let mut overflowed = None;
         let result = socket.try_io(Interest::READABLE, || {
@@ -124,7 +169,7 @@ async fn take(relay: Rc<Relay>, socket: tokio::net::UdpSocket, handle: fn(&Rc<Re
         });
         if let Some(overflowed) = overflowed {
             relay.came(&inbox, overflowed);
-            handle(&relay, &inbox);
+            handle(relay, &inbox);
         }
         match result {
             Err(error) if error.kind() != ErrorKind::WouldBlock => {

@@ -5,19 +5,20 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use parsers::dns::{Message, PairingLimits};
+use parsers::dns::{Message, PairingLimits, Unanswered};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::BATCH;
 use super::answer::{learn_from, refuse_query, wait_until_learnt};
 use super::receive::{Datagram, Inbox};
 use super::send::{Outgoing, Sender};
+use super::{BATCH, SavedQueries, Sockets};
 use crate::config::Transport;
 use crate::policy::{Door, Permit};
+use crate::proxy::handover::Datagrams;
 use crate::proxy::worker::Worker;
 use crate::proxy::{Admission, Stats, Upstream, forward};
 use crate::record::{L4, canonical};
-use crate::session::{Answered, Ends, Lookups, RequestVerdict};
+use crate::session::{Answered, Ends, Lookups, RequestVerdict, Waiting};
 
 /// Queries of a worker and family that wait for their answers.
 const QUERIES: usize = 65_536;
@@ -74,6 +75,34 @@ impl Relay {
             lookups: RefCell::new(Lookups::new(limits, L4::Udp)),
             host_queries: Semaphore::new(HOST_QUERIES),
         }
+    }
+
+    /// Takes over queries that wait for their answers.
+    pub(super) fn take_over(&self, waiting: Vec<Unanswered<(SocketAddr, SocketAddr), Waiting>>) {
+        self.lookups.borrow_mut().restore(waiting);
+    }
+
+    /// Returns when everything is to go on in another process, maybe never.
+    pub(super) async fn told_to_leave(&self) {
+        self.worker.told_to_leave().await;
+    }
+
+    /// Gives everything up for another process. Answers that are held back until policies know them, and
+    /// queries of this host's processes, end here.
+    pub(super) fn give_up(
+        &self,
+        queries: tokio::net::UdpSocket,
+        replies: tokio::net::UdpSocket,
+    ) -> std::io::Result<()> {
+        let sockets = Sockets {
+            queries: queries.into_std()?,
+            replies: replies.into_std()?,
+            sender: self.sender.try_clone()?,
+        };
+        let queries = SavedQueries(self.lookups.borrow_mut().save());
+        let mut given_up = self.worker.given_up.borrow_mut();
+        given_up.datagrams.push(Datagrams { sockets, queries });
+        Ok(())
     }
 
     pub(super) fn stats(&self) -> &Stats {

@@ -9,7 +9,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -46,6 +46,19 @@ impl Sender {
         open_sender(address)
             .map(Self)
             .map_err(|cause| Error::Datagrams { address, cause })
+    }
+
+    /// Of another process.
+    pub(super) fn of(descriptor: OwnedFd) -> Self {
+        Self(descriptor.into())
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
     }
 
     /// Sends a few datagrams with one call, and returns how many could not be sent: their senders ask

@@ -10,24 +10,28 @@
 //! two messages of the server.
 
 use std::cell::RefCell;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use parsers::Direction as Way;
 use parsers::dns::tcp::{self, Connection, Event, Step};
-use parsers::dns::{Message, PairingLimits};
+use parsers::dns::{Message, PairingLimits, Unanswered};
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::policy::{Judge, Permit};
 use crate::proxy::dns::{learn_from, refuse_query, wait_until_learnt};
-use crate::proxy::forward::{self, Broken, Received, receive, send};
+use crate::proxy::forward::{self, Broken, Received, receive};
+use crate::proxy::lane::{Lane, SavedLane};
 use crate::proxy::network;
 use crate::proxy::worker::Worker;
 use crate::record::L4;
-use crate::session::{Ends, Lookups, RequestVerdict};
+use crate::session::{Ends, Lookups, RequestVerdict, Waiting};
 
 /// Queries of one connection without an answer.
 const QUERIES: usize = 256;
@@ -60,6 +64,10 @@ struct Stream {
     connection: Connection,
     way: Way,
     waiting: Vec<u8>,
+    /// Whole messages that go on.
+    out: Lane,
+    /// When the present message must be complete.
+    deadline: Option<Instant>,
 }
 
 impl Stream {
@@ -68,7 +76,23 @@ impl Stream {
             connection: Connection::new(Message::BYTES_MAX),
             way,
             waiting: Vec::new(),
+            out: Lane::default(),
+            deadline: None,
         }
+    }
+
+    /// Sends what goes on. May be dropped and called again.
+    async fn flush(&mut self, to: &WriteHalf<'_>) -> Result<(), Broken> {
+        let sent = self.out.send(to).await;
+        sent.map_err(|error| Broken::Write(self.way, error))?;
+        self.out = Lane::default();
+        Ok(())
+    }
+
+    async fn end(&mut self, to: &mut WriteHalf<'_>) -> Result<(), Broken> {
+        self.out.is_over = true;
+        let ended = to.shutdown().await;
+        ended.map_err(|error| Broken::Write(self.way, error))
     }
 
     /// Waits for bytes; false at the end.
@@ -110,6 +134,9 @@ impl Stream {
             }
         };
         let consumed = self.waiting.len() - rest.len();
+        if consumed > 0 {
+            self.deadline = None;
+        }
         self.waiting.drain(..consumed);
         if self.waiting.is_empty() {
             // An idle connection keeps nothing.
@@ -119,7 +146,84 @@ impl Stream {
     }
 }
 
+/// Both directions. They stand outside of the future that relays, which may be dropped and made again.
+pub(in crate::proxy) struct Streams {
+    up: Stream,
+    down: Stream,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self {
+            up: Stream::new(Way::ToServer),
+            down: Stream::new(Way::ToClient),
+        }
+    }
+}
+
+/// A connection as it goes to another process.
+#[derive(Serialize, Deserialize)]
+pub(in crate::proxy) struct SavedDns {
+    waiting: Vec<Unanswered<(), Waiting>>,
+    refusals: Vec<u8>,
+    up: SavedStream,
+    down: SavedStream,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedStream {
+    connection: Connection,
+    waiting: Vec<u8>,
+    out: SavedLane,
+    /// What is left of the time for the present message.
+    left: Option<Duration>,
+}
+
+impl Stream {
+    fn save(mut self) -> io::Result<SavedStream> {
+        Ok(SavedStream {
+            connection: self.connection,
+            waiting: self.waiting,
+            out: self.out.save()?,
+            left: self
+                .deadline
+                .map(|deadline| deadline.saturating_duration_since(Instant::now())),
+        })
+    }
+
+    fn restore(saved: SavedStream, way: Way) -> Self {
+        Self {
+            connection: saved.connection,
+            way,
+            waiting: saved.waiting,
+            out: Lane::restore(saved.out),
+            deadline: saved.left.map(|left| Instant::now() + left),
+        }
+    }
+}
+
 impl<'w> DnsRelay<'w> {
+    /// Takes everything out for another process.
+    pub(in crate::proxy) fn save(self, streams: Streams) -> io::Result<SavedDns> {
+        Ok(SavedDns {
+            waiting: self.lookups.into_inner().save(),
+            refusals: self.refusals.into_inner(),
+            up: streams.up.save()?,
+            down: streams.down.save()?,
+        })
+    }
+
+    /// Goes on where another process stopped.
+    pub(in crate::proxy) fn restore(self, saved: SavedDns) -> (Self, Streams) {
+        self.lookups.borrow_mut().restore(saved.waiting);
+        self.refusals.replace(saved.refusals);
+        let streams = Streams {
+            up: Stream::restore(saved.up, Way::ToServer),
+            down: Stream::restore(saved.down, Way::ToClient),
+        };
+        (self, streams)
+    }
+
     pub(in crate::proxy) fn new(worker: &'w Worker, judge: Judge, ends: Ends) -> Self {
         let limits = PairingLimits {
             queries: QUERIES,
@@ -135,14 +239,25 @@ impl<'w> DnsRelay<'w> {
         }
     }
 
-    /// Relays both directions until both have ended.
-    pub(in crate::proxy) async fn run(&self, client: &mut TcpStream, server: &mut TcpStream) {
+    /// Relays both directions until both have ended. `None` if the connection is to go on in another
+    /// process.
+    pub(in crate::proxy) async fn run(
+        &self,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+        streams: &mut Streams,
+    ) -> Option<()> {
         let end = {
+            let Streams { up, down } = streams;
             let (from_client, to_client) = client.split();
             let (from_server, to_server) = server.split();
-            let up = self.pass_queries(from_client, to_server);
-            let down = self.pass_answers(from_server, to_client);
-            forward::join(pin!(up), pin!(down)).await
+            let up = pin!(self.pass_queries(from_client, to_server, up));
+            let down = pin!(self.pass_answers(from_server, to_client, down));
+            tokio::select! {
+                biased;
+                end = forward::join(up, down) => end,
+                () = self.worker.told_to_leave() => return None,
+            }
         };
         let mut seen = network::ask(client, server);
         if let Err(broken) = end {
@@ -155,20 +270,27 @@ impl<'w> DnsRelay<'w> {
         }
         let mut lookups = self.lookups.borrow_mut();
         lookups.end(&self.worker.recorder, seen);
+        Some(())
     }
 
     async fn pass_queries(
         &self,
         mut from: ReadHalf<'_>,
         mut to: WriteHalf<'_>,
+        stream: &mut Stream,
     ) -> Result<(), Broken> {
-        let mut stream = Stream::new(Way::ToServer);
-        loop {
+        while !stream.out.is_over {
+            stream.flush(&to).await?;
             // A client that begins a message has to end it.
+            let timeout = self.worker.settings.head_timeout;
             let patience = if stream.waiting.is_empty() {
+                stream.deadline = None;
                 Duration::MAX
             } else {
-                self.worker.settings.head_timeout
+                stream
+                    .deadline
+                    .get_or_insert_with(|| Instant::now() + timeout)
+                    .saturating_duration_since(Instant::now())
             };
             let filled = stream.fill(&mut from, &self.worker.pool);
             let has_more = match tokio::time::timeout(patience, filled).await {
@@ -181,18 +303,17 @@ impl<'w> DnsRelay<'w> {
             let mut cleared = Cleared::default();
             let read =
                 stream.messages(|bytes, query| self.handle_query(bytes, query, &mut cleared));
-            send(&to, &cleared.0)
-                .await
-                .map_err(|error| Broken::Write(Way::ToServer, error))?;
+            stream.out.push(cleared.0);
+            stream.flush(&to).await?;
             if let Err(rule) = read {
                 self.tell_unfit(rule);
                 return Err(Broken::Unjudged);
             }
             if !has_more {
-                let ended = to.shutdown().await;
-                return ended.map_err(|error| Broken::Write(Way::ToServer, error));
+                stream.end(&mut to).await?;
             }
         }
+        Ok(())
     }
 
     fn handle_query(&self, bytes: &[u8], query: &Message<'_>, cleared: &mut Cleared) {
@@ -231,16 +352,15 @@ impl<'w> DnsRelay<'w> {
         &self,
         mut from: ReadHalf<'_>,
         mut to: WriteHalf<'_>,
+        stream: &mut Stream,
     ) -> Result<(), Broken> {
-        let mut stream = Stream::new(Way::ToClient);
-        let written = |error| Broken::Write(Way::ToClient, error);
-        loop {
+        while !stream.out.is_over {
+            stream.out.push(self.refusals.take());
+            stream.flush(&to).await?;
             let filled = tokio::select! {
                 filled = stream.fill(&mut from, &self.worker.pool) => Some(filled?),
                 () = self.refused.notified() => None,
             };
-            let refusals = self.refusals.take();
-            send(&to, &refusals).await.map_err(written)?;
             let Some(has_more) = filled else { continue };
             let mut whole = Vec::new();
             let mut pending = Vec::new();
@@ -248,18 +368,20 @@ impl<'w> DnsRelay<'w> {
                 whole.extend_from_slice(bytes);
                 pending.extend(self.handle_answer(answer));
             });
+            stream.out.push(whole);
             for learning in pending {
                 wait_until_learnt(learning).await;
             }
-            send(&to, &whole).await.map_err(written)?;
+            stream.flush(&to).await?;
             if let Err(rule) = read {
                 tracing::debug!(rule, "what a server of DNS sends cannot be read");
                 return Err(Broken::Unjudged);
             }
             if !has_more {
-                return to.shutdown().await.map_err(written);
+                stream.end(&mut to).await?;
             }
         }
+        Ok(())
     }
 
     fn handle_answer(&self, message: &Message<'_>) -> Option<tokio::sync::oneshot::Receiver<()>> {

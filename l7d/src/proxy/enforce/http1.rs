@@ -7,14 +7,14 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
-use super::inbox::{Inbox, More, Place};
+use super::inbox::{Inbox, More, Place, Refusing, Turn};
 use super::rewrite::Rewritten;
 use super::{Next, Relay, ToClient, close};
 use crate::policy::{Denial, Permit, Request};
-use crate::proxy::forward::{Broken, Received, receive, send};
+use crate::proxy::forward::{Broken, Received, receive};
 use crate::proxy::network;
 use crate::proxy::refuse::Refusal;
-use crate::proxy::splice::WORTHWHILE_BYTES;
+use crate::proxy::splice::{Run, WORTHWHILE_BYTES};
 use crate::record::Outcome;
 use crate::session::http1::{Fields, asked};
 use crate::session::{RequestVerdict, Session};
@@ -52,6 +52,9 @@ impl Relay<'_> {
         to_client: &ToClient<'_>,
         inbox: &mut Inbox,
     ) -> Result<Next, Broken> {
+        if let Some(next) = self.go_on(inbox, to, to_client).await? {
+            return Ok(next);
+        }
         loop {
             let is_quiet = inbox.filled.is_empty() && !inbox.is_in_body;
             let read = tokio::select! {
@@ -66,6 +69,7 @@ impl Relay<'_> {
             match read {
                 More::Bytes => {}
                 More::End => {
+                    inbox.is_over = true;
                     let end = network::closed(Way::ToServer);
                     self.session.borrow_mut().note_tcp(end);
                     to.shutdown()
@@ -75,23 +79,55 @@ impl Relay<'_> {
                 }
                 More::TooSlow => {
                     let refusal = Refusal::closing(408);
-                    let refused =
-                        self.refuse_head(refusal, Outcome::Limit, "head-timeout", to_client);
-                    Box::pin(refused).await?;
+                    self.refuse_head(inbox, refusal, Outcome::Limit, "head-timeout");
+                    Box::pin(self.answer_refused(inbox, to_client)).await?;
                     return Err(Broken::Refused);
                 }
             }
-            match self.speaks_http2(inbox) {
-                None => continue,
-                Some(true) => return Ok(Next::Http2),
-                Some(false) => {}
-            }
-            self.take_requests(inbox, to, to_client).await?;
-            if self.session.borrow().is_http2() {
-                return Ok(Next::Http2);
+            if let Some(next) = self.take_what_came(inbox, to, to_client).await? {
+                return Ok(next);
             }
             self.pass_long_body(from, inbox, to).await?;
         }
+    }
+
+    /// Does what was left to do when this was dropped.
+    async fn go_on(
+        &self,
+        inbox: &mut Inbox,
+        to: &WriteHalf<'_>,
+        to_client: &ToClient<'_>,
+    ) -> Result<Option<Next>, Broken> {
+        if inbox.has_refused {
+            // Behind what was being said.
+            close(to_client).await?;
+            return Err(Broken::Refused);
+        }
+        if inbox.is_over {
+            return Ok(Some(Next::End));
+        }
+        inbox.flush(to).await?;
+        Box::pin(self.answer_refused(inbox, to_client)).await?;
+        if inbox.filled.is_empty() {
+            return Ok(None);
+        }
+        self.take_what_came(inbox, to, to_client).await
+    }
+
+    async fn take_what_came(
+        &self,
+        inbox: &mut Inbox,
+        to: &WriteHalf<'_>,
+        to_client: &ToClient<'_>,
+    ) -> Result<Option<Next>, Broken> {
+        match self.speaks_http2(inbox) {
+            None => return Ok(None),
+            Some(true) => return Ok(Some(Next::Http2)),
+            Some(false) => {}
+        }
+        self.take_requests(inbox, to, to_client).await?;
+        let is_http2 = self.session.borrow().is_http2();
+        Ok(is_http2.then_some(Next::Http2))
     }
 
     /// Returns when the connection is to end and all that was asked is answered.
@@ -115,9 +151,15 @@ impl Relay<'_> {
             return Ok(());
         }
         let moved = |bytes| self.session.borrow_mut().skip(Way::ToServer, bytes);
-        let pipes = &self.worker.pool.pipes;
+        let pool = &self.worker.pool;
         let (from, to) = (from.as_ref(), to.as_ref());
-        Box::pin(pipes.pass(Way::ToServer, from, to, left, moved)).await?;
+        let run = Run {
+            way: Way::ToServer,
+            from,
+            to,
+            left,
+        };
+        Box::pin(pool.pipes.pass(run, &mut inbox.piped, moved)).await?;
         inbox.is_in_body = self.session.borrow().unseen_body(Way::ToServer) > 0;
         Ok(())
     }
@@ -173,21 +215,26 @@ impl Relay<'_> {
                 Ok(Taken::Nothing) => break,
                 Ok(Taken::Bytes) => {}
                 Ok(Taken::Changed(head)) => {
+                    inbox.owe(head);
                     inbox.flush(to).await?;
-                    Box::pin(head.send(to)).await?;
                 }
                 Ok(Taken::Unjudged) => return Err(Broken::Unjudged),
                 Ok(Taken::Refused(refusal, outcome)) => {
+                    inbox.refusing = Some(Refusing {
+                        refusal,
+                        outcome,
+                        turn: Turn::OfDenied,
+                    });
                     inbox.flush(to).await?;
                     // Boxed, here and below: refusals are rare, and every connection would have
                     // room for one all its life.
-                    Box::pin(self.refuse(refusal, outcome, to_client)).await?;
+                    Box::pin(self.answer_refused(inbox, to_client)).await?;
                 }
                 Err(error) => {
+                    let end = self.refuse_unreadable(error, inbox);
                     inbox.flush(to).await?;
-                    let place = inbox.place();
-                    Box::pin(self.refuse_unreadable(error, place, to_client)).await?;
-                    return Err(Broken::Refused);
+                    Box::pin(self.answer_refused(inbox, to_client)).await?;
+                    return Err(end);
                 }
             }
         }
@@ -302,54 +349,53 @@ impl Relay<'_> {
         }
     }
 
-    /// Answers in the place of the server, and records it.
-    async fn answer(
+    /// Says a refusal when it is its turn, in the place of the server, and records it.
+    async fn answer_refused(
         &self,
-        outcome: Outcome,
+        inbox: &mut Inbox,
         to_client: &ToClient<'_>,
-        refusal: Refusal,
     ) -> Result<(), Broken> {
+        let Some(Refusing {
+            refusal,
+            outcome,
+            turn,
+        }) = inbox.refusing
+        else {
+            return Ok(());
+        };
+        match turn {
+            Turn::OfDenied => self.wait_until(is_refused_next).await?,
+            Turn::BehindAll => self.wait_until(is_all_answered).await?,
+            Turn::Now => {}
+        }
         let broken = |error| Broken::Write(Way::ToClient, error);
+        let mut client = to_client.lock().await;
+        // What is said from here on is the client's side's: this may be dropped at any await.
+        inbox.refusing = None;
+        inbox.has_refused = refusal.closes;
         self.worker
             .stats
             .refused
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.session
-            .borrow_mut()
-            .tell_response(refusal.status, outcome, None);
-        let mut to = to_client.lock().await;
-        send(&to, &refusal.to_bytes()).await.map_err(broken)?;
+        {
+            let mut session = self.session.borrow_mut();
+            session.tell_response(refusal.status, outcome, None);
+            if turn == Turn::OfDenied {
+                session.http().answered_refused();
+            }
+        }
+        client.say(refusal.to_bytes()).await.map_err(broken)?;
         if refusal.closes {
-            to.shutdown().await.map_err(broken)?;
+            client.to.shutdown().await.map_err(broken)?;
+            return Err(Broken::Refused);
         }
         Ok(())
     }
 
-    /// Answers a request that policy denied, when it is its turn.
-    async fn refuse(
-        &self,
-        refusal: Refusal,
-        outcome: Outcome,
-        to_client: &ToClient<'_>,
-    ) -> Result<(), Broken> {
-        self.wait_until(is_refused_next).await?;
-        self.answer(outcome, to_client, refusal).await?;
-        self.session.borrow_mut().http().answered_refused();
-        if refusal.closes {
-            Err(Broken::Refused)
-        } else {
-            Ok(())
-        }
-    }
-
     /// What nobody may act on: refused by its rule, and the connection ends, since where the next
-    /// request begins is anybody's guess.
-    async fn refuse_unreadable(
-        &self,
-        error: ParseError,
-        place: Place,
-        to_client: &ToClient<'_>,
-    ) -> Result<(), Broken> {
+    /// request begins is anybody's guess. Gives back how it ends once a refusal, if there is one, is
+    /// said.
+    fn refuse_unreadable(&self, error: ParseError, inbox: &mut Inbox) -> Broken {
         let outcome = match error.fault {
             Fault::TooLarge => Outcome::Limit,
             Fault::Unsupported => Outcome::NotImplemented,
@@ -358,35 +404,34 @@ impl Relay<'_> {
             }
         };
         let refusal = Refusal::closing(error.status());
-        match place {
-            Place::Head => {
-                self.refuse_head(refusal, outcome, &error.to_string(), to_client)
-                    .await
-            }
+        match inbox.place() {
+            Place::Head => self.refuse_head(inbox, refusal, outcome, &error.to_string()),
             // Its request has its answer already.
-            Place::DeniedBody => Err(Broken::Refused),
+            Place::DeniedBody => {}
             // The server waits for the rest: the answer to this request is ours, if it is its turn.
             Place::PermittedBody if is_only_one_unanswered(self.session.borrow_mut().http()) => {
-                self.answer(outcome, to_client, refusal).await
+                inbox.refusing = Some(Refusing {
+                    refusal,
+                    outcome,
+                    turn: Turn::Now,
+                });
             }
             Place::PermittedBody => {
                 self.tell_unreadable(outcome, &error.to_string());
-                Err(Broken::Unjudged)
+                return Broken::Unjudged;
             }
         }
+        Broken::Refused
     }
 
     /// Refuses a head, once what was asked before it is answered.
-    async fn refuse_head(
-        &self,
-        refusal: Refusal,
-        outcome: Outcome,
-        detail: &str,
-        to_client: &ToClient<'_>,
-    ) -> Result<(), Broken> {
+    fn refuse_head(&self, inbox: &mut Inbox, refusal: Refusal, outcome: Outcome, detail: &str) {
         self.tell_unreadable(outcome, detail);
-        self.wait_until(is_all_answered).await?;
-        self.answer(outcome, to_client, refusal).await
+        inbox.refusing = Some(Refusing {
+            refusal,
+            outcome,
+            turn: Turn::BehindAll,
+        });
     }
 
     fn tell_unreadable(&self, outcome: Outcome, detail: &str) {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::inbox::{Inbox, More};
 use super::middlebox::{self, Middlebox, Replies};
 use super::{Relay, ToClient, close};
-use crate::proxy::forward::{Broken, send, send_slices};
+use crate::proxy::forward::Broken;
 use crate::proxy::network;
 use crate::record::Outcome;
 
@@ -48,15 +48,18 @@ impl Relay<'_> {
         mut from: ReadHalf<'_>,
         mut to: WriteHalf<'_>,
         to_client: &ToClient<'_>,
-        mut inbox: Inbox,
+        inbox: &mut Inbox,
     ) -> Result<(), Broken> {
-        self.begin_frames(&mut inbox);
-        let mut block_deadline = None;
+        if inbox.is_over {
+            return Ok(());
+        }
+        inbox.flush(&to).await?;
+        self.begin_frames(inbox);
         let mut is_ending = false;
         loop {
-            let broken = self.take_frames(&mut inbox);
-            self.send_on(&to, inbox.buffer.as_deref().unwrap_or_default())
-                .await?;
+            let broken = self.take_frames(inbox);
+            self.is_ending.set(broken.is_some());
+            inbox.send_frames(&to).await?;
             inbox.release(&self.worker.pool);
             if let Some(broken) = broken {
                 return self.say_goodbye(broken, to_client).await;
@@ -69,7 +72,7 @@ impl Relay<'_> {
             }
             let read = tokio::select! {
                 biased;
-                read = self.read_frames(&mut from, &mut inbox, &mut block_deadline) => read?,
+                read = self.read_frames(&mut from, inbox) => read?,
                 () = self.told_to_end(), if !is_ending => {
                     is_ending = true;
                     self.announce_end();
@@ -80,6 +83,7 @@ impl Relay<'_> {
             match read {
                 More::Bytes => {}
                 More::End => {
+                    inbox.is_over = true;
                     let end = network::closed(Way::ToServer);
                     self.session.borrow_mut().note_tcp(end);
                     return to
@@ -89,6 +93,7 @@ impl Relay<'_> {
                 }
                 More::TooSlow => {
                     let broken = middlebox::Broken::too_slow();
+                    self.is_ending.set(true);
                     return self.say_goodbye(broken, to_client).await;
                 }
             }
@@ -116,6 +121,9 @@ impl Relay<'_> {
     }
 
     fn begin_frames(&self, inbox: &mut Inbox) {
+        if self.middlebox.borrow().is_some() {
+            return;
+        }
         let session = self.session.borrow();
         let mut middlebox = Middlebox::new(session.clock());
         // Upgraded: the request that asked for it is stream 1.
@@ -151,6 +159,7 @@ impl Relay<'_> {
         }
         session.count(Way::ToServer, count);
         let refused = std::mem::take(&mut middlebox.refused);
+        std::mem::swap(&mut inbox.frames.outgoing, &mut middlebox.outgoing);
         self.worker
             .stats
             .refused
@@ -158,31 +167,11 @@ impl Relay<'_> {
         broken
     }
 
-    /// Sends to the server what may go on.
-    async fn send_on(&self, to: &WriteHalf<'_>, received: &[u8]) -> Result<(), Broken> {
-        let take = |middlebox: &mut Box<Middlebox>| std::mem::take(&mut middlebox.outgoing);
-        let Some(mut outgoing) = self.middlebox.borrow_mut().as_mut().map(take) else {
-            return Ok(());
-        };
-        if outgoing.is_empty() {
-            return Ok(());
-        }
-        send_slices(to, outgoing.slices(received))
-            .await
-            .map_err(|error| Broken::Write(Way::ToServer, error))?;
-        outgoing.clear();
-        if let Some(middlebox) = self.middlebox.borrow_mut().as_mut() {
-            middlebox.outgoing = outgoing;
-        }
-        Ok(())
-    }
-
     /// Waits for bytes, no longer than the present header block or frame may take.
     async fn read_frames(
         &self,
         from: &mut ReadHalf<'_>,
         inbox: &mut Inbox,
-        block_deadline: &mut Option<Instant>,
     ) -> Result<More, Broken> {
         let is_in_block = {
             let middlebox = self.middlebox.borrow();
@@ -191,11 +180,13 @@ impl Relay<'_> {
                 .is_some_and(|middlebox| middlebox.is_in_block)
         };
         if !is_in_block {
-            *block_deadline = None;
+            inbox.block_deadline = None;
             return self.read_more(from, inbox).await;
         }
         let timeout = self.worker.settings.head_timeout;
-        let deadline = *block_deadline.get_or_insert_with(|| Instant::now() + timeout);
+        let deadline = *inbox
+            .block_deadline
+            .get_or_insert_with(|| Instant::now() + timeout);
         match tokio::time::timeout_at(deadline, self.read_more(from, inbox)).await {
             Err(_elapsed) => Ok(More::TooSlow),
             Ok(read) => read,
@@ -213,9 +204,10 @@ impl Relay<'_> {
                 return Err(Broken::Unjudged);
             }
             {
-                let to = to_client.lock().await;
+                let mut client = to_client.lock().await;
                 if let Some((_, words)) = self.words_within(0) {
-                    send(&to, &words)
+                    client
+                        .say(words)
                         .await
                         .map_err(|error| Broken::Write(Way::ToClient, error))?;
                 }

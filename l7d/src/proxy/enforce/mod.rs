@@ -19,6 +19,7 @@ mod http2;
 mod inbox;
 mod middlebox;
 mod rewrite;
+mod saved;
 mod tls;
 
 use std::cell::{Cell, RefCell};
@@ -28,14 +29,16 @@ use parsers::Direction as Way;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::Notify;
+use tokio::sync::{MutexGuard, Notify};
 
-pub(super) use dns::DnsRelay;
-pub(super) use tls::{TlsRelay, begins_with_tls};
+pub(super) use dns::{DnsRelay, SavedDns, Streams as DnsStreams};
+pub(super) use saved::SavedRelay;
+pub(super) use tls::{SavedTls, TlsRelay, TlsUnderWay, begins_with_tls};
 
-use super::forward::{self, Broken, Received, receive, send};
+use super::forward::{self, Broken, Received, receive};
+use super::lane::Lane;
 use super::network;
-use super::splice::WORTHWHILE_BYTES;
+use super::splice::{Run, WORTHWHILE_BYTES};
 use super::worker::Worker;
 use crate::policy::Judge;
 use crate::session::Session;
@@ -44,12 +47,30 @@ use middlebox::Middlebox;
 
 /// The client's side for writing. Whoever holds it knows what has been written: the server's bytes
 /// are looked at and sent under it.
-type ToClient<'s> = tokio::sync::Mutex<WriteHalf<'s>>;
+type ToClient<'s> = tokio::sync::Mutex<ClientSide<'s>>;
+
+/// Where a client is written to, and what it is told in the place of the server.
+struct ClientSide<'s> {
+    to: WriteHalf<'s>,
+    words: Lane,
+}
+
+impl ClientSide<'_> {
+    /// Says something. When this is dropped the rest is in `words`, and goes first.
+    async fn say(&mut self, words: Vec<u8>) -> std::io::Result<()> {
+        self.words.push(words);
+        self.words.send(&self.to).await?;
+        self.words = Lane::default();
+        Ok(())
+    }
+}
 
 /// Ends the client's side for writing, behind all that is being written.
 async fn close(to_client: &ToClient<'_>) -> Result<(), Broken> {
-    let mut to = to_client.lock().await;
-    to.shutdown()
+    let mut client = to_client.lock().await;
+    client
+        .to
+        .shutdown()
         .await
         .map_err(|error| Broken::Write(Way::ToClient, error))
 }
@@ -75,6 +96,19 @@ pub(super) struct Relay<'w> {
     has_server_ended: Cell<bool>,
     /// It began while others ended: it is not sent away, since it would only come back.
     is_late: bool,
+    /// It ends within a moment: nobody else goes on with it.
+    is_ending: Cell<bool>,
+}
+
+/// What a relay has under way. It stands outside of the future that relays, which may be dropped and
+/// made again.
+#[derive(Default)]
+pub(super) struct UnderWay {
+    inbox: Inbox,
+    /// From the server.
+    down: Lane,
+    /// For the client, in the place of the server.
+    words: Lane,
 }
 
 impl<'w> Relay<'w> {
@@ -86,30 +120,67 @@ impl<'w> Relay<'w> {
             middlebox: RefCell::new(None),
             answered: Notify::new(),
             has_server_ended: Cell::new(false),
-            is_late: *worker.stopped.borrow(),
+            is_late: worker.is_ending(),
+            is_ending: Cell::new(false),
         }
     }
 
-    /// Relays both directions until both have ended, or a refusal ends the connection.
-    pub(super) async fn run(&self, client: &mut TcpStream, server: &mut TcpStream) {
-        let end = {
-            let (from_client, to_client) = client.split();
-            let (from_server, to_server) = server.split();
-            let to_client = tokio::sync::Mutex::new(to_client);
-            let up = self.pass_requests(from_client, to_server, &to_client);
-            let down = async {
-                let end = self.pass_responses(from_server, &to_client).await;
-                self.has_server_ended.set(true);
-                self.answered.notify_one();
-                end
-            };
-            forward::join(pin!(up), pin!(down)).await
-        };
+    /// Relays both directions until both have ended, or a refusal ends the connection. `None` if the
+    /// connection is to go on in another process: what that needs is in `under_way`.
+    pub(super) async fn run(
+        &self,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+        under_way: &mut UnderWay,
+    ) -> Option<()> {
+        let end = self.relay(client, server, under_way).await?;
         let is_refused = matches!(end, Err(Broken::Refused));
         forward::finish(end, client, server, &mut self.session.borrow_mut());
         if is_refused {
             forward::linger(client, &self.worker.pool).await;
         }
+        Some(())
+    }
+
+    async fn relay(
+        &self,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+        under_way: &mut UnderWay,
+    ) -> Option<Result<(), Broken>> {
+        let UnderWay { inbox, down, words } = under_way;
+        let (from_client, to) = client.split();
+        let (from_server, to_server) = server.split();
+        let to_client = tokio::sync::Mutex::new(ClientSide {
+            to,
+            words: std::mem::take(words),
+        });
+        let end = {
+            // What a former run was saying goes before everything else.
+            let first = to_client.lock().await;
+            let up = self.pass_requests(from_client, to_server, &to_client, inbox);
+            let down = async {
+                let from = from_server;
+                let end = self.pass_responses(from, &to_client, first, down).await;
+                self.has_server_ended.set(true);
+                self.answered.notify_one();
+                end
+            };
+            let (up, down) = (pin!(up), pin!(down));
+            tokio::select! {
+                biased;
+                end = forward::join(up, down) => Some(end),
+                () = self.told_to_leave() => None,
+            }
+        };
+        *words = to_client.into_inner().words;
+        end
+    }
+
+    /// Returns when the connection is to go on in another process; never once it ends with a few last
+    /// words.
+    async fn told_to_leave(&self) {
+        self.worker.told_to_leave_unless(&self.is_ending).await;
     }
 
     /// Returns when the connection is to end, maybe never.
@@ -125,73 +196,89 @@ impl<'w> Relay<'w> {
         mut from: ReadHalf<'_>,
         mut to: WriteHalf<'_>,
         to_client: &ToClient<'_>,
+        inbox: &mut Inbox,
     ) -> Result<(), Broken> {
-        let mut inbox = Inbox::default();
-        match self
-            .judge_requests(&mut from, &mut to, to_client, &mut inbox)
-            .await?
-        {
-            Next::End => Ok(()),
-            Next::Http2 => Box::pin(self.judge_frames(from, to, to_client, inbox)).await,
+        if self.middlebox.borrow().is_none() {
+            match self
+                .judge_requests(&mut from, &mut to, to_client, inbox)
+                .await?
+            {
+                Next::End => return Ok(()),
+                Next::Http2 => {}
+            }
         }
+        Box::pin(self.judge_frames(from, to, to_client, inbox)).await
     }
 
     async fn pass_responses(
         &self,
         mut from: ReadHalf<'_>,
-        to: &ToClient<'_>,
+        to_client: &ToClient<'_>,
+        mut first: MutexGuard<'_, ClientSide<'_>>,
+        lane: &mut Lane,
     ) -> Result<(), Broken> {
         let pool = &self.worker.pool;
-        loop {
-            let (received, buffer) = receive(&mut from, || pool.take(), pool)
-                .await
-                .map_err(|error| Broken::Read(Way::ToClient, error))?;
-            let Received::Bytes(count) = received else {
-                pool.give(buffer);
-                let end = network::closed(Way::ToClient);
-                self.session.borrow_mut().note_tcp(end);
-                return to
-                    .lock()
+        let written = |error| Broken::Write(Way::ToClient, error);
+        first.say(Vec::new()).await.map_err(written)?;
+        if lane.is_observed {
+            lane.send(&first.to).await.map_err(written)?;
+            lane.release(pool);
+        }
+        drop(first);
+        while !lane.is_over {
+            if lane.is_empty() {
+                let (received, buffer) = receive(&mut from, || pool.take(), pool)
                     .await
-                    .shutdown()
-                    .await
-                    .map_err(|error| Broken::Write(Way::ToClient, error));
-            };
-            let bytes = buffer.get(..count).unwrap_or_default();
+                    .map_err(|error| Broken::Read(Way::ToClient, error))?;
+                let Received::Bytes(count) = received else {
+                    pool.give(buffer);
+                    let end = network::closed(Way::ToClient);
+                    self.session.borrow_mut().note_tcp(end);
+                    lane.is_over = true;
+                    return to_client.lock().await.to.shutdown().await.map_err(written);
+                };
+                lane.hold(buffer, count);
+            }
             {
-                let to = to.lock().await;
+                let client = to_client.lock().await;
                 network::look(
                     &mut self.session.borrow_mut(),
-                    (*to).as_ref(),
+                    client.to.as_ref(),
                     from.as_ref(),
                 );
-                self.pass_on(&to, bytes)
-                    .await
-                    .map_err(|error| Broken::Write(Way::ToClient, error))?;
+                self.pass_on(&client.to, lane).await.map_err(written)?;
             }
-            pool.give(buffer);
+            lane.release(pool);
             let left = self.session.borrow().unseen_body(Way::ToClient);
             if left >= WORTHWHILE_BYTES {
                 // Nobody else writes inside of a response.
-                let to = to.lock().await;
+                let client = to_client.lock().await;
                 let moved = |bytes| self.session.borrow_mut().skip(Way::ToClient, bytes);
-                let (from, to) = (from.as_ref(), (*to).as_ref());
-                Box::pin(pool.pipes.pass(Way::ToClient, from, to, left, moved)).await?;
+                let (from, to) = (from.as_ref(), client.to.as_ref());
+                let run = Run {
+                    way: Way::ToClient,
+                    from,
+                    to,
+                    left,
+                };
+                Box::pin(pool.pipes.pass(run, &mut lane.piped, moved)).await?;
             }
             self.answered.notify_one();
         }
+        Ok(())
     }
 
     /// Looks at bytes of the server and passes them on; what is to be said in its place stands at
     /// the last place between its frames.
-    async fn pass_on(&self, to: &WriteHalf<'_>, bytes: &[u8]) -> std::io::Result<()> {
-        self.session.borrow_mut().observe(Way::ToClient, bytes);
-        let Some((before, words)) = self.words_within(bytes.len()) else {
-            return send(to, bytes).await;
-        };
-        let (front, rest) = bytes.split_at(before.min(bytes.len()));
-        send(to, front).await?;
-        send(to, &words).await?;
-        send(to, rest).await
+    async fn pass_on(&self, to: &WriteHalf<'_>, lane: &mut Lane) -> std::io::Result<()> {
+        if !lane.is_observed {
+            lane.is_observed = true;
+            let mut session = self.session.borrow_mut();
+            session.observe(Way::ToClient, lane.bytes());
+        }
+        if let Some((before, words)) = self.words_within(lane.bytes().len()) {
+            lane.insert(before, &words);
+        }
+        lane.send(to).await
     }
 }

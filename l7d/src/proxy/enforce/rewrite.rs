@@ -2,12 +2,8 @@
 //! with those that it added. Everything else stays, to the byte.
 
 use policy_l7::Edits;
-use tokio::net::tcp::WriteHalf;
-
-use parsers::Direction as Way;
 
 use crate::policy::Permit;
-use crate::proxy::forward::{Broken, send};
 
 /// A head for the server.
 pub(super) struct Rewritten(Vec<u8>);
@@ -18,10 +14,9 @@ impl Rewritten {
         Self(rewrite(head, by.edits()))
     }
 
-    pub(super) async fn send(&self, to: &WriteHalf<'_>) -> Result<(), Broken> {
-        send(to, &self.0)
-            .await
-            .map_err(|error| Broken::Write(Way::ToServer, error))
+    /// Its bytes.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
     }
 }
 

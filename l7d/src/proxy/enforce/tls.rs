@@ -10,11 +10,15 @@
 //! client sends behind its first one waits until the server has answered. From then on nothing can
 //! be judged any more. Of an encrypted hello (ECH) the outer name is judged: it is what there is.
 
+use std::cell::Cell;
 use std::future::pending;
+use std::io;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use parsers::tls::{ClientHello, Handshake, Progress, ServerHello, Speaker};
 use parsers::{Direction as Way, Error as ParseError, Fault};
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -22,10 +26,11 @@ use tokio::time::Instant;
 
 use crate::policy::{Judge, Permit};
 use crate::proxy::forward::{self, Broken, Received, receive, send};
+use crate::proxy::lane::{Lane, SavedLane};
 use crate::proxy::watch;
 use crate::proxy::worker::Worker;
 use crate::record::Outcome;
-use crate::session::{RequestVerdict, Session};
+use crate::session::{RequestVerdict, SavedSession, Session};
 
 const HELLO: &str = "RFC 8446 §4.1.2";
 const NOT_ALONE: ParseError = ParseError {
@@ -74,11 +79,35 @@ pub(in crate::proxy) struct TlsRelay<'w> {
     is_late: bool,
 }
 
+/// What a connection has under way. It stands outside of the future that relays, which may be dropped
+/// and made again.
+#[derive(Default)]
+pub(in crate::proxy) struct TlsUnderWay {
+    held: Held,
+    /// The client's hello was allowed, and the server has answered it.
+    is_admitted: bool,
+    lanes: [Lane; 2],
+}
+
+/// A connection as it goes to another process.
+#[derive(Serialize, Deserialize)]
+pub(in crate::proxy) struct SavedTls {
+    session: SavedSession,
+    #[serde(with = "serde_bytes")]
+    held: Vec<u8>,
+    /// What is left of the time for the present hello.
+    left: Option<Duration>,
+    is_admitted: bool,
+    lanes: [SavedLane; 2],
+}
+
 /// The client's bytes that have come and not gone on.
 #[derive(Default)]
 struct Held {
     buffer: Box<[u8]>,
     filled: usize,
+    /// When the present hello must be complete.
+    deadline: Option<Instant>,
 }
 
 impl Held {
@@ -111,18 +140,92 @@ impl<'w> TlsRelay<'w> {
             worker,
             judge,
             session,
-            is_late: *worker.stopped.borrow(),
+            is_late: worker.is_ending(),
         }
     }
 
-    /// Relays both directions until both have ended, if the client's hello is allowed.
-    pub(in crate::proxy) async fn run(mut self, client: &mut TcpStream, server: &mut TcpStream) {
-        let admitted = Box::pin(self.admit(client, server)).await;
-        let end = match admitted {
-            Ok(()) => watch::relay(client, server, &mut self.session, &self.worker.pool).await,
-            Err(broken) => Err(broken),
-        };
+    /// Relays both directions until both have ended, if the client's hello is allowed. `None` if the
+    /// connection is to go on in another process.
+    pub(in crate::proxy) async fn run(
+        &mut self,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+        under_way: &mut TlsUnderWay,
+    ) -> Option<()> {
+        let end = self.relay(client, server, under_way).await?;
         forward::finish(end, client, server, &mut self.session);
+        Some(())
+    }
+
+    async fn relay(
+        &mut self,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+        under_way: &mut TlsUnderWay,
+    ) -> Option<Result<(), Broken>> {
+        let worker = self.worker;
+        let TlsUnderWay {
+            held,
+            is_admitted,
+            lanes,
+        } = under_way;
+        if !*is_admitted {
+            // While the server has a hello and has not answered it, nobody else can go on with it.
+            let is_asking = Cell::new(false);
+            let admitted = tokio::select! {
+                biased;
+                admitted = Box::pin(self.admit(client, server, held, &is_asking)) => admitted,
+                () = worker.told_to_leave_unless(&is_asking) => return None,
+            };
+            if let Err(broken) = admitted {
+                return Some(Err(broken));
+            }
+            *is_admitted = true;
+        }
+        tokio::select! {
+            biased;
+            end = watch::relay(client, server, &mut self.session, lanes, &worker.pool) => Some(end),
+            () = worker.told_to_leave() => None,
+        }
+    }
+
+    /// Takes everything out for another process.
+    pub(in crate::proxy) fn save(self, mut under_way: TlsUnderWay) -> io::Result<SavedTls> {
+        let [up, down] = &mut under_way.lanes;
+        Ok(SavedTls {
+            session: self.session.save(),
+            held: under_way.held.bytes().to_vec(),
+            left: under_way
+                .held
+                .deadline
+                .map(|deadline| deadline.saturating_duration_since(Instant::now())),
+            is_admitted: under_way.is_admitted,
+            lanes: [up.save()?, down.save()?],
+        })
+    }
+
+    /// Goes on where another process stopped. `session` makes one of what was saved of it.
+    pub(in crate::proxy) fn restore(
+        worker: &'w Worker,
+        judge: Judge,
+        saved: SavedTls,
+        session: impl FnOnce(SavedSession) -> Session,
+    ) -> (Self, TlsUnderWay) {
+        let relay = Self::new(worker, judge, session(saved.session));
+        let mut held = Held {
+            deadline: saved.left.map(|left| Instant::now() + left),
+            ..Held::default()
+        };
+        if !saved.held.is_empty() {
+            held.filled = saved.held.len();
+            held.buffer = worker.pool.filled_with(&saved.held);
+        }
+        let under_way = TlsUnderWay {
+            held,
+            is_admitted: saved.is_admitted,
+            lanes: saved.lanes.map(Lane::restore),
+        };
+        (relay, under_way)
     }
 
     /// Passes hellos on as far as policy allows; what comes behind them needs no verdict.
@@ -130,34 +233,42 @@ impl<'w> TlsRelay<'w> {
         &mut self,
         client: &mut TcpStream,
         server: &mut TcpStream,
+        held: &mut Held,
+        is_asking: &Cell<bool>,
     ) -> Result<(), Broken> {
         // Where all is allowed, what is no TLS is as well, and nobody has to wait for a hello.
-        if let Ok(permit) = self.judge.judge_unread() {
-            self.session.note_verdict((&permit).into());
-            return Ok(());
-        }
+        let unread = self.judge.judge_unread();
         let (mut from_client, to_client) = client.split();
         let (mut from_server, to_server) = server.split();
-        let mut held = Held::default();
-        self.wait_for_client(&mut held, &mut from_client, &mut from_server)
-            .await?;
+        if let Ok(permit) = unread {
+            self.session.note_verdict((&permit).into());
+            let count = held.filled;
+            is_asking.set(count > 0);
+            return held
+                .send(&permit, count, &to_server, &mut self.session)
+                .await;
+        }
+        if held.filled == 0 {
+            self.wait_for_client(held, &mut from_client, &mut from_server)
+                .await?;
+        }
         let mut speaker = Speaker::Client;
         loop {
-            let (end, hello) = self
-                .read_hello(speaker, &mut held, &mut from_client)
-                .await?;
+            let (end, hello) = self.read_hello(speaker, held, &mut from_client).await?;
             let permit = self.judge_hello(&hello)?;
+            is_asking.set(true);
             let session = &mut self.session;
             held.send(&permit, end, &to_server, session).await?;
             let sides = (&mut from_client, &mut from_server);
-            if !self.is_asked_again(sides, &to_client, &held).await? {
+            if !self.is_asked_again(sides, &to_client, held).await? {
                 let rest = held.filled;
                 let session = &mut self.session;
                 held.send(&permit, rest, &to_server, session).await?;
-                self.worker.pool.give(held.buffer);
+                self.worker.pool.give(std::mem::take(&mut held.buffer));
                 return Ok(());
             }
             speaker = Speaker::ClientAgain;
+            held.deadline = None;
         }
     }
 
@@ -210,7 +321,10 @@ impl<'w> TlsRelay<'w> {
         held: &mut Held,
         from: &mut ReadHalf<'_>,
     ) -> Result<(usize, ClientHello), Broken> {
-        let deadline = Instant::now() + self.worker.settings.head_timeout;
+        let timeout = self.worker.settings.head_timeout;
+        let deadline = *held
+            .deadline
+            .get_or_insert_with(|| Instant::now() + timeout);
         let limits = self.worker.settings.limits;
         let mut handshake = Handshake::new(speaker);
         let mut end = 0;
@@ -333,7 +447,7 @@ impl<'w> TlsRelay<'w> {
 }
 
 /// Waits until the client has no more to say; one that does say something is not gone.
-async fn hang_up(from: &mut ReadHalf<'_>) -> std::io::Result<()> {
+async fn hang_up(from: &mut ReadHalf<'_>) -> io::Result<()> {
     let mut first = [0];
     match from.peek(&mut first).await? {
         0 => Ok(()),

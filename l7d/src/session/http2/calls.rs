@@ -14,11 +14,13 @@ use crate::session::http1::verdict_of;
 use crate::session::messages::{Http2Kind, Message};
 
 /// Open streams. The parser bounds them.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct Calls {
     limits: Limits,
     open: BTreeMap<u32, Call>,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Call {
     exchange: Exchange,
     rpc: Option<Box<Rpc>>,

@@ -15,6 +15,7 @@ pub(super) use calls::fields;
 pub(crate) use calls::{Calls, Fields, asked};
 
 /// One connection.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Http2 {
     connection: Connection,
     calls: Calls,

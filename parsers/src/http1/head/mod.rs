@@ -244,7 +244,7 @@ fn parse_request<'b>(
 }
 
 /// What must be known of a request to read its response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Asked {
     pub(super) is_head: bool,
     pub(super) is_connect: bool,

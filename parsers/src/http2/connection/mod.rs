@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use blocks::Message;
 
 /// Reads both directions of one connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Connection {
     limits: Limits,
     sides: [Side; 2],

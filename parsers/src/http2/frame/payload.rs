@@ -67,7 +67,7 @@ pub enum Frame<'b> {
 }
 
 /// What a stream depends on (RFC 9113 §5.3.2, deprecated).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Priority {
     /// The stream it depends on.
     pub dependency: u32,

@@ -19,6 +19,14 @@ pub(super) struct Floods {
     empty: u32,
 }
 
+/// What a client has spent, as it goes to another process.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct Spent {
+    /// Of each bucket, what is left, and since when it fills.
+    buckets: [(u64, Monotonic); 3],
+    empty: u32,
+}
+
 /// In a row; some libraries send one to end a stream.
 const EMPTY_MAX: u32 = 100;
 
@@ -46,6 +54,27 @@ impl Floods {
             windows: bucket(200_000, 200_000, "too-many-window-updates"),
             empty: 0,
         }
+    }
+
+    /// For another process.
+    pub(super) fn save(&self) -> Spent {
+        let buckets = [&self.resets, &self.control, &self.windows];
+        Spent {
+            buckets: buckets.map(|bucket| (bucket.left, bucket.filled)),
+            empty: self.empty,
+        }
+    }
+
+    /// Goes on where another process stopped, within the bounds of this one.
+    pub(super) fn restore(spent: &Spent, clock: &Clock) -> Self {
+        let mut floods = Self::new(clock);
+        let buckets = [&mut floods.resets, &mut floods.control, &mut floods.windows];
+        for (bucket, (left, filled)) in buckets.into_iter().zip(spent.buckets) {
+            bucket.left = left.min(bucket.burst);
+            bucket.filled = filled;
+        }
+        floods.empty = spent.empty;
+        floods
     }
 
     pub(super) fn reset(&mut self, clock: &Clock) -> Result<(), Broken> {

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::policy::{Judge, Permit};
 use crate::record::Outcome;
 use crate::session::http2::{Calls, Out, Parts};
-use floods::Floods;
+use floods::{Floods, Spent};
 pub(super) use outgoing::Outgoing;
 pub(super) use reply::Replies;
 use requests::Opening;
@@ -60,10 +60,51 @@ pub(super) struct Middlebox {
     last_stream: Option<u32>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Passing {
     Forwarded,
     Swallowed,
+}
+
+/// A middlebox as it goes to another process, with nothing on its way to the server.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct SavedMiddlebox {
+    encoder: parsers::hpack::Encoder,
+    streams: Streams,
+    spent: Spent,
+    passing: Option<Passing>,
+    replies: Replies,
+    is_in_block: bool,
+    last_stream: Option<u32>,
+}
+
+impl Middlebox {
+    /// Takes everything out for another process.
+    pub(super) fn save(self) -> SavedMiddlebox {
+        SavedMiddlebox {
+            encoder: self.encoder,
+            streams: self.streams,
+            spent: self.floods.save(),
+            passing: self.passing,
+            replies: self.replies,
+            is_in_block: self.is_in_block,
+            last_stream: self.last_stream,
+        }
+    }
+
+    /// Goes on where another process stopped.
+    pub(super) fn restore(saved: SavedMiddlebox, clock: &Clock) -> Self {
+        Self {
+            encoder: saved.encoder,
+            streams: saved.streams,
+            floods: Floods::restore(&saved.spent, clock),
+            passing: saved.passing,
+            replies: saved.replies,
+            is_in_block: saved.is_in_block,
+            last_stream: saved.last_stream,
+            ..Self::new(clock)
+        }
+    }
 }
 
 /// What ends the connection: GOAWAY tells the client.

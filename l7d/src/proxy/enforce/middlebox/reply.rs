@@ -5,7 +5,7 @@ use parsers::hpack::{Encoder, Field};
 use parsers::http2::{ErrorCode, Flags, Frame};
 
 /// One frame or two of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Reply {
     /// A request is answered. Without a body: its bytes would come off the window that the client
     /// gives the server.
@@ -21,13 +21,16 @@ pub(super) enum Reply {
     Reset { stream: u32, code: ErrorCode },
 }
 
+/// What people are told with a status of gRPC.
+const DENIED: &str = "Access denied";
+
 /// What a request is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Answer {
     /// A status of HTTP.
     Status(u16),
-    /// A status of gRPC, in a response that is its own trailers, and the text for people.
-    Grpc(u32, &'static str),
+    /// A status of gRPC, in a response that is its own trailers.
+    Grpc(u32),
 }
 
 impl Answer {
@@ -35,8 +38,8 @@ impl Answer {
     pub(super) fn statuses(self) -> (u16, Option<grpc::Status<'static>>) {
         match self {
             Self::Status(code) => (code, None),
-            Self::Grpc(code, message) => {
-                let message = message.as_bytes().into();
+            Self::Grpc(code) => {
+                let message = DENIED.as_bytes().into();
                 (200, Some(grpc::Status { code, message }))
             }
         }
@@ -44,11 +47,12 @@ impl Answer {
 }
 
 /// What waits for a place between the server's frames.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(in crate::proxy::enforce) struct Replies {
     waiting: Vec<Reply>,
     /// Window of the connection that swallowed payload is given back to, in bytes.
     window: u32,
+    #[serde(skip)]
     goodbye: Option<(u32, ErrorCode, &'static str)>,
 }
 
@@ -148,13 +152,13 @@ impl Answer {
                 ];
                 Encoder::encode_apart(fields, update, block);
             }
-            Self::Grpc(code, message) => {
+            Self::Grpc(code) => {
                 let code = code.to_string();
                 let fields = [
                     Field::new(b":status", b"200"),
                     Field::new(b"content-type", b"application/grpc"),
                     Field::new(b"grpc-status", code.as_bytes()),
-                    Field::new(b"grpc-message", message.as_bytes()),
+                    Field::new(b"grpc-message", DENIED.as_bytes()),
                 ];
                 Encoder::encode_apart(fields, update, block);
             }

@@ -203,7 +203,7 @@ fn has_short_body(head: &Head<'_>) -> bool {
 fn denied(head: &Head<'_>) -> Answer {
     const PERMISSION_DENIED: u32 = 7;
     if head.header(b"content-type").is_some_and(grpc::is_grpc) {
-        Answer::Grpc(PERMISSION_DENIED, "Access denied")
+        Answer::Grpc(PERMISSION_DENIED)
     } else {
         Answer::Status(403)
     }

@@ -6,14 +6,17 @@ use super::reply::Answer;
 use crate::policy::Permit;
 
 /// Streams that the client opened, by number.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Streams {
     known: BTreeMap<u32, Stream>,
     /// Entries at which the table is swept.
     sweep_at: usize,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Stream {
     /// None of a stream that the server does not know.
+    #[serde(with = "inherited")]
     permit: Option<Permit>,
     /// The client has said all.
     is_done: bool,
@@ -21,10 +24,33 @@ struct Stream {
     held: Option<Held>,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Held {
     answer: Answer,
     /// Payload so far, in bytes.
     swallowed: usize,
+}
+
+/// Permits as they go to another process: that they are there.
+mod inherited {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use crate::policy::Permit;
+
+    #[expect(clippy::ref_option, reason = "what serde calls")]
+    pub(super) fn serialize<S: Serializer>(
+        permit: &Option<Permit>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        permit.is_some().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Permit>, D::Error> {
+        let is_there = bool::deserialize(deserializer)?;
+        Ok(is_there.then(Permit::inherited))
+    }
 }
 
 /// What the client is told when payload of a refused stream has come.

@@ -1,0 +1,64 @@
+//! Faults of the proxy itself: a panic ends one connection, and a thread that is held up shows.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::enforce::{GET, OK};
+use crate::policed::plan;
+use crate::world::{HANG, Plan, Server, World};
+
+#[test]
+fn a_panic_ends_its_connection_and_no_other() {
+    let server = Server::once(|mut peer| {
+        peer.expect(GET);
+        peer.send(OK);
+        peer.expect(GET);
+        peer.send(OK);
+    });
+    let world = World::start(Plan {
+        // The second connection that is asked about.
+        panics_at: Some(2),
+        ..plan(server.address)
+    });
+    let mut good = world.connect();
+    good.send(GET);
+    good.expect(OK);
+    let mut bad = world.connect();
+    bad.send(GET);
+    let (said, _) = bad.rest();
+    assert_eq!(said, Vec::<u8>::new());
+    good.send(GET);
+    good.expect(OK);
+    let stats = world.stats();
+    assert_eq!(stats.panicked.load(Ordering::Relaxed), 1);
+    drop(good);
+    drop(bad);
+    world.records(4);
+    assert_eq!(stats.active.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_worker_that_is_held_up_shows() {
+    let server = Server::once(|mut peer| {
+        peer.expect(GET);
+        peer.send(OK);
+    });
+    let (release, held) = std::sync::mpsc::sync_channel(0);
+    let world = World::start(Plan {
+        hold: std::sync::Mutex::new(Some(held)),
+        ..plan(server.address)
+    });
+    let mut client = world.connect();
+    client.send(GET);
+    let began = Instant::now();
+    while world.still_for() < Duration::from_millis(500) {
+        assert!(began.elapsed() < HANG, "nobody notices");
+        std::thread::yield_now();
+    }
+    release.send(()).unwrap();
+    client.expect(OK);
+    while world.still_for() > Duration::from_millis(400) {
+        assert!(began.elapsed() < HANG, "it does not move again");
+        std::thread::yield_now();
+    }
+}
