@@ -81,6 +81,7 @@ impl Node {
         let pins = Pins(PathBuf::from(folder));
         let usual = config::Datapath::default();
         let settings = Settings {
+            takes_over: false,
             pin_dir: pins.0.clone(),
             marks: usual.marks,
             portal: 0,

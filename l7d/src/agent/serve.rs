@@ -88,7 +88,7 @@ pub(super) async fn serve(
         ring: kernel_ring,
         tap_ring,
         ends,
-    } = start_datapath(&config, &features, &network, proxy.port())?;
+    } = start_datapath(&config, &features, &network, proxy.port(), former.is_some())?;
     let segments = Arc::clone(tap_ring.counts());
     let tap = tap_settings(&config, &world, &translations);
     let (tapped, identities) = (Arc::clone(&sink), world.identities().clone());
@@ -142,8 +142,10 @@ fn start_datapath(
     features: &Features,
     network: &host_network::HostNetwork,
     proxy_port: u16,
+    takes_over: bool,
 ) -> Result<datapath::Started, datapath::Error> {
     Datapath::start(&datapath::Settings {
+        takes_over,
         absent: features.absent().clone(),
         ..datapath_settings(config, network.portal_index(), proxy_port)
     })

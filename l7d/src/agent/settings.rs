@@ -38,6 +38,7 @@ pub(super) fn datapath_settings(
         tap: config.tap,
         on_proxy_down: config.datapath.on_proxy_down,
         drop_records: config.drops.records_per_second,
+        takes_over: false,
         absent: config.datapath.without.clone(),
     }
 }

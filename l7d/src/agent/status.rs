@@ -97,7 +97,8 @@ impl Agent {
             upstream_failures: stats.upstream_failures.load(Ordering::Relaxed),
             taken_over: stats.adopted.load(Ordering::Relaxed),
             taken_over_unread: stats.demoted.load(Ordering::Relaxed),
-            cut_by_handover: stats.cut_by_handover.load(Ordering::Relaxed),
+            cut_by_handover: stats.cut_by_handover.load(Ordering::Relaxed)
+                + self.datapath.connection_counts().cut(),
             panics: stats.panicked.load(Ordering::Relaxed),
             kernel_drops: self.kernel_drops(),
             names: names.count(),

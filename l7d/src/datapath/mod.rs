@@ -105,6 +105,8 @@ pub struct Settings {
     pub on_proxy_down: OnProxyDown,
     /// Records of drops that a CPU may write in a second.
     pub drop_records: u32,
+    /// The agent that ran before is still there, and its proxied connections go on.
+    pub takes_over: bool,
     /// What this kernel lacks, or is not to be used of it.
     pub absent: BTreeSet<KernelFeature>,
 }
@@ -222,13 +224,14 @@ impl Datapath {
         let ring = Ring::new(&mut ebpf)?;
         let tap_ring = TapRing::new(&mut ebpf)?;
         let maps = maps::Tables::adopt(&mut ebpf, first_config(settings))?;
+        let last_beat = maps.last_beat().filter(|_| !settings.takes_over);
         let drops = knowledge.map_err(|blind| blind.to_string());
         let drops = drops.and_then(|knowledge| {
             Drops::attach(&mut ebpf, knowledge)
                 .map(Arc::new)
                 .map_err(|error| error.to_string())
         });
-        let (connections, ends) = connections::Connections::begin(&mut ebpf)?;
+        let (connections, ends) = connections::Connections::begin(&mut ebpf, last_beat)?;
         let datapath = Self {
             ebpf,
             links,

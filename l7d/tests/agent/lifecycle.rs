@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use testbed::{Attach, Host};
 
-use crate::node::{Node, curl, serve};
+use crate::node::{ECHO, Node, TALK, curl, serve};
 
 pub(crate) const L7: &str = include_str!("../../../testdata/policies/api-access-l7.yaml");
 
@@ -70,6 +70,73 @@ fn watched_ports_pass_again_after_a_crash() -> anyhow::Result<()> {
     ];
     let (code, answer) = curl(gateway, &[&words[..], &[url.as_str()]].concat())?;
     assert_eq!(code, 0, "{answer}");
+    Ok(())
+}
+
+#[test]
+fn an_agent_that_stands_still_lets_watched_ports_pass_and_takes_them_back() -> anyhow::Result<()> {
+    let node = two_pods()?;
+    let service = node.pod("user-service");
+    let _server = serve(&service.host, 80)?;
+    let agent = node.agent()?;
+    let url = format!("http://{}/", service.v4);
+    let gateway = &node.pod("api-gateway").host;
+    assert_eq!(curl(gateway, &[&url])?.0, 0);
+    agent.process.signal(Signal::STOP)?;
+    // A connection that waits for the proxy is one that came before the kernel noticed.
+    let words = [
+        "--connect-timeout",
+        "1",
+        "--max-time",
+        "1",
+        "--retry",
+        "5",
+        "--retry-delay",
+        "0",
+    ];
+    let (code, answer) = curl(
+        gateway,
+        &[&words[..], &["--retry-all-errors", &url]].concat(),
+    )?;
+    assert_eq!(code, 0, "{answer}");
+    agent.process.signal(Signal::CONT)?;
+    let proxied = || -> anyhow::Result<bool> {
+        let flows = node.observe(&["--protocol", "http", "--last", "50", "-o", "compact"])?;
+        Ok(flows.contains("/again"))
+    };
+    let began = std::time::Instant::now();
+    while !proxied()? {
+        anyhow::ensure!(began.elapsed().as_secs() < 20, "it is seen no more");
+        curl(gateway, &[&format!("{url}again")])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_crash_has_cut_is_counted() -> anyhow::Result<()> {
+    let node = two_pods()?;
+    let service = node.pod("user-service");
+    let mut command = service.host.command("python3");
+    command.args(["-c", ECHO, "80"]);
+    let mut echo = service.host.start("echo", command)?;
+    echo.wait_for("serving")?;
+    let mut agent = node.agent()?;
+    let gateway = &node.pod("api-gateway").host;
+    let mut command = gateway.command("python3");
+    command.args(["-c", TALK, &service.v4, "80"]);
+    let mut talk = gateway.converse("talk", command)?;
+    talk.wait_for("open")?;
+    talk.say("\n")?;
+    talk.wait_for("heard")?;
+    agent.process.signal(Signal::KILL)?;
+    agent.process.wait()?;
+    let mut next = node.agent()?;
+    let told = "proxied connections have ended with the former agent connections=1";
+    next.process.wait_for(told)?;
+    let began = std::time::Instant::now();
+    while !node.l7d("status", &[])?.contains("1 cut with an agent") {
+        anyhow::ensure!(began.elapsed().as_secs() < 20, "it is not shown");
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 
 mod bodies;
 mod bypasses;
+mod changes;
 mod dns;
 mod drain;
 mod enforce;

@@ -367,6 +367,24 @@ impl Server {
         Self::play(vec![Box::new(part)])
     }
 
+    /// Plays a part for each of so many connections, all at the same time.
+    pub(crate) fn each(count: usize, part: impl Fn(Peer) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let thread = std::thread::spawn(move || {
+            std::thread::scope(|scope| {
+                for _ in 0..count {
+                    let (stream, _) = listener.accept().unwrap();
+                    scope.spawn(|| part(Peer::new(stream)));
+                }
+            });
+        });
+        Self {
+            address,
+            thread: Some(thread),
+        }
+    }
+
     /// Waits until the parts are played, and fails when one has failed.
     pub(crate) fn join(mut self) {
         let thread = self.thread.take().unwrap();

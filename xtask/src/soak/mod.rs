@@ -1,5 +1,6 @@
 //! `cargo xtask soak`: the long forms of what the tests do in short, part by part.
 
+mod longer;
 mod packets;
 
 use std::time::{Duration, Instant};
@@ -35,11 +36,23 @@ struct Part {
     run: fn(&Run) -> anyhow::Result<()>,
 }
 
-const PARTS: [Part; 1] = [Part {
-    name: "fuzz-packets",
-    what: "drawn packets against the kernel programs, and a model beside them",
-    run: packets::run,
-}];
+const PARTS: [Part; 3] = [
+    Part {
+        name: "fuzz-packets",
+        what: "drawn packets against the kernel programs, and a model beside them",
+        run: packets::run,
+    },
+    Part {
+        name: "takeover",
+        what: "an agent that is replaced twenty times while a thousand connections talk",
+        run: longer::takeovers,
+    },
+    Part {
+        name: "policies",
+        what: "ten thousand policy changes under load",
+        run: longer::policies,
+    },
+];
 
 /// Runs the parts one after the other; the first that fails ends it.
 pub(crate) fn run(asked: &Asked) -> anyhow::Result<()> {

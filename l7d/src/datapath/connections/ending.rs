@@ -81,6 +81,16 @@ pub(super) fn replaced(protocol: u8, entry: &Connection) -> EndedBy {
     }
 }
 
+/// Whether a connection through the proxy was open when the proxy beat last: it ended with that one.
+pub(super) fn was_cut(protocol: u8, entry: &Connection, last_beat: u32) -> bool {
+    const TCP: u8 = 6;
+    let is_proxied = protocol == TCP && entry.flags & CONNECTION_PROXIED != 0;
+    let was_open = packets(entry, false) > 0 && packets(entry, true) > 0;
+    // Its end may be what the kernel has sent for a process that is gone.
+    let is_after = last_seen(entry).wrapping_sub(last_beat) < u32::MAX / 2;
+    is_proxied && was_open && (closed(entry).is_none() || is_after)
+}
+
 /// How a TCP connection was closed.
 fn closed(entry: &Connection) -> Option<EndedBy> {
     let (forward, reply) = (flags(entry, false), flags(entry, true));

@@ -80,9 +80,15 @@ pub struct ConnectionCounts {
     used: AtomicUsize,
     evicted: AtomicU64,
     tally: Mutex<Tally>,
+    cut: AtomicU64,
 }
 
 impl ConnectionCounts {
+    /// Proxied connections that a former agent has taken with it.
+    pub fn cut(&self) -> u64 {
+        self.cut.load(Ordering::Relaxed)
+    }
+
     /// Connections seen, told at their end, and lost: forgotten before that, or without room from the
     /// start.
     pub fn tally(&self) -> Tally {
@@ -143,8 +149,12 @@ impl Ended {
 }
 
 impl Connections {
-    /// Begins to look.
-    pub(super) fn begin(ebpf: &mut Ebpf) -> Result<(Self, Ends), Error> {
+    /// Begins to look. `last_beat` is when the proxy of a former agent beat last, whose connections have
+    /// ended with it.
+    pub(super) fn begin(
+        ebpf: &mut Ebpf,
+        last_beat: Option<Monotonic>,
+    ) -> Result<(Self, Ends), Error> {
         let fault = |map| move |cause| Error::Map { map, cause };
         let map = ebpf.take_map(MAP).ok_or(Error::NoMap(MAP))?;
         let Map::LruHashMap(table) = map else {
@@ -163,6 +173,7 @@ impl Connections {
             pieces: Pieces::new(),
             max,
             adopted: None,
+            last_beat: last_beat.map(|beat| moment_of(beat.0)),
             taken: 0,
             latest: Arc::clone(&latest),
             ends: teller,
@@ -208,6 +219,8 @@ struct Warden {
     max: usize,
     /// Entries of an earlier start; the programs' own counts began with this one.
     adopted: Option<u64>,
+    /// When a former proxy beat last, until the first look.
+    last_beat: Option<u32>,
     /// Entries taken out.
     taken: u64,
     latest: Arc<ConnectionCounts>,
@@ -228,9 +241,14 @@ impl Warden {
         let inserted = self.count(TABLE_INSERTED);
         let mut used = 0_usize;
         let mut ended = Vec::new();
+        let last_beat = self.last_beat.take();
+        let mut cut = 0_u64;
         let fd = self.table.fd();
         let read = self.pieces.read(fd.as_fd(), |tuple, entry| {
             used += 1;
+            if let Some(last_beat) = last_beat {
+                cut += u64::from(ending::was_cut(tuple.protocol, &entry, last_beat));
+            }
             if ending::ending(tuple.protocol, &entry, now, &patience).is_some() {
                 ended.push((tuple, entry.id));
             }
@@ -238,6 +256,13 @@ impl Warden {
         if let Err(error) = read {
             tracing::warn!(%error, "the table of connections cannot be read");
             return PERIODS.1;
+        }
+        if cut > 0 {
+            tracing::warn!(
+                connections = cut,
+                "proxied connections have ended with the former agent"
+            );
+            self.latest.cut.store(cut, Ordering::Relaxed);
         }
         for (tuple, id) in &ended {
             used -= usize::from(self.end(tuple, *id, now, &patience));

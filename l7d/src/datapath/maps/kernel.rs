@@ -145,6 +145,12 @@ impl Maps {
         beat.map_err(of("HEARTBEAT"))
     }
 
+    /// When there was a sign of life last, if ever.
+    pub(super) fn last_beat(&self) -> Option<Monotonic> {
+        let beat = self.heartbeat.get(&0, 0).ok()?;
+        (beat != 0).then_some(Monotonic(beat))
+    }
+
     /// A sign of life if it is due, in the middle of a change; not before the first.
     fn beat_if_due(&mut self) -> Result<(), Error> {
         let limit = u64::try_from(HEARTBEAT_PERIOD.as_nanos()).unwrap_or(u64::MAX);

@@ -69,6 +69,11 @@ impl Tables {
         self.state.update_config(change)
     }
 
+    /// When a former agent has told them so last, if ever.
+    pub(super) fn last_beat(&self) -> Option<crate::clock::Monotonic> {
+        self.state.kernel.last_beat()
+    }
+
     /// Tells the programs that the proxy is there.
     pub(super) fn beat(&mut self) -> Result<(), Error> {
         self.state.kernel.beat()
