@@ -60,7 +60,7 @@ strict! {
     }
     NamespaceSelector { any: Option<bool>, match_names: Option<Vec<String>>, }
     Endpoint {
-        port: String,
+        port: Option<String>,
         path: Option<String>,
         scheme: Option<Scheme>,
         interval: Option<String>,

@@ -58,11 +58,12 @@ pub(super) async fn serve(
     manner: Manner,
     confinement: Arc<Confinement>,
 ) -> Result<(), Error> {
-    let former = Predecessor::find(&config)?;
     let (mut world, cluster) = know(source, config, confinement).await?;
     let (follower, updates) = cluster.unzip();
     let config = world.config().clone();
     let features = Features::probe(&config.datapath.without)?;
+    // Not before everything is known: the former one does nothing else from here on.
+    let former = Predecessor::find(&config)?;
     let belongings = take_over(former.as_ref(), &mut world)?;
     let ledger = Arc::new(Ledger::default());
     let node = Arc::new(flows::node_view(&config));
@@ -124,8 +125,9 @@ pub(super) async fn serve(
         follower,
     };
     agent.connect(&kernel)?;
+    let mut kernel_ring = kernel_ring;
     if let Some(former) = former {
-        former.dismiss();
+        agent.dismiss(former, &mut kernel_ring).await?;
         tell("took over from the agent that ran before");
     }
     let incoming = Incoming {

@@ -10,7 +10,7 @@ use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::predecessor::socket_path;
+use super::predecessor::{Predecessor, socket_path};
 use super::{Agent, Error, tell};
 use crate::config::Config;
 use crate::datapath::{HEARTBEAT_PERIOD, Ring};
@@ -90,7 +90,8 @@ impl Agent {
         link: Link,
         ring: &mut Ring,
     ) -> Result<Option<Link>, Error> {
-        let (asked, link) = blocking(move || (link.wait_until_asked(), link)).await?;
+        let asked = blocking(move || (link.wait_until_asked(), link));
+        let (asked, link) = self.beat_until(ring, asked).await?;
         let hello = match asked {
             Ok(hello) => hello,
             Err(error) => {
@@ -99,13 +100,17 @@ impl Agent {
             }
         };
         self.world.learnt.save();
-        let belongings = self.give_up(&hello);
+        let leaving = self.proxy.leave();
+        let belongings = self.beat_until(ring, blocking(|| leaving.wait())).await?;
+        let belongings = readable_to(&hello, belongings);
         let count = belongings.connections();
         tell(&format!(
             "handing over {count} connections to l7d {}",
             hello.version
         ));
-        let handover = self.beat_until(ring, give(link, belongings)).await?;
+        let handover = self
+            .beat_until(ring, blocking(|| give(link, belongings)))
+            .await?;
         let (left, error, is_lost) = match handover {
             Handover::Done(link) => {
                 tell("handed over");
@@ -126,56 +131,52 @@ impl Agent {
         Ok(None)
     }
 
-    fn give_up(&mut self, hello: &Hello) -> Belongings {
-        let mut belongings = self.proxy.leave();
-        if hello.format != FORMAT {
-            let cut = belongings.take_unreadable();
-            tell(&format!(
-                "l7d {} cannot read the state of connections that are judged: {cut} are cut, and watched ones go on unread",
-                hello.version
-            ));
-        }
-        belongings
-    }
-
     /// Keeps the programs sure of a proxy meanwhile. Nothing else in the kernel is touched: the successor
     /// writes there.
-    async fn beat_until(
+    async fn beat_until<T>(
         &mut self,
         ring: &mut Ring,
-        handover: oneshot::Receiver<Handover>,
-    ) -> Result<Handover, Error> {
+        work: oneshot::Receiver<T>,
+    ) -> Result<T, Error> {
         let mut heartbeat = interval(HEARTBEAT_PERIOD);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut handover = handover;
+        let mut work = work;
         loop {
             tokio::select! {
                 biased;
                 _ = heartbeat.tick() => self.datapath.beat()?,
-                done = &mut handover => {
-                    return done.map_err(|_gone| Error::Runtime(io::ErrorKind::BrokenPipe.into()));
-                }
+                done = &mut work => return done.map_err(|_gone| gone()),
                 read = ring.read(BATCH, |bytes| self.handle(bytes)) => {
                     read.map_err(Error::Runtime)?;
                 }
             }
         }
     }
+
+    /// Sends the agent away that ran before.
+    pub(super) async fn dismiss(
+        &mut self,
+        former: Predecessor,
+        ring: &mut Ring,
+    ) -> Result<(), Error> {
+        self.beat_until(ring, blocking(|| former.dismiss())).await
+    }
 }
 
-/// Gives everything to the other side, on a thread of its own: it may be slow.
-fn give(link: Link, belongings: Belongings) -> oneshot::Receiver<Handover> {
-    let (teller, told) = oneshot::channel();
-    let give = move || {
-        let end = give_and_wait(link, belongings);
-        // Nobody waits when the agent was ended meanwhile.
-        let _told = teller.send(end);
-    };
-    tokio::task::spawn_blocking(give);
-    told
+/// What the other agent can go on with.
+fn readable_to(hello: &Hello, mut belongings: Belongings) -> Belongings {
+    if hello.format != FORMAT {
+        let cut = belongings.take_unreadable();
+        tell(&format!(
+            "l7d {} cannot read the state of connections that are judged: {cut} are cut, and watched ones go on unread",
+            hello.version
+        ));
+    }
+    belongings
 }
 
-fn give_and_wait(link: Link, mut belongings: Belongings) -> Handover {
+/// Gives everything to the other side.
+fn give(link: Link, mut belongings: Belongings) -> Handover {
     if let Err(error) = link.give(&belongings) {
         return Handover::Refused(belongings, error);
     }
@@ -187,10 +188,16 @@ fn give_and_wait(link: Link, mut belongings: Belongings) -> Handover {
     Handover::Done(link)
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::Runtime(io::Error::other(error)))
+/// Does something that may take its time on a thread of its own.
+fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+    let (teller, told) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        // Nobody waits when the agent was ended meanwhile.
+        let _told = teller.send(work());
+    });
+    told
+}
+
+fn gone() -> Error {
+    Error::Runtime(io::ErrorKind::BrokenPipe.into())
 }

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use parsers::Limits;
 use parsers::dns::Rcode;
 use tokio::sync::{oneshot, watch as signal};
@@ -248,7 +249,7 @@ pub struct Proxy {
     stats: Arc<Stats>,
     phase: signal::Sender<Phase>,
     /// Where workers give up what they have.
-    estate: std::sync::mpsc::Receiver<Belongings>,
+    estate: Arc<Mutex<std::sync::mpsc::Receiver<Belongings>>>,
     threads: Vec<std::thread::JoinHandle<()>>,
     pulses: Vec<Arc<pulse::Pulse>>,
     limitation: Option<String>,
@@ -308,16 +309,34 @@ impl Proxy {
         }
     }
 
-    /// Gives everything up: no connection is accepted any more, and those that are open are frozen where
-    /// they are. Takes less than a second. What could not be given up goes on here until
-    /// [`Proxy::stop`] has waited for it.
-    pub fn leave(&self) -> Belongings {
+    /// Begins to give everything up: no connection is accepted any more, and those that are open are
+    /// frozen where they are. What cannot be given up within a moment goes on here until [`Proxy::stop`]
+    /// has waited for it.
+    pub fn leave(&self) -> Leaving {
+        self.phase.send_replace(Phase::Leaving);
+        Leaving {
+            estate: Arc::clone(&self.estate),
+            workers: self.threads.len(),
+        }
+    }
+}
+
+/// What workers are about to give up.
+#[derive(Debug)]
+pub struct Leaving {
+    estate: Arc<Mutex<std::sync::mpsc::Receiver<Belongings>>>,
+    workers: usize,
+}
+
+impl Leaving {
+    /// Waits for it, less than a second where workers move.
+    pub fn wait(self) -> Belongings {
         /// Workers give up after less.
         const PATIENCE: Duration = Duration::from_secs(2);
-        self.phase.send_replace(Phase::Leaving);
+        let estate = self.estate.lock();
         let mut all = Belongings::default();
-        for _worker in &self.threads {
-            match self.estate.recv_timeout(PATIENCE) {
+        for _worker in 0..self.workers {
+            match estate.recv_timeout(PATIENCE) {
                 Ok(belongings) => all.append(belongings),
                 Err(error) => tracing::error!(%error, "a proxy worker gives nothing up"),
             }
@@ -369,7 +388,7 @@ pub fn start(
         port: shares.port,
         stats,
         phase,
-        estate,
+        estate: Arc::new(Mutex::new(estate)),
         threads,
         pulses,
         limitation: shares.limitation,

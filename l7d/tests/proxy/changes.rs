@@ -107,7 +107,7 @@ fn each_request_meets_the_policy_of_its_moment() {
     let heard = Arc::new(parking_lot::Mutex::new(BTreeMap::new()));
     let log = Arc::clone(&heard);
     let server = Server::each(usize::try_from(CLIENTS).unwrap(), move |peer| {
-        serve(peer, &log)
+        serve(peer, &log);
     });
     let versions = [0, 1].map(|number| compiled(&version(number), number + 1));
     let [even, odd] = &versions;
@@ -136,7 +136,7 @@ fn each_request_meets_the_policy_of_its_moment() {
             }));
             epoch.fetch_add(1, Ordering::SeqCst);
             // Long enough for a few requests, sometimes.
-            std::thread::sleep(Duration::from_micros(change % 7 * 500));
+            std::thread::park_timeout(Duration::from_micros(change % 7 * 500));
         }
         is_over.store(true, Ordering::SeqCst);
         let mut all = BTreeMap::new();

@@ -108,7 +108,7 @@ impl Inner {
         };
         let (one, other) = UnixStream::pair().unwrap();
         let (giving, taking) = (Link::new(one).unwrap(), Link::new(other).unwrap());
-        let belongings = former.leave();
+        let belongings = former.leave().wait();
         let given = std::thread::scope(|scope| {
             scope.spawn(|| giving.give(&belongings).unwrap());
             let taken = taking.take().unwrap();
