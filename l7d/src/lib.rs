@@ -30,6 +30,7 @@ pub mod netfilter;
 pub mod policy;
 pub mod print;
 pub mod proxy;
+pub mod reception;
 pub mod record;
 pub mod relay;
 pub mod renewed;

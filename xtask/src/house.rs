@@ -7,7 +7,7 @@ use anyhow::bail;
 use crate::run::workspace;
 
 /// Modules of `l7d` by layer; imports point sideways or down.
-const LAYERS: [(&str, usize); 30] = [
+const LAYERS: [(&str, usize); 31] = [
     ("cli", 4),
     ("agent", 4),
     ("export", 3),
@@ -33,6 +33,7 @@ const LAYERS: [(&str, usize); 30] = [
     ("kube", 1),
     ("story", 1),
     ("whatif", 1),
+    ("reception", 0),
     ("record", 0),
     ("clock", 0),
     ("config", 0),
@@ -63,6 +64,7 @@ const FILE_LINES: usize = 400;
 #[expect(clippy::print_stdout, reason = "the map is this command's result")]
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut faults = Vec::new();
+    let mut sources = Vec::new();
     let root = workspace();
     for member in [
         "apiserver-double",
@@ -95,6 +97,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
                 long.push(format!("{name} {lines}"));
             }
             faults.extend(check(&name, file, &text));
+            sources.push(text);
         }
         println!("{member:<12} {:>3} files {total:>6} lines", files.len());
         for file in long {
@@ -102,6 +105,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         }
     }
     faults.extend(undocumented_rules(&root)?);
+    faults.extend(crate::threats::faults(&root, &sources)?);
     if faults.is_empty() {
         return Ok(());
     }

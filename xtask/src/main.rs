@@ -13,6 +13,7 @@ mod image;
 mod run;
 mod setup;
 mod soak;
+mod threats;
 mod truth;
 
 use clap::{Parser, Subcommand};

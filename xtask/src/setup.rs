@@ -63,7 +63,7 @@ const TOOLCHAIN: [Package; 6] = [
     ),
 ];
 
-const PEERS: [Package; 24] = [
+const PEERS: [Package; 25] = [
     Package(
         "iproute2",
         "/usr/sbin/ip",
@@ -140,6 +140,11 @@ const PEERS: [Package; 24] = [
         "kubernetes-client",
         "/usr/bin/kubectl",
         "a real client of the Kubernetes API",
+    ),
+    Package(
+        "strace",
+        "/usr/bin/strace",
+        "which files an agent writes to",
     ),
     Package(
         "crun",

@@ -90,8 +90,10 @@ impl Agent {
         let counted = Arc::clone(&would_deny);
         let ring = Arc::clone(&self.ring);
         let exports = Arc::clone(self.exports.board());
+        let calls = CallsLayer::default();
+        let kept = Arc::clone(&calls.0);
         server::Sources {
-            calls: CallsLayer::default(),
+            calls,
             ring: Arc::clone(&self.ring),
             events: Arc::clone(self.changes.events()),
             node: Arc::clone(&self.node),
@@ -100,6 +102,7 @@ impl Agent {
                 let status = server::AgentStatus {
                     audited,
                     would_deny,
+                    sent_away: kept.connections.refused_at_all() + kept.places.refused_at_all(),
                     exports: exports.list().iter().map(server::ExportRow::of).collect(),
                     ..status.lock().clone()
                 };

@@ -41,6 +41,7 @@ pub(super) fn sections(status: &AgentStatus) -> Vec<Section> {
                 "Left out by the tap",
                 format!("{} bytes of bodies", status.tap_skipped_bytes),
             ),
+            line("Clients sent away", status.sent_away.to_string()),
             line("Refused requests", status.refused.to_string()),
             line("Unreached servers", status.upstream_failures.to_string()),
             line(

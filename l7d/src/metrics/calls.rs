@@ -18,7 +18,9 @@ use super::count::Count;
 use super::family::{Family, Label, Moment, Shape};
 use super::histogram::{Histogram, REQUESTS};
 use super::key::Key;
+use super::reception;
 use crate::clock::Monotonic;
+use crate::reception::Places;
 
 /// Methods that are counted, by their type; a client may ask for any name.
 const METHODS: [(&str, &str, &str); 13] = [
@@ -72,7 +74,12 @@ const PREFIX: usize = 5;
 /// A method that is counted.
 type Method = &'static (&'static str, &'static str, &'static str);
 
-/// Calls of a server.
+/// Connections of clients at a time: commands, pages, relays.
+const CONNECTIONS_MAX: usize = 256;
+/// Calls at a time, of all of them.
+const CALLS_MAX: usize = 512;
+
+/// Calls of a server, and places for them.
 #[derive(Debug)]
 pub struct Calls {
     started: Family<Count>,
@@ -80,6 +87,10 @@ pub struct Calls {
     received: Family<Count>,
     sent: Family<Count>,
     times: Family<Histogram>,
+    /// Places of the connections of the listeners.
+    pub connections: Arc<Places>,
+    /// Places of calls, of all connections.
+    pub places: Arc<Places>,
 }
 
 impl Default for Calls {
@@ -108,6 +119,8 @@ impl Default for Calls {
             received: counter("grpc_server_msg_received", "Messages received", false),
             sent: counter("grpc_server_msg_sent", "Messages sent", false),
             times: Family::few(times, || Histogram::new(&REQUESTS)),
+            connections: Places::new(CONNECTIONS_MAX),
+            places: Places::new(CALLS_MAX),
         }
     }
 }
@@ -146,7 +159,9 @@ impl Collector for Calls {
         for family in [&self.started, &self.handled, &self.received, &self.sent] {
             family.encode(&mut encoder)?;
         }
-        self.times.encode(&mut encoder)
+        self.times.encode(&mut encoder)?;
+        let refused = [("connection", &self.connections), ("call", &self.places)];
+        reception::encode(&mut encoder, "l7d_api_refused", &refused)
     }
 }
 

@@ -13,7 +13,12 @@ use super::count::Count;
 use super::family::{Family, Label, Moment, Shape};
 use super::histogram::{Histogram, REQUESTS};
 use super::key::Key;
+use super::reception;
 use crate::clock::Monotonic;
+use crate::reception::Places;
+
+/// Connections of scrapers at a time: some keep theirs open for the next scrape.
+const SCRAPERS_MAX: usize = 64;
 
 /// Forms of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,7 @@ pub struct Exposition {
 struct Scrapes {
     requests: Family<Count>,
     durations: Family<Histogram>,
+    places: Arc<Places>,
 }
 
 impl Exposition {
@@ -57,9 +63,15 @@ impl Exposition {
         let scrapes = Arc::new(Scrapes {
             requests: Family::few(requests, Count::default),
             durations: Family::few(durations, || Histogram::new(&REQUESTS)),
+            places: Places::new(SCRAPERS_MAX),
         });
         registry.register_collector(Box::new(Arc::clone(&scrapes)));
         Self { registry, scrapes }
+    }
+
+    /// Places of scrapers.
+    pub(super) fn places(&self) -> &Arc<Places> {
+        &self.scrapes.places
     }
 
     /// All metrics; nothing where one cannot be written.
@@ -87,6 +99,8 @@ impl Exposition {
 impl Collector for Scrapes {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.requests.encode(&mut encoder)?;
-        self.durations.encode(&mut encoder)
+        self.durations.encode(&mut encoder)?;
+        let refused = [("connection", &self.places)];
+        reception::encode(&mut encoder, "l7d_metrics_refused", &refused)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,21 +14,25 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio_stream::StreamExt as _;
 
 use super::exposition::{Exposition, Format};
 use crate::clock::Monotonic;
 use crate::config::Tcp;
+use crate::reception::{Guest, admitted};
 use crate::tls;
 
 /// `OpenMetrics` 1.0, which every Prometheus since 2.5 reads.
 const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// What everybody else reads.
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Scrapes at a time.
-const SCRAPES_MAX: usize = 16;
-/// How long a scraper may take to ask.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a scraper may take for TLS.
+const GREETING: Duration = Duration::from_secs(10);
+/// How long it may take to ask, and until it asks again.
+const IDLE: Duration = Duration::from_mins(2);
+/// Room for the head of a request.
+const HEAD_BYTES: usize = 16 << 10;
 
 /// Why metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -71,31 +76,26 @@ async fn accept(
     exposition: Arc<Exposition>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(SCRAPES_MAX));
+    let next = || async {
+        let (stream, from) = listener.accept().await?;
+        Ok((stream, Guest::at(from)))
+    };
+    let mut scrapers = pin!(admitted(Arc::clone(exposition.places()), next));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = scrapers.next() => accepted,
             _ = stop.wait_for(|stop| *stop) => return,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::debug!(%error, "a scraper cannot be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
+        let Some(Ok(stream)) = accepted else {
+            continue;
         };
         let acceptor = tls.as_ref().map(tls::Server::acceptor);
         let exposition = Arc::clone(&exposition);
         tokio::spawn(async move {
-            let _place = place;
             match acceptor {
                 None => converse(stream, exposition).await,
                 Some(acceptor) => {
-                    let greeting = tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream));
+                    let greeting = tokio::time::timeout(GREETING, acceptor.accept(stream));
                     if let Ok(Ok(stream)) = greeting.await {
                         converse(stream, exposition).await;
                     }
@@ -115,7 +115,8 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, exposition: Arc<E
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT.saturating_mul(12))
+        .header_read_timeout(IDLE)
+        .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = served.await {
         tracing::debug!(%error, "a scraper is gone");

@@ -38,6 +38,7 @@ mod listener;
 mod pair;
 mod pods;
 mod process;
+mod reception;
 mod requests;
 mod retina;
 mod routes;

@@ -91,6 +91,7 @@ pub async fn start(settings: Settings, stop: &watch::Receiver<bool>) -> Result<R
         Arc::clone(&counters),
     );
     let (health, keeping) = health::service(nodes.clone());
+    let health = health.max_decoding_message_size(server::REQUEST_BYTES);
     let mut routes = RoutesBuilder::default();
     routes
         .add_service(relay.observer())

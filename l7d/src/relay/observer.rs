@@ -35,6 +35,7 @@ use super::pool::{self, Nodes, State};
 use super::raw::Raw;
 use super::telling::Telling;
 use super::{GET_FLOWS, MESSAGE_BYTES};
+use crate::server;
 
 /// How long an agent may take for an answer that is one message.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -74,7 +75,8 @@ impl Relay {
     /// The service.
     pub(super) fn observer(self) -> Observer {
         Observer {
-            rest: ObserverServer::new(self.clone()),
+            rest: ObserverServer::new(self.clone())
+                .max_decoding_message_size(server::REQUEST_BYTES),
             relay: self,
         }
     }
@@ -287,7 +289,8 @@ impl Service<http::Request<Body>> for Observer {
         }
         let flows = Flows(self.relay.clone());
         Box::pin(async move {
-            let mut grpc = tonic::server::Grpc::new(Raw);
+            let mut grpc = tonic::server::Grpc::new(Raw)
+                .apply_max_message_size_config(Some(server::REQUEST_BYTES), None);
             Ok(grpc.server_streaming(flows, request).await)
         })
     }

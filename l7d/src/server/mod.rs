@@ -2,6 +2,7 @@
 
 mod agent_events;
 mod audits;
+mod calls;
 mod cluster_status;
 mod encoding;
 mod flows;
@@ -17,18 +18,18 @@ mod untold;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::agent::agent_server::AgentServer;
 use proto::encoded::observer_server::ObserverServer;
 use proto::peer::peer_server::PeerServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
-use tokio_stream::wrappers::UnixListenerStream;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server as Transport;
-use tonic::transport::server::TcpIncoming;
 
 pub use audits::audited_policy;
+use calls::Bounded;
 pub use cluster_status::{ClusterStatus, KindRow};
 pub(crate) use flows::source as loss_source;
 pub use in_process::{channel, in_process};
@@ -47,12 +48,23 @@ use crate::flow::agent_events::AgentEvents;
 use crate::flow::view::NodeView;
 use crate::metrics::CallsLayer;
 use crate::policy::AuditedPolicy;
+use crate::reception::{Guest, admitted};
 use crate::tls;
 
 /// The health service's name for the Observer, which stock clients ask for.
 pub const HEALTH_NAME: &str = "hubble.server.Observer";
-/// Calls of one client at a time.
+/// Calls of one connection at a time.
 const STREAMS_MAX: u32 = 128;
+/// The largest message that is taken: filters, in words.
+pub(crate) const REQUEST_BYTES: usize = 256 << 10;
+/// The longest head of a call, credentials and all.
+const HEAD_BYTES: u32 = 16 << 10;
+/// What a client may send before it is read: of a call, and of a connection.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
+/// A client that says nothing is asked whether it is there: one whose machine has gone would keep its place.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the services read.
 #[derive(Clone)]
@@ -151,11 +163,25 @@ pub(crate) async fn serve(
     let transport = || {
         Transport::builder()
             .max_concurrent_streams(STREAMS_MAX)
+            .http2_max_header_list_size(HEAD_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .layer(calls.clone())
+            .layer(Bounded(Arc::clone(&calls.0.places)))
             .add_routes(routes.clone())
     };
     if let Some(path) = socket {
-        let incoming = UnixListenerStream::new(bind_socket(path)?);
+        let listener = Arc::new(bind_socket(path)?);
+        let incoming = admitted(Arc::clone(&calls.0.connections), move || {
+            let listener = Arc::clone(&listener);
+            async move {
+                let (stream, _unnamed) = listener.accept().await?;
+                let guest = Guest::of(stream.peer_cred().ok());
+                Ok((stream, guest))
+            }
+        });
         let service = transport().serve_with_incoming_shutdown(incoming, stopped(stop.clone()));
         tokio::spawn(report("socket", service));
     }
@@ -172,11 +198,19 @@ pub(crate) async fn serve(
     let listener = TcpListener::bind(tcp.listen).await.map_err(fault)?;
     let stop = stopped(stop.clone());
     if let Some(tls) = tls {
-        let incoming = tls::incoming(listener, Arc::new(tls));
+        let incoming = tls::incoming(listener, Arc::new(tls), Arc::clone(&calls.0.connections));
         let service = transport().serve_with_incoming_shutdown(incoming, stop);
         tokio::spawn(report("tls", service));
     } else {
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let listener = Arc::new(listener);
+        let incoming = admitted(Arc::clone(&calls.0.connections), move || {
+            let listener = Arc::clone(&listener);
+            async move {
+                let (stream, from) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((stream, Guest::at(from)))
+            }
+        });
         let service = transport().serve_with_incoming_shutdown(incoming, stop);
         tokio::spawn(report("tcp", service));
     }
@@ -189,14 +223,14 @@ async fn routes(sources: &Sources, namespaces: Arc<Namespaces>) -> Result<Routes
         .set_service_status(HEALTH_NAME, tonic_health::ServingStatus::Serving)
         .await;
     let mut routes = RoutesBuilder::default();
+    let observer = observer::Observer::new(sources.clone(), namespaces);
+    let peer = peer::Peer::new(sources);
+    let agent = names::Agent::new(sources.clone());
     routes
-        .add_service(ObserverServer::new(observer::Observer::new(
-            sources.clone(),
-            namespaces,
-        )))
-        .add_service(PeerServer::new(peer::Peer::new(sources)))
-        .add_service(AgentServer::new(names::Agent::new(sources.clone())))
-        .add_service(health_service);
+        .add_service(ObserverServer::new(observer).max_decoding_message_size(REQUEST_BYTES))
+        .add_service(PeerServer::new(peer).max_decoding_message_size(REQUEST_BYTES))
+        .add_service(AgentServer::new(agent).max_decoding_message_size(REQUEST_BYTES))
+        .add_service(health_service.max_decoding_message_size(REQUEST_BYTES));
     add_reflection(&mut routes)?;
     Ok(routes.routes())
 }
@@ -210,8 +244,16 @@ pub(crate) fn add_reflection(
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
     };
     routes
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
+        .add_service(
+            reflection()
+                .build_v1()?
+                .max_decoding_message_size(REQUEST_BYTES),
+        )
+        .add_service(
+            reflection()
+                .build_v1alpha()?
+                .max_decoding_message_size(REQUEST_BYTES),
+        );
     Ok(())
 }
 

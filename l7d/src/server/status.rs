@@ -197,6 +197,8 @@ pub struct AgentStatus {
     pub tap_gap_bytes: u64,
     /// Bytes of bodies that the tap left out.
     pub tap_skipped_bytes: u64,
+    /// Clients of the API, and calls of theirs, that were sent away.
+    pub sent_away: u64,
     /// Requests that the proxy refused.
     pub refused: u64,
     /// Servers that the proxy could not reach.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Error, pem};
 use crate::config::Tls;
+use crate::reception::{Admitted, Guest, Places, Refusal};
 use crate::renewed::Renewed;
 
 /// Handshakes at a time: each costs a signature.
@@ -76,16 +77,17 @@ fn make(files: &Tls, protocol: &[u8]) -> Result<ServerConfig, Error> {
     Ok(config)
 }
 
-/// Connections to a listener, their handshakes done. A client that is slow with its own delays nobody.
-/// Ends when the stream is dropped.
+/// Connections to a listener that found a place, their handshakes done. A client that is slow with its own
+/// delays nobody, and one with many leaves handshakes for others. Ends when the stream is dropped.
 pub fn incoming(
     listener: TcpListener,
     server: Arc<Server>,
-) -> ReceiverStream<Result<TlsStream<TcpStream>, io::Error>> {
+    places: Arc<Places>,
+) -> ReceiverStream<Result<Admitted<TlsStream<TcpStream>>, io::Error>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         tokio::select! {
-            () = accept(listener, server, sender.clone()) => {}
+            () = accept(listener, server, places, sender.clone()) => {}
             () = sender.closed() => {}
         }
     });
@@ -95,10 +97,11 @@ pub fn incoming(
 async fn accept(
     listener: TcpListener,
     server: Arc<Server>,
-    sender: mpsc::Sender<Result<TlsStream<TcpStream>, io::Error>>,
+    places: Arc<Places>,
+    sender: mpsc::Sender<Result<Admitted<TlsStream<TcpStream>>, io::Error>>,
 ) {
-    let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    let handshakes = Places::new(HANDSHAKES_MAX);
+    loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -107,17 +110,29 @@ async fn accept(
                 continue;
             }
         };
+        let guest = Guest::at(from);
+        let Ok(handshake) = handshakes.enter(guest) else {
+            places.refuse(Refusal::Crowd);
+            continue;
+        };
+        let Ok(place) = places.enter(guest) else {
+            continue;
+        };
         let (acceptor, sender) = (server.acceptor(), sender.clone());
         tokio::spawn(async move {
-            let _place = place;
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "small answers will wait for more");
             }
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+            let greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
+            drop(handshake);
+            match greeted {
                 // Where nobody takes it, the listener is closing.
-                Ok(Ok(stream)) => drop(sender.send(Ok(stream)).await),
+                Ok(Ok(stream)) => drop(sender.send(Ok(Admitted::new(stream, place))).await),
                 Ok(Err(error)) => tracing::debug!(%error, %from, "a TLS handshake failed"),
-                Err(_elapsed) => tracing::debug!(%from, "a TLS handshake took too long"),
+                Err(_elapsed) => {
+                    place.note_silence();
+                    tracing::debug!(%from, "a TLS handshake took too long");
+                }
             }
         });
     }

@@ -1,6 +1,7 @@
 //! Connections of browsers.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +12,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio_stream::StreamExt as _;
 
 use super::api;
 use super::guard::Guard;
 use super::model::Shared;
+use crate::reception::{Guest, Places, admitted};
 use crate::tls;
 
 /// Connections at a time; a browser opens six.
@@ -35,27 +38,22 @@ pub(super) async fn accept(
     mut stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MOST));
+    let next = || async {
+        let (stream, from) = listener.accept().await?;
+        Ok((stream, Guest::at(from)))
+    };
+    let mut browsers = pin!(admitted(Places::new(CONNECTIONS_MOST), next));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return Ok(());
-        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = browsers.next() => accepted,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::debug!(%error, "a browser cannot be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
+        let Some(Ok(stream)) = accepted else {
+            continue;
         };
         let (guard, model) = (Arc::clone(&guard), Arc::clone(&model));
         let acceptor = tls.as_ref().map(tls::Server::acceptor);
         tokio::spawn(async move {
-            let _place = place;
             let Some(acceptor) = acceptor else {
                 return converse(stream, guard, model).await;
             };

@@ -40,3 +40,4 @@ mod tapping;
 mod traces;
 mod verdicts;
 mod websocket;
+mod written_files;

@@ -8,5 +8,6 @@
 
 mod answers;
 mod flows;
+mod hostile;
 mod served;
 mod sharing;

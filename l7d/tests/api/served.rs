@@ -1,15 +1,18 @@
 //! A server over a ring that the test writes into.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use hyper_util::rt::TokioIo;
 use l7d::clock::Timestamp;
+use l7d::config::Tcp;
 use l7d::flow::FlowRing;
 use l7d::flow::agent_events::AgentEvents;
 use l7d::flow::view::NodeView;
+use l7d::metrics::Calls;
 use l7d::record::{
     Direction, DropReason, Endpoint, EndpointId, Event, IdentityNumber, L4, Party, Record,
     Sink as _, Verdict,
@@ -28,6 +31,9 @@ use tonic::transport::{Channel, Endpoint as Target};
 pub(crate) struct Served {
     pub(crate) ring: Arc<FlowRing>,
     pub(crate) events: Arc<AgentEvents>,
+    /// Where it is served in plaintext.
+    pub(crate) tcp: SocketAddr,
+    pub(crate) calls: Arc<Calls>,
     folder: tempfile::TempDir,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
@@ -41,11 +47,18 @@ impl Served {
         let folder = tempfile::tempdir().unwrap();
         let (stop, stopped) = watch::channel(false);
         let sources = sources(&ring, &events);
+        let calls = Arc::clone(&sources.calls.0);
+        let tcp = free_port();
+        let listen = Tcp {
+            listen: tcp,
+            tls: None,
+            insecure: false,
+        };
         let socket = socket(folder.path());
         let (teller, started) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
             run(async {
-                start_on(Some(&socket), None, &sources, &stopped)
+                start_on(Some(&socket), Some(&listen), &sources, &stopped)
                     .await
                     .unwrap();
                 teller.send(()).unwrap();
@@ -57,6 +70,8 @@ impl Served {
         Self {
             ring,
             events,
+            tcp,
+            calls,
             folder,
             stop,
             thread: Some(thread),
@@ -97,6 +112,12 @@ impl Drop for Served {
             );
         }
     }
+}
+
+/// A port of loopback where nobody listens.
+pub(crate) fn free_port() -> SocketAddr {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap()
 }
 
 fn socket(folder: &Path) -> PathBuf {

@@ -84,7 +84,7 @@ impl Places {
         places.written.push(folder_of(&api.socket));
         places.written.push(datapath.pin_dir.clone());
         places.set.push(datapath.sysctl_dir.clone());
-        // The standard input of programs.
+        // Plug-ins for credentials may be scripts.
         places.set.push("/dev/null".into());
         let path = std::env::var_os("PATH").unwrap_or_default();
         places.run.extend(SYSTEM.map(PathBuf::from));
