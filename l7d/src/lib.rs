@@ -37,6 +37,7 @@ pub mod renewed;
 pub mod replay;
 pub mod server;
 pub mod session;
+pub mod state;
 pub mod story;
 pub mod tap;
 pub mod tls;

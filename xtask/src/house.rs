@@ -31,6 +31,7 @@ const LAYERS: [(&str, usize); 31] = [
     ("policy", 1),
     ("host", 1),
     ("kube", 1),
+    ("state", 1),
     ("story", 1),
     ("whatif", 1),
     ("reception", 0),

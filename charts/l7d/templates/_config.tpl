@@ -20,6 +20,7 @@ The agent's configuration: `config`, and what follows from the pods' mounts and 
 {{- $_ := set $config "datapath" $datapath -}}
 {{- $_ := set $config "cluster" .Values.clusterName -}}
 {{- $_ := set $config "runtimeDir" "/run/l7d" -}}
+{{- $_ := set $config "stateDir" "/var/lib/l7d" -}}
 {{- $listener := dict "listen" (printf "%s:%v" .Values.listenAddress .Values.agent.port) -}}
 {{- if .Values.tls.enabled -}}
 {{- $_ := set $listener "tls" (dict "certificate" "/etc/l7d-tls/tls.crt" "key" "/etc/l7d-tls/tls.key" "clientCa" "/etc/l7d-tls/ca.crt") -}}

@@ -33,6 +33,7 @@ fn the_default_one_is_what_an_agent_in_a_cluster_needs() {
         Some("/host/proc/sys/net")
     );
     assert_eq!(config.runtime_dir.to_str(), Some("/run/l7d"));
+    assert_eq!(config.state_dir.to_str(), Some("/var/lib/l7d"));
     let tcp = config.api.tcp.expect("a listener");
     assert_eq!(tcp.listen.to_string(), "0.0.0.0:4244");
     assert!(tcp.tls.expect("certificates").client_ca.is_some());

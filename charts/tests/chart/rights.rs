@@ -140,7 +140,7 @@ fn rights_at_the_api_server_are_those_that_the_page_lists() {
 }
 
 #[test]
-fn of_the_node_the_agent_has_three_folders_and_the_cgroups_where_they_are_needed() {
+fn of_the_node_the_agent_has_four_folders_and_the_cgroups_where_they_are_needed() {
     let folders = |values: Value| -> Vec<String> {
         let documents = rendered_without_keys(&values);
         let (_, spec) = one(&documents, "DaemonSet", "l7d-agent")
@@ -154,12 +154,18 @@ fn of_the_node_the_agent_has_three_folders_and_the_cgroups_where_they_are_needed
     };
     assert_eq!(
         folders(json!({})),
-        ["/run/l7d", "/sys/fs/bpf", "/proc/sys/net"]
+        ["/run/l7d", "/var/lib/l7d", "/sys/fs/bpf", "/proc/sys/net"]
     );
     let processes = json!({ "config": { "host": { "ports": [ { "port": 80 } ] } } });
     assert_eq!(
         folders(processes),
-        ["/run/l7d", "/sys/fs/bpf", "/proc/sys/net", "/sys/fs/cgroup"]
+        [
+            "/run/l7d",
+            "/var/lib/l7d",
+            "/sys/fs/bpf",
+            "/proc/sys/net",
+            "/sys/fs/cgroup"
+        ]
     );
     for document in everything() {
         let volumes = document.pod().map(|(_, spec)| items(&spec["volumes"]));

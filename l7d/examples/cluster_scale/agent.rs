@@ -94,7 +94,7 @@ impl Rig {
         let root = folder.display();
         std::fs::write(folder.join("kubeconfig"), self.double.kubeconfig(None))?;
         let mut text = format!(
-            "node: bench\napi: {{ socket: {root}/l7d.sock }}\nruntimeDir: {root}/run\n\
+            "node: bench\napi: {{ socket: {root}/l7d.sock }}\nruntimeDir: {root}/run\nstateDir: {root}/state\n\
              datapath: {{ pinDir: {}, uplinks: [uplink] }}\n",
             self.pins().display()
         );

@@ -13,6 +13,7 @@ use super::learn::LearntNames;
 use super::reload::AddressesStamp;
 use super::rights::Confinement;
 use super::source::Source;
+use super::state::Keeper;
 use super::{Agent, Error};
 use crate::config::{Config, Enforcement, KernelFeature, Policies};
 use crate::datapath::host_network;
@@ -31,6 +32,8 @@ pub(super) struct World {
     pub(super) inventory: Inventory,
     pub(super) store: PolicyStore,
     pub(super) cluster: Cluster,
+    /// Who keeps on disk what it has told.
+    pub(super) state: Keeper,
     /// Cilium is on this node.
     pub(super) has_cilium: bool,
     /// Policies differ from those that the compiler has.
@@ -88,6 +91,7 @@ impl World {
             inventory,
             store,
             cluster: Cluster::new(),
+            state: Keeper::default(),
             has_cilium: false,
             has_new_policies: false,
             live: Arc::new(Live::of(identities.clone())),

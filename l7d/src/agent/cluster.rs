@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -26,6 +26,8 @@ pub(super) struct Cluster {
     /// Kinds of which everything has been told once.
     listed: BTreeSet<Kind>,
     is_whole: bool,
+    /// When that was written which is in force until everything has been told.
+    from_state: Option<SystemTime>,
     pace: Pace,
     /// When mistakes in policies may be looked for next, where there is anything to look at.
     look: Pace,
@@ -73,6 +75,7 @@ impl Cluster {
         Self {
             listed: BTreeSet::new(),
             is_whole: false,
+            from_state: None,
             pace: Pace::new(REST),
             look: Pace::new(REST_FROM_LOOKING),
             outcomes: watch::Sender::default(),
@@ -87,6 +90,21 @@ impl Cluster {
     /// Whether everything has been told once.
     pub(super) fn is_whole(&self) -> bool {
         self.is_whole
+    }
+
+    /// What was kept on disk is in force until then.
+    pub(super) fn begin_from_state(&mut self, written: SystemTime) {
+        self.from_state = Some(written);
+    }
+
+    /// Whether what is in force was kept on disk.
+    pub(super) fn is_from_state(&self) -> bool {
+        self.from_state.is_some() && !self.is_whole
+    }
+
+    /// Whether the cluster's policies are in force, as they were told or kept.
+    pub(super) fn is_in_force(&self) -> bool {
+        self.is_whole || self.from_state.is_some()
     }
 
     /// Kinds that have not been told to their end.
@@ -118,6 +136,7 @@ impl Cluster {
 impl super::apply::World {
     /// Takes over an update; it is in force later.
     pub(super) fn follow(&mut self, update: Update) {
+        self.state.note(&update);
         let node = &self.config.node;
         let within = match &update {
             Update::Applied(Object::Pod(pod)) if pod.node == *node => Duration::ZERO,
@@ -137,7 +156,7 @@ impl super::apply::World {
         self.cluster.pace.want(within);
     }
 
-    fn take_update(&mut self, update: Update) {
+    pub(super) fn take_update(&mut self, update: Update) {
         if PolicyObjects::concerns(&update) {
             self.has_new_policies |= self.store.follow(update);
         } else {
@@ -175,12 +194,13 @@ impl super::apply::World {
     pub(super) fn awaited(&self) -> Option<String> {
         self.config.kubernetes.as_ref()?;
         let kinds: Vec<&str> = self.cluster.awaited().map(Kind::name).collect();
-        (!kinds.is_empty()).then(|| {
-            format!(
-                "the cluster's policies are not in force yet: its API has not told all of {}",
-                kinds.join(", ")
-            )
-        })
+        let what = if self.cluster.is_from_state() {
+            "the cluster's policies are in force as they were kept on disk"
+        } else {
+            "the cluster's policies are not in force yet"
+        };
+        let kinds = kinds.join(", ");
+        (!kinds.is_empty()).then(|| format!("{what}: its API has not told all of {kinds}"))
     }
 }
 

@@ -229,6 +229,7 @@ impl Agent {
         }
         self.follow_interfaces();
         self.forget_aged_names()?;
+        self.keep_state();
         self.world.look_at_policies();
         self.tell_changes();
         self.node.interfaces.refresh();

@@ -154,7 +154,7 @@ impl World {
     /// Whether interfaces of pods that nobody knows are closed. While the cluster has not told of its pods,
     /// those that are there already would be.
     fn closes_new_pods(&self) -> bool {
-        let is_known = self.config().kubernetes.is_none() || self.cluster.is_whole();
+        let is_known = self.config().kubernetes.is_none() || self.cluster.is_in_force();
         self.config().policies.closes_new_pods && is_known
     }
 }

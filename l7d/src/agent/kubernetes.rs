@@ -6,7 +6,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::apply::World;
 use super::{Error, tell};
@@ -69,12 +69,25 @@ pub(super) fn follow(
 }
 
 impl World {
-    /// Waits until the cluster has told everything once, where the kernel has what a former agent has put
-    /// into force: what this one knows now would open what that one closes.
-    pub(super) async fn wait_for_cluster(&mut self, (follower, updates): &mut Followed) {
-        if !crate::datapath::has_former(&self.config().datapath.pin_dir) {
-            return;
+    /// Takes back what was kept of the cluster. Where the kernel has nothing of a former agent it is in force
+    /// at once; where it has, the cluster is waited for.
+    pub(super) async fn begin_to_know(&mut self, followed: &mut Followed) {
+        let server = followed.0.board.server().to_owned();
+        self.take_state(&server);
+        if crate::datapath::has_former(&self.config().datapath.pin_dir) {
+            self.wait_for_cluster(followed).await;
+        } else {
+            self.begin_from_state();
         }
+    }
+
+    /// Waits until the cluster has told everything once, as the kernel has what a former agent has put into
+    /// force: what this one knows now would open what that one closes. Where something was kept of the
+    /// cluster, it is not waited for long.
+    async fn wait_for_cluster(&mut self, (follower, updates): &mut Followed) {
+        let patience = self.config().kubernetes.as_ref().map(|of| of.patience);
+        let is_enough = sleep(patience.unwrap_or_default());
+        tokio::pin!(is_enough);
         let mut say = interval(SAY_AGAIN);
         say.set_missed_tick_behavior(MissedTickBehavior::Delay);
         say.reset();
@@ -84,6 +97,9 @@ impl World {
                     Some(update) => self.follow(update),
                     None => return,
                 },
+                () = &mut is_enough, if self.state.found().is_some() => {
+                    return self.begin_from_state();
+                }
                 _ = say.tick() => tell(&format!(
                     "waiting: {awaited}; the kernel enforces what the former agent has left{}",
                     troubles(&follower.board)
@@ -107,16 +123,17 @@ fn troubles(board: &Board) -> String {
 
 impl Follower {
     /// How the cluster is followed, for `l7d status`.
-    pub(super) fn status(&self, in_force: bool) -> ClusterStatus {
+    pub(super) fn status(&self, world: &World) -> ClusterStatus {
         let board = &self.board;
         let writes = board.writes();
         ClusterStatus {
             server: board.server().to_owned(),
-            in_force,
+            in_force: world.cluster.is_in_force(),
             kinds: board.readings().iter().map(row).collect(),
             statuses_written: writes.statuses,
             events_written: writes.events,
             writes_failed: writes.failures,
+            state: world.state.status(world.cluster.is_from_state()),
         }
     }
 }

@@ -27,6 +27,7 @@ mod rights;
 mod serve;
 mod settings;
 mod source;
+mod state;
 mod status;
 mod successor;
 

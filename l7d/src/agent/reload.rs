@@ -176,6 +176,7 @@ fn needing_restart(former: &Config, fresh: &Config) -> Vec<&'static str> {
         ("cluster", former.cluster != fresh.cluster),
         ("api", former.api != fresh.api),
         ("runtimeDir", former.runtime_dir != fresh.runtime_dir),
+        ("stateDir", former.state_dir != fresh.state_dir),
         ("datapath", former.datapath != datapath),
         ("proxy", former.proxy != fresh.proxy),
         ("tap", former.tap != fresh.tap),

@@ -47,7 +47,7 @@ async fn know(
     }
     let mut cluster = kubernetes::follow(world.config(), world.cluster.outcomes())?;
     if let Some(cluster) = &mut cluster {
-        world.wait_for_cluster(cluster).await;
+        world.begin_to_know(cluster).await;
     }
     Ok((world, cluster))
 }
@@ -227,8 +227,11 @@ async fn run_until_told(
     agent.proxy.stop();
     agent.tap.stop();
     agent.exports.stop();
-    if !is_replaced {
+    if is_replaced {
+        agent.world.leave_state();
+    } else {
         agent.world.learnt.save();
+        agent.world.finish_state();
     }
     end?;
     if is_replaced && manner.when_replaced == WhenReplaced::Wait {

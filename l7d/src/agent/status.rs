@@ -109,7 +109,7 @@ impl Agent {
             cluster: self
                 .follower
                 .as_ref()
-                .map(|follower| follower.status(self.world.cluster.is_whole())),
+                .map(|follower| follower.status(&self.world)),
             warnings,
             ..crate::server::AgentStatus::default()
         };

@@ -1,7 +1,7 @@
 //! What an l7d agent tells beyond the Hubble API, as lines below the status.
 
 use crate::print::status::Section;
-use crate::server::{AgentStatus, ClusterStatus, KernelDrops, KindRow};
+use crate::server::{AgentStatus, ClusterStatus, KernelDrops, KindRow, StateStatus};
 
 /// What an agent tells of itself; `None` where the server is no l7d agent.
 pub(super) fn read(header: Option<&str>) -> Option<AgentStatus> {
@@ -84,7 +84,13 @@ fn cluster(status: &ClusterStatus) -> Section {
         ("API", status.server.clone()),
         (
             "Its policies",
-            if status.in_force {
+            if status.state.is_in_force {
+                let StateStatus { saved, .. } = &status.state;
+                format!(
+                    "in force as they were kept on disk, {saved}{}",
+                    age(&status.state)
+                )
+            } else if status.in_force {
                 "in force".to_owned()
             } else {
                 "not in force before everything has been told once".to_owned()
@@ -129,6 +135,7 @@ fn cluster(status: &ClusterStatus) -> Section {
             status.statuses_written, status.events_written, status.writes_failed
         ),
     ));
+    lines.extend(kept(&status.state));
     let lines = lines.into_iter();
     Section {
         title: "Cluster".to_owned(),
@@ -136,6 +143,38 @@ fn cluster(status: &ClusterStatus) -> Section {
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
     }
+}
+
+/// What is kept of it on disk.
+fn kept(state: &StateStatus) -> Vec<(&'static str, String)> {
+    let StateStatus { folder, saved, .. } = state;
+    let mut lines = Vec::new();
+    if !saved.is_empty() {
+        lines.push(("Kept on disk", format!("{folder}, {saved}{}", age(state))));
+    }
+    if !state.trouble.is_empty() {
+        let trouble = &state.trouble;
+        lines.push(("Not kept on disk", trouble.clone()));
+    }
+    for aside in &state.set_aside {
+        lines.push(("Set aside", aside.clone()));
+    }
+    lines
+}
+
+/// How old it is.
+fn age(state: &StateStatus) -> String {
+    let age = state.age_seconds;
+    age.map_or_else(String::new, |age| {
+        let (hours, minutes) = (age / 3600, age / 60 % 60);
+        if hours > 0 {
+            format!(" ({hours} h {minutes} min ago)")
+        } else if minutes > 0 {
+            format!(" ({minutes} min ago)")
+        } else {
+            format!(" ({age} s ago)")
+        }
+    })
 }
 
 fn kind(row: &KindRow) -> &str {
@@ -263,6 +302,15 @@ mod tests {
                 row("Service", "listing", 0),
             ],
             statuses_written: 1,
+            state: StateStatus {
+                folder: "/var/lib/l7d/cluster".to_owned(),
+                is_in_force: true,
+                saved: "2026-11-21T09:59:00Z".to_owned(),
+                age_seconds: Some(3720),
+                trouble: "No space left on device".to_owned(),
+                set_aside: vec!["/var/lib/l7d/cluster/Pod: broken".to_owned()],
+                ..StateStatus::default()
+            },
             ..ClusterStatus::default()
         };
         let lines: Vec<String> = cluster(&status)
@@ -274,13 +322,16 @@ mod tests {
             lines,
             [
                 "API: https://192.0.2.1:6443",
-                "Its policies: in force",
+                "Its policies: in force as they were kept on disk, 2026-11-21T09:59:00Z (1 h 2 min ago)",
                 "Known: 40 Pod, 3 Node",
                 "No such resource: CiliumNetworkPolicy",
                 "Being read: Service",
                 "Away: Node, since 2026-11-21T10:00:00Z: connection refused",
                 "Read: 8 changes, 0 lists, 0 watches, 0 expired, 0 failures, 0 objects left out",
                 "Written: 1 statuses, 0 events, 0 not taken",
+                "Kept on disk: /var/lib/l7d/cluster, 2026-11-21T09:59:00Z (1 h 2 min ago)",
+                "Not kept on disk: No space left on device",
+                "Set aside: /var/lib/l7d/cluster/Pod: broken",
             ]
         );
     }

@@ -1,6 +1,7 @@
 //! Where the cluster's API is, and what is written to it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Who is there and what is allowed comes from a cluster, beside what the configuration file tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,9 @@ pub struct Kubernetes {
     /// Whether the addresses that a pod's annotation `k8s.v1.cni.cncf.io/network-status` names are taken
     /// for its own.
     pub network_status: bool,
+    /// How long an agent that starts behind a former one waits for the cluster before it takes what was kept
+    /// of it on disk.
+    pub patience: Duration,
 }
 
 impl Default for Kubernetes {
@@ -24,6 +28,7 @@ impl Default for Kubernetes {
             context: None,
             status: true,
             network_status: false,
+            patience: Duration::from_secs(5),
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Config {
     pub api: Api,
     /// Folder for state that a restart needs; default `/run/l7d`.
     pub runtime_dir: PathBuf,
+    /// Folder for what outlives a reboot; default `/var/lib/l7d`.
+    pub state_dir: PathBuf,
     /// Kernel side.
     pub datapath: Datapath,
     /// Ports to see on endpoints, never judged.

@@ -26,9 +26,6 @@ pub(super) fn of_endpoint(
     cluster: &str,
 ) -> Result<Labels, Error> {
     let namespace = &endpoint.namespace;
-    let is_told = |key: &str| {
-        [NAMESPACE, CLUSTER, SERVICE_ACCOUNT].contains(&key) || key.starts_with(OF_NAMESPACE)
-    };
     let own = endpoint.labels.iter();
     let own = own
         .filter(|(key, _)| counts_for_identity(key) && !is_told(key))
@@ -45,6 +42,26 @@ pub(super) fn of_endpoint(
         .chain(account)
         .map(|(key, value)| label(&of, "k8s", &key, value))
         .collect()
+}
+
+/// What a pod with these labels has of its own, and its service account: the reverse of [`of_endpoint`].
+pub(super) fn own_of(labels: &Labels) -> (BTreeMap<String, String>, Option<String>) {
+    let mut own = BTreeMap::new();
+    let mut account = None;
+    for label in labels.iter() {
+        let key = &*label.key;
+        if key == SERVICE_ACCOUNT {
+            account = Some(label.value.clone());
+        } else if !is_told(key) {
+            own.insert(label.key.clone(), label.value.clone());
+        }
+    }
+    (own, account)
+}
+
+/// Whether labels of that name are told of a pod, and not by it.
+fn is_told(key: &str) -> bool {
+    [NAMESPACE, CLUSTER, SERVICE_ACCOUNT].contains(&key) || key.starts_with(OF_NAMESPACE)
 }
 
 /// The same pod, when its namespace has other labels.

@@ -12,6 +12,7 @@ pub mod interfaces;
 mod known;
 mod labels;
 mod node;
+mod remembered;
 mod told;
 #[cfg(test)]
 mod told_tests;
@@ -23,6 +24,8 @@ use std::sync::Arc;
 
 use l7d_ebpf::maps::HOST_ENDPOINT;
 use policy_l7::Labels;
+
+pub use remembered::Page;
 
 use claims::Claims;
 use cluster::{Kind, Name, Slice};

@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Sources;
-use crate::server::{ClusterStatus, KindRow};
+use crate::server::{ClusterStatus, KindRow, StateStatus};
 
 /// What is read of a cluster; nothing where none is followed.
 #[derive(Debug)]
@@ -28,7 +28,8 @@ impl Collector for Cluster {
             MetricType::Gauge,
         )?;
         ConstGauge::new(i64::from(status.in_force)).encode(family)?;
-        encode_writes(&mut encoder, &status)
+        encode_writes(&mut encoder, &status)?;
+        encode_state(&mut encoder, &status.state)
     }
 }
 
@@ -107,6 +108,47 @@ fn encode_writes(encoder: &mut DescriptorEncoder<'_>, status: &ClusterStatus) ->
     ] {
         let labels = [("what", what)];
         ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn encode_state(encoder: &mut DescriptorEncoder<'_>, state: &StateStatus) -> fmt::Result {
+    let age = state.age_seconds.unwrap_or_default();
+    for (name, help, value) in [
+        (
+            "l7d_kubernetes_state_in_force",
+            "Whether what is in force was kept on disk: the API has not told everything since the start",
+            u64::from(state.is_in_force),
+        ),
+        (
+            "l7d_kubernetes_state_age_seconds",
+            "How old the oldest file is that is kept of the cluster",
+            age,
+        ),
+    ] {
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(family)?;
+    }
+    let aside = state.set_aside.len() as u64;
+    for (name, help, count) in [
+        (
+            "l7d_kubernetes_state_saves",
+            "Files written of what is known of the cluster",
+            state.saves,
+        ),
+        (
+            "l7d_kubernetes_state_failures",
+            "Files that could not be written",
+            state.failures,
+        ),
+        (
+            "l7d_kubernetes_state_set_aside",
+            "Files that were of no use at the start",
+            aside,
+        ),
+    ] {
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(family)?;
     }
     Ok(())
 }

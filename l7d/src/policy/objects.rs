@@ -1,10 +1,12 @@
 //! Policies of a cluster, object by object, so that a bad change never replaces a good policy.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use policy_l7::{CidrGroup, Identity, Policy};
 
+use crate::host::Page;
 use crate::host::cluster::{Kind, Name, Object, Outcome, Outcomes, PolicyObject, Update};
 
 /// Kinds of objects that are policies, or that policies refer to.
@@ -33,6 +35,8 @@ struct Held {
     cidr_groups: Vec<CidrGroup>,
     /// What is wrong with what was told last; what is held is of an earlier version, if any was good.
     faults: Vec<String>,
+    /// That earlier version.
+    good: Option<PolicyObject>,
 }
 
 impl Held {
@@ -53,6 +57,11 @@ impl PolicyObjects {
             Update::Applied(Object::Policy(_)) => return true,
             Update::Applied(_) => return false,
         };
+        Self::has(kind)
+    }
+
+    /// Whether objects of a kind are such.
+    pub fn has(kind: Kind) -> bool {
         KINDS.contains(&kind)
     }
 
@@ -108,6 +117,7 @@ impl PolicyObjects {
                 policies: objects.policies.into_iter().map(Arc::new).collect(),
                 cidr_groups: objects.cidr_groups,
                 faults: Vec::new(),
+                good: None,
                 told,
             },
             Err(faults) => {
@@ -116,14 +126,19 @@ impl PolicyObjects {
                 tracing::error!("{named}: refused: {}", faults.join("; "));
                 // Another object of the name is no later version of it.
                 let former = former.filter(|former| former.told.uid == told.uid);
-                let (policies, cidr_groups) = former.map_or_else(Default::default, |former| {
-                    (former.policies, former.cidr_groups)
+                let former = former.map(|former| {
+                    let good = former
+                        .good
+                        .or_else(|| former.faults.is_empty().then_some(former.told));
+                    (former.policies, former.cidr_groups, good)
                 });
+                let (policies, cidr_groups, good) = former.unwrap_or_default();
                 Held {
                     told,
                     policies,
                     cidr_groups,
                     faults,
+                    good,
                 }
             }
         };
@@ -141,6 +156,31 @@ impl PolicyObjects {
     /// CIDR groups that policies may refer to.
     pub fn cidr_groups(&self) -> impl Iterator<Item = &CidrGroup> {
         self.held.values().flat_map(|held| &held.cidr_groups)
+    }
+
+    /// Objects of a kind as they were told, behind a name: where the last version is refused, the one that
+    /// is in force comes before it.
+    pub fn told(&self, kind: Kind, after: Option<&Name>, most: usize) -> Page {
+        let from = match after {
+            Some(name) => Bound::Excluded((kind, name.clone())),
+            None => Bound::Included((kind, Name::new("", ""))),
+        };
+        let all = self.held.range((from, Bound::Unbounded));
+        let all = all.take_while(|((of, _), _)| *of == kind);
+        let mut page = Page::of(
+            all.map(|((_, name), held)| (name.clone(), Object::Policy(held.told.clone()))),
+            most,
+        );
+        let good = |object: Object| {
+            let good = match &object {
+                Object::Policy(told) => self.held.get(&(kind, told.name.clone())),
+                _ => None,
+            };
+            let good = good.and_then(|held| held.good.clone());
+            good.map(Object::Policy).into_iter().chain([object])
+        };
+        page.objects = page.objects.into_iter().flat_map(good).collect();
+        page
     }
 
     /// What is refused, and why.
@@ -233,6 +273,31 @@ mod tests {
         // A new object of that name is another one.
         objects.apply(object("b", 1, BAD));
         assert_eq!(objects.policies().count(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_bad_change_is_the_good_policy_and_the_change() {
+        let mut objects = PolicyObjects::default();
+        for update in [
+            object("a", 1, GOOD),
+            object("a", 2, BAD),
+            object("a", 3, BAD),
+        ] {
+            objects.apply(update);
+        }
+        let kind = Kind::CiliumNetworkPolicy;
+        let page = objects.told(kind, None, 10);
+        assert_eq!(page.objects.len(), 2);
+        let mut again = PolicyObjects::default();
+        for object in page.objects {
+            again.apply(Update::Applied(object));
+        }
+        assert_eq!(again.policies().count(), 1);
+        assert_eq!(again.outcomes(&[]), objects.outcomes(&[]));
+        assert_eq!(again.told(kind, None, 10), objects.told(kind, None, 10));
+        let name = Name::new("shop", "web");
+        assert_eq!(objects.told(kind, Some(&name), 10), Page::default());
+        assert_eq!(objects.told(Kind::NetworkPolicy, None, 10), Page::default());
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use policy_l7::{CidrGroup, Identity, Policy};
 
 use super::objects::PolicyObjects;
-use crate::host::cluster::{Outcomes, Update};
+use crate::host::Page;
+use crate::host::cluster::{Kind, Name, Outcomes, Update};
 
 /// Policies as last read from their files, and as a cluster told them.
 #[derive(Debug, Default)]
@@ -68,6 +69,11 @@ impl PolicyStore {
             return Outcomes::new();
         }
         self.objects.outcomes(identities)
+    }
+
+    /// The cluster's objects of a kind, behind a name.
+    pub fn told(&self, kind: Kind, after: Option<&Name>, most: usize) -> Page {
+        self.objects.told(kind, after, most)
     }
 
     /// The cluster's policies that are refused, and why.

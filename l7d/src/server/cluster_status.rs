@@ -18,6 +18,35 @@ pub struct ClusterStatus {
     pub events_written: u64,
     /// What of both was not taken.
     pub writes_failed: u64,
+    /// What is kept of it on disk.
+    pub state: StateStatus,
+}
+
+/// What is kept of a cluster on disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StateStatus {
+    /// Where.
+    pub folder: String,
+    /// Whether it is in force, as the API has not told everything since the start.
+    pub is_in_force: bool,
+    /// When the oldest of its files was written, RFC 3339; empty where there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub saved: String,
+    /// How long ago.
+    pub age_seconds: Option<u64>,
+    /// Bytes that this agent has written of it, of all files as they are now.
+    pub bytes: u64,
+    /// Files written.
+    pub saves: u64,
+    /// Files that could not be written.
+    pub failures: u64,
+    /// Why, as long as it is so.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub trouble: String,
+    /// Files that were of no use at the start, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<String>,
 }
 
 /// What was read of a kind of objects.

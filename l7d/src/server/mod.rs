@@ -30,7 +30,7 @@ use tonic::transport::Server as Transport;
 
 pub use audits::audited_policy;
 use calls::Bounded;
-pub use cluster_status::{ClusterStatus, KindRow};
+pub use cluster_status::{ClusterStatus, KindRow, StateStatus};
 pub(crate) use flows::source as loss_source;
 pub use in_process::{channel, in_process};
 pub use names::KnownName;

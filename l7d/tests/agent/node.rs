@@ -74,7 +74,7 @@ impl Node {
             .to_owned();
         std::fs::create_dir_all(world.folder().join("policies"))?;
         let mut config = format!(
-            "node: test-node\napi: {{ socket: {folder}/l7d.sock }}\nruntimeDir: {folder}/run\n\
+            "node: test-node\napi: {{ socket: {folder}/l7d.sock }}\nruntimeDir: {folder}/run\nstateDir: {folder}/state\n\
              datapath: {{ pinDir: /sys/fs/bpf/{name}, uplinks: [uplink] }}\nproxy: {{ workers: 2 }}\n\
              policies: {{ directory: {folder}/policies }}\nendpoints:\n"
         );

@@ -29,7 +29,7 @@ const GROUP: &str = "root:x:0:\nl7d:x:65532:\n";
 
 /// What there must be before anything is in it; where something is mounted later, too, for the root
 /// is read-only then.
-const FOLDERS: [&str; 13] = [
+const FOLDERS: [&str; 14] = [
     "dev",
     "etc/l7d",
     "host/bpf",
@@ -43,6 +43,7 @@ const FOLDERS: [&str; 13] = [
     "usr/lib",
     "usr/sbin",
     "usr/share/doc",
+    "var/lib/l7d",
 ];
 
 /// Lays everything out under `root`, which is made anew.

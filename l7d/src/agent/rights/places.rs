@@ -73,6 +73,7 @@ impl Places {
             let needed = crate::kube::needed(access);
             places.read.extend(needed.read);
             places.run.extend(needed.run);
+            places.written.push(config.state_dir.clone());
         }
         let Config {
             api,
@@ -172,6 +173,18 @@ mod tests {
             places.set,
             ["/proc/sys/net", "/dev/null"].map(PathBuf::from)
         );
+    }
+
+    #[test]
+    fn what_is_known_of_a_cluster_is_kept_where_one_is_followed() {
+        for (yaml, expected) in [
+            ("stateDir: /srv/state\nkubernetes: {}\n", true),
+            ("stateDir: /srv/state\n", false),
+        ] {
+            let places = Places::of(&read(yaml), None);
+            let is_written = places.written.contains(&"/srv/state".into());
+            assert_eq!(is_written, expected, "{yaml}");
+        }
     }
 
     #[test]

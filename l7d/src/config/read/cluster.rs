@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use policy_l7::yaml::{Map, Reader};
 
+use super::values::seconds;
 use crate::config::Kubernetes;
 
 pub(super) fn kubernetes(reader: &mut Reader, map: &mut Map<'_>, into: &mut Kubernetes) {
@@ -18,4 +19,5 @@ pub(super) fn kubernetes(reader: &mut Reader, map: &mut Map<'_>, into: &mut Kube
     if let Some(trusted) = trusted.and_then(|at| reader.boolean(&at)) {
         into.network_status = trusted;
     }
+    seconds(reader, map, "patience", 0, &mut into.patience);
 }

@@ -95,6 +95,7 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
     text(reader, &mut map, "node", &mut config.node);
     text(reader, &mut map, "cluster", &mut config.cluster);
     path(reader, &mut map, "runtimeDir", &mut config.runtime_dir);
+    path(reader, &mut map, "stateDir", &mut config.state_dir);
     section(reader, &mut map, "api", |reader, map| {
         api(reader, map, &mut config.api);
     });
@@ -179,6 +180,7 @@ impl Default for Config {
                 tcp: None,
             },
             runtime_dir: PathBuf::from("/run/l7d"),
+            state_dir: PathBuf::from("/var/lib/l7d"),
             datapath: Datapath::default(),
             visibility: Vec::new(),
             tap: Tap::default(),

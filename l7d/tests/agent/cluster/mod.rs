@@ -5,6 +5,7 @@
 mod outage;
 mod pods;
 mod policies;
+mod remembered;
 
 use std::io::Write as _;
 use std::process::Stdio;

@@ -47,6 +47,7 @@ fn a_restart_without_the_server_opens_nothing() -> anyhow::Result<()> {
     agent.process.wait()?;
     assert_eq!(answer(&cluster, "client", "/"), "curl 28");
 
+    std::fs::remove_dir_all(cluster.node.world.folder().join("state"))?;
     let mut agent = cluster.node.start_agent()?;
     agent
         .process
