@@ -20,6 +20,7 @@ use crate::datapath::host_network;
 use crate::host::{Changed, Inventory};
 use crate::identity::{Identities, Names};
 use crate::policy::{Live, LoadReport, PolicyStore, WouldDeny};
+use crate::record::Thrift;
 
 /// Who there is and what is allowed, as configured and as the cluster tells.
 pub(super) struct World {
@@ -41,6 +42,8 @@ pub(super) struct World {
     identities: Identities,
     live: Arc<Live>,
     would_deny: Arc<WouldDeny>,
+    /// What is given up while memory is short.
+    thrift: Thrift,
     pub(super) learnt: LearntNames,
     warnings: Vec<String>,
     pub(super) refused: Vec<String>,
@@ -96,6 +99,7 @@ impl World {
             has_new_policies: false,
             live: Arc::new(Live::of(identities.clone())),
             would_deny: Arc::default(),
+            thrift: Thrift::default(),
             identities,
             learnt,
             warnings: Vec::new(),
@@ -283,6 +287,10 @@ impl World {
         let mut table = self.inventory.table(compiled.prefixes());
         self.learnt.name_addresses(compiled, &mut table);
         self.identities.store(table.build());
+    }
+
+    pub(super) fn thrift(&self) -> &Thrift {
+        &self.thrift
     }
 
     pub(super) fn names(&self) -> &Arc<Names> {

@@ -235,6 +235,7 @@ impl Agent {
         self.node.interfaces.refresh();
         self.namer.refresh_clock();
         self.watchman.look(&self.ring);
+        self.keep_budget()?;
         if let Some(counting) = &self.counting {
             counting.sweep();
         }

@@ -19,6 +19,7 @@ mod kubernetes;
 mod learn;
 mod listeners;
 mod losses;
+mod memory;
 mod metrics;
 mod peers;
 mod predecessor;
@@ -249,6 +250,7 @@ struct Agent {
     counting: Option<Arc<Counting>>,
     ledger: Arc<Ledger>,
     watchman: Watchman,
+    account: memory::Account,
     proxy: proxy::Proxy,
     /// One of its workers does not move.
     is_held_up: bool,

@@ -99,6 +99,7 @@ impl World {
                 aggregation: fresh.flows.aggregation,
                 ..self.config.flows.clone()
             },
+            memory_budget: fresh.memory_budget,
             metrics: config::Metrics {
                 listen: self.config.metrics.listen.clone(),
                 labels: self.config.metrics.labels,
@@ -220,8 +221,7 @@ impl Agent {
         }
         if has_new_config {
             self.apply_ports()?;
-            self.datapath
-                .set_aggregation(self.world.config().flows.aggregation)?;
+            self.datapath.set_aggregation(self.aggregation())?;
             self.follow_interfaces();
             self.ask_netfilter();
             self.publish_nodes();

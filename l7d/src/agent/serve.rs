@@ -12,6 +12,7 @@ use super::events::{self, Incoming};
 use super::kubernetes::{self, Followed};
 use super::learn::LEARNINGS;
 use super::losses::{Counters, Watchman};
+use super::memory::Account;
 use super::predecessor::Predecessor;
 use super::rights::Confinement;
 use super::settings::{datapath_settings, proxy_settings, sharing, tap_settings};
@@ -115,6 +116,7 @@ pub(super) async fn serve(
         counting,
         ledger,
         watchman,
+        account: Account::open(),
         proxy,
         is_held_up: false,
         proxy_parts,

@@ -12,6 +12,8 @@ pub struct Overrides {
     pub node: Option<String>,
     /// `metrics.maxSeries`.
     pub max_series: Option<usize>,
+    /// `memoryBudget`.
+    pub memory_budget: Option<u64>,
 }
 
 /// The configuration file, its state when it was last looked at, and what goes over it.
@@ -53,6 +55,9 @@ impl Source {
         }
         if let Some(max_series) = self.overrides.max_series {
             config.metrics.max_series = max_series;
+        }
+        if self.overrides.memory_budget.is_some() {
+            config.memory_budget = self.overrides.memory_budget;
         }
         Ok(config)
     }

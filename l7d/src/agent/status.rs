@@ -68,6 +68,7 @@ impl Agent {
             .chain(self.unhooked(&table))
             .chain(self.held())
             .chain(self.folded_series())
+            .chain(self.given_up())
             .collect();
         *self.shared_status.lock() = crate::server::AgentStatus {
             endpoints: table.local().len(),
@@ -76,14 +77,8 @@ impl Agent {
             policy_revision: self.world.live().load().compiled.revision(),
             maps: self.map_rooms(),
             map_refusals: self.datapath.refusals(),
-            aggregation: self
-                .world
-                .config()
-                .flows
-                .aggregation
-                .level
-                .name()
-                .to_owned(),
+            aggregation: self.aggregation().level.name().to_owned(),
+            memory: self.memory(),
             rights: self.world.confinement.summary(),
             proxied: stats.active.load(Ordering::Relaxed),
             proxied_total: stats.accepted.load(Ordering::Relaxed),

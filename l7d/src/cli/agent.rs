@@ -7,6 +7,7 @@ use clap::Args;
 use super::background;
 use super::failure::Failure;
 use crate::agent::{self, Manner, Overrides, Task, WhenReplaced};
+use crate::config::Bytes;
 
 /// Arguments of `l7d agent`.
 #[derive(Debug, Args)]
@@ -26,6 +27,10 @@ pub struct AgentArgs {
     /// Most series of metrics, whatever the configuration says; further ones are counted together
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub max_series: Option<u64>,
+    /// Memory of the process and its maps, whatever the configuration says (512MiB, 2GiB): what comes
+    /// near it has the agent give up detail, never enforcement
+    #[arg(long, value_name = "BYTES")]
+    pub memory_budget: Option<Bytes>,
     /// Start the agent in the background, and return once it is ready: by then it has taken over from the
     /// one that ran before
     #[arg(long, conflicts_with_all = ["check", "cleanup"])]
@@ -56,6 +61,7 @@ pub fn run(args: &AgentArgs) -> Result<(), Failure> {
     let overrides = Overrides {
         node: args.node.clone().filter(|node| !node.is_empty()),
         max_series: args.max_series.and_then(|most| usize::try_from(most).ok()),
+        memory_budget: args.memory_budget.map(|bytes| bytes.0),
     };
     agent::run(args.config.as_ref(), overrides, &task).map_err(|error| match error {
         agent::Error::Config(_) | agent::Error::Policies(_) => {

@@ -1,7 +1,7 @@
 //! What an l7d agent tells beyond the Hubble API, as lines below the status.
 
 use crate::print::status::Section;
-use crate::server::{AgentStatus, ClusterStatus, KernelDrops, KindRow, StateStatus};
+use crate::server::{AgentStatus, ClusterStatus, KernelDrops, KindRow, MemoryStatus, StateStatus};
 
 /// What an agent tells of itself; `None` where the server is no l7d agent.
 pub(super) fn read(header: Option<&str>) -> Option<AgentStatus> {
@@ -35,6 +35,7 @@ pub(super) fn sections(status: &AgentStatus) -> Vec<Section> {
             line("Aggregation", status.aggregation.clone()),
             line("Rights", status.rights.clone()),
             line("Maps", maps(status)),
+            line("Memory", memory(&status.memory)),
             line("Proxied", proxied(status)),
             line("Tapped", tapped(status)),
             line(
@@ -179,6 +180,24 @@ fn age(state: &StateStatus) -> String {
 
 fn kind(row: &KindRow) -> &str {
     &row.kind
+}
+
+/// What is taken of the budget, and what is given up for it.
+fn memory(memory: &MemoryStatus) -> String {
+    let taken = format!(
+        "{} bytes of the process, {} of its maps",
+        memory.process, memory.maps
+    );
+    match (memory.budget, memory.step) {
+        (None, _) => taken,
+        (Some(budget), 0) => format!("{taken}, of {budget}; nothing is given up"),
+        (Some(budget), step) => {
+            format!(
+                "{taken}, of {budget}; given up: {} ({step} of 4)",
+                memory.given_up
+            )
+        }
+    }
 }
 
 /// How full the flow ring is.

@@ -5,6 +5,7 @@
 //! field, what was expected and, where one is near, a suggestion.
 
 mod aggregation;
+mod bytes;
 mod cluster;
 mod export;
 mod hubble_metric;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use parsers::template::Templates;
 
 pub use aggregation::{Aggregation, AggregationLevel};
+pub use bytes::{Bytes, BytesError};
 pub use cluster::Kubernetes;
 pub use export::{Aggregate, Export, ExportFile, ExportTarget, Lines, Otlp, Signal};
 pub use hubble_metric::{
@@ -48,6 +50,8 @@ pub struct Config {
     pub runtime_dir: PathBuf,
     /// Folder for what outlives a reboot; default `/var/lib/l7d`.
     pub state_dir: PathBuf,
+    /// Bytes that the process and its maps may take before detail is given up; none by default.
+    pub memory_budget: Option<u64>,
     /// Kernel side.
     pub datapath: Datapath,
     /// Ports to see on endpoints, never judged.

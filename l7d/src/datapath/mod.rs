@@ -38,8 +38,8 @@ pub use drops::{Blind, Drops, Knowledge};
 pub use error::Error;
 pub use links::has_former;
 pub use maps::{
-    ConnectionTable, EndpointSets, Entries, Identified, KernelWorld, Originals, PolicyAction,
-    PolicyDirection, PolicyEntry, Pressure, SetMode, Shortage,
+    ConnectionTable, EndpointSets, Entries, Identified, KernelWorld, MapMemory, Originals,
+    PolicyAction, PolicyDirection, PolicyEntry, Pressure, SetMode, Shortage,
 };
 pub use ring::Ring;
 pub use ring_counts::RingCounts;

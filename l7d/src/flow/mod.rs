@@ -35,7 +35,7 @@ const TEXT_KEPT_BYTES: usize = 4096;
 pub struct FlowRing {
     slots: Box<[Mutex<Slot>]>,
     /// Most bytes that the records may hold.
-    most_bytes: u64,
+    most_bytes: AtomicU64,
     /// What is kept at all.
     wanted: Option<Filters>,
     /// Position of the next record; never wraps.
@@ -82,7 +82,7 @@ impl FlowRing {
         ledger.ask(Place::Clients, move || counted.tally());
         Self {
             slots: (0..capacity.max(1)).map(|_| Mutex::default()).collect(),
-            most_bytes: u64::MAX,
+            most_bytes: AtomicU64::new(u64::MAX),
             wanted: None,
             next: AtomicU64::new(0),
             emptied: AtomicU64::new(0),
@@ -101,9 +101,15 @@ impl FlowRing {
     #[must_use]
     pub fn bounded(self, bytes: u64) -> Self {
         Self {
-            most_bytes: bytes,
+            most_bytes: AtomicU64::new(bytes),
             ..self
         }
+    }
+
+    /// The same while it is in use: what is too much goes at once.
+    pub fn set_most_bytes(&self, bytes: u64) {
+        self.most_bytes.store(bytes, Ordering::Relaxed);
+        self.make_room();
     }
 
     /// Keeps only what passes `wanted`; the ledger counts the others as filtered.
@@ -130,7 +136,11 @@ impl FlowRing {
 
     /// Bytes that the records hold, and the most that they may.
     pub fn bytes(&self) -> (u64, u64) {
-        (self.bytes.load(Ordering::Relaxed), self.most_bytes)
+        (self.bytes.load(Ordering::Relaxed), self.most_bytes())
+    }
+
+    fn most_bytes(&self) -> u64 {
+        self.most_bytes.load(Ordering::Relaxed)
     }
 
     /// Position after the newest record: how many there ever were.
@@ -271,7 +281,7 @@ impl FlowRing {
 
     /// Empties the oldest slots until the bound in bytes is kept.
     fn make_room(&self) {
-        while self.bytes.load(Ordering::Relaxed) > self.most_bytes {
+        while self.bytes.load(Ordering::Relaxed) > self.most_bytes() {
             let oldest = self.start();
             if oldest.saturating_add(1) >= self.end() {
                 return;
@@ -305,7 +315,7 @@ impl Sink for FlowRing {
         if let Some(slot) = self.slot(position) {
             self.write(slot, position, record, time);
         }
-        if self.bytes.load(Ordering::Relaxed) > self.most_bytes {
+        if self.bytes.load(Ordering::Relaxed) > self.most_bytes() {
             self.make_room();
         }
         self.ledger.deliver(Place::FlowRing, 1);
@@ -402,6 +412,22 @@ pub(crate) mod tests {
         assert!(ring.len() > 100, "{}", ring.len());
         let tally = ring.ledger().tally(Place::FlowRing);
         assert_eq!((tally.seen, tally.delivered), (2100, 2100));
+    }
+
+    #[test]
+    fn a_smaller_bound_holds_at_once_and_a_larger_one_from_then_on() {
+        let ring = FlowRing::new(1023, Arc::default()).bounded(100_000);
+        for number in 1..=20 {
+            ring.record(&long(number, 9000));
+        }
+        ring.set_most_bytes(25_000);
+        assert!(ring.bytes().0 <= 25_000);
+        assert!((1..=2).contains(&ring.len()), "{}", ring.len());
+        ring.set_most_bytes(100_000);
+        for number in 21..=40 {
+            ring.record(&long(number, 9000));
+        }
+        assert!((8..=11).contains(&ring.len()), "{}", ring.len());
     }
 
     #[test]

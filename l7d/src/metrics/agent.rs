@@ -68,6 +68,26 @@ fn gauges(status: &AgentStatus) -> impl Iterator<Item = Told> + use<> {
             status.tapped,
         ),
         (
+            "l7d_memory_budget_bytes",
+            "Bytes that the process and its maps may take (memoryBudget); 0 is no bound",
+            status.memory.budget.unwrap_or(0),
+        ),
+        (
+            "l7d_memory_process_bytes",
+            "Bytes of the process's own",
+            status.memory.process,
+        ),
+        (
+            "l7d_memory_map_bytes",
+            "Bytes of its maps in the kernel",
+            status.memory.maps,
+        ),
+        (
+            "l7d_memory_given_up",
+            "Things that are given up while memory is short: 1 flow ring, 2 headers, 3 l4 detail, 4 l7 detail",
+            status.memory.step,
+        ),
+        (
             "l7d_warnings",
             "What `l7d status` warns of",
             status.warnings.len() as u64,
@@ -83,6 +103,11 @@ fn counters(status: &AgentStatus) -> impl Iterator<Item = Told> + use<> {
             "l7d_names_evicted",
             "Names that gave way to others",
             status.names_evicted,
+        ),
+        (
+            "l7d_memory_steps",
+            "How often something was given up as memory was short",
+            status.memory.steps,
         ),
         (
             "l7d_proxy_connections",

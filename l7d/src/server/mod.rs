@@ -37,8 +37,8 @@ pub use names::KnownName;
 use namespaces::Namespaces;
 pub use peers::{Peer, Peers, node_name, tls_name};
 pub use status::{
-    AgentStatus, ClientRow, ExportRow, KernelDrops, LedgerRow, MapRoom, STATUS_HEADER,
-    STATUS_HEADER_BYTES,
+    AgentStatus, ClientRow, ExportRow, KernelDrops, LedgerRow, MapRoom, MemoryStatus,
+    STATUS_HEADER, STATUS_HEADER_BYTES,
 };
 pub(crate) use untold::Untold;
 

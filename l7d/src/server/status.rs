@@ -141,6 +141,25 @@ impl ClientRow {
     }
 }
 
+/// What memory is taken, and what is given up for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MemoryStatus {
+    /// Bytes that may be taken; none where there is no budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u64>,
+    /// Bytes of the process's own.
+    pub process: u64,
+    /// Bytes of its maps in the kernel.
+    pub maps: u64,
+    /// The last thing that is given up, `none` where nothing is.
+    pub given_up: String,
+    /// How many things are given up.
+    pub step: u64,
+    /// How often something was given up since the start.
+    pub steps: u64,
+}
+
 /// What became of what the kernel dropped for one reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -181,6 +200,8 @@ pub struct AgentStatus {
     pub aggregation: String,
     /// What the agent may still do.
     pub rights: String,
+    /// Memory, and what is given up for it.
+    pub memory: MemoryStatus,
     /// Connections through the proxy now.
     pub proxied: u64,
     /// Connections through the proxy since the start.

@@ -159,6 +159,13 @@ impl Session {
         } else {
             opened
         };
+        let state = if is_strict {
+            State::Unbegun
+        } else if recorder.redaction.reads_watched() {
+            State::Detecting("not http")
+        } else {
+            State::Opaque("memory is short")
+        };
         Self {
             recorder,
             ends,
@@ -166,11 +173,7 @@ impl Session {
             http2: None,
             dns: None,
             upgrade: None,
-            state: if is_strict {
-                State::Unbegun
-            } else {
-                State::Detecting("not http")
-            },
+            state,
             is_strict,
             seen: Seen::Whole,
             roles: Roles::AsOpened,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::config::{Redact, UserInfo};
-use crate::record::Text;
+use crate::record::{Text, Thrift};
 
 /// What Hubble writes in the place of what it hides.
 const REDACTED: &[u8] = b"HUBBLE_REDACTED";
@@ -28,6 +28,7 @@ pub struct Redaction {
     user_info: UserInfo,
     allow: Option<Vec<Vec<u8>>>,
     deny: Vec<Vec<u8>>,
+    thrift: Thrift,
 }
 
 impl Redaction {
@@ -40,12 +41,27 @@ impl Redaction {
             user_info: redact.user_info,
             allow: redact.allow.as_deref().map(bytes),
             deny: bytes(&redact.deny),
+            thrift: Thrift::default(),
         }
+    }
+
+    /// The same, with what is given up while memory is short.
+    #[must_use]
+    pub fn sparing(self, thrift: &Thrift) -> Self {
+        Self {
+            thrift: thrift.clone(),
+            ..self
+        }
+    }
+
+    /// Whether connections that are only looked at are read.
+    pub(super) fn reads_watched(&self) -> bool {
+        self.thrift.reads_watched()
     }
 
     /// Whether headers are recorded at all.
     pub fn keeps_headers(&self) -> bool {
-        self.keeps_headers
+        self.keeps_headers && self.thrift.keeps_headers()
     }
 
     /// Writes one header line.

@@ -5,6 +5,7 @@ mod agent_events;
 mod audits;
 #[path = "../guide/blocks.rs"]
 mod blocks;
+mod budgets;
 mod chart;
 mod cluster;
 mod confinement;

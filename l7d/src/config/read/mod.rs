@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use policy_l7::yaml::{self, Cursor, Map, Reader};
 
 use super::{
-    Api, Config, Datapath, Dns, Drops, Flows, Host, Metrics, Policies, Proxy, Rights, Tap,
+    Api, Bytes, Config, Datapath, Dns, Drops, Flows, Host, Metrics, Policies, Proxy, Rights, Tap,
 };
 
 pub use kubernetes::{
@@ -96,6 +96,10 @@ fn read_root(reader: &mut Reader, at: &Cursor<'_>) -> Option<Config> {
     text(reader, &mut map, "cluster", &mut config.cluster);
     path(reader, &mut map, "runtimeDir", &mut config.runtime_dir);
     path(reader, &mut map, "stateDir", &mut config.state_dir);
+    let budget = map.get("memoryBudget");
+    config.memory_budget = budget
+        .and_then(|at| reader.parse::<Bytes>(&at, "an amount of memory, like 512MiB"))
+        .map(|bytes| bytes.0);
     section(reader, &mut map, "api", |reader, map| {
         api(reader, map, &mut config.api);
     });
@@ -181,6 +185,7 @@ impl Default for Config {
             },
             runtime_dir: PathBuf::from("/run/l7d"),
             state_dir: PathBuf::from("/var/lib/l7d"),
+            memory_budget: None,
             datapath: Datapath::default(),
             visibility: Vec::new(),
             tap: Tap::default(),

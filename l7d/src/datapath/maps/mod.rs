@@ -3,6 +3,7 @@
 mod addresses;
 mod kernel;
 mod lookup;
+mod memory;
 mod originals;
 mod policy;
 mod pressure;
@@ -19,6 +20,7 @@ use addresses::Addresses;
 pub use addresses::Identified;
 use kernel::Maps;
 pub use lookup::ConnectionTable;
+pub use memory::MapMemory;
 pub use originals::Originals;
 pub use policy::{PolicyAction, PolicyDirection, PolicyEntry};
 pub use pressure::{Pressure, Shortage};
