@@ -7,7 +7,7 @@ use anyhow::bail;
 use crate::run::workspace;
 
 /// Modules of `l7d` by layer; imports point sideways or down.
-const LAYERS: [(&str, usize); 31] = [
+const LAYERS: [(&str, usize); 32] = [
     ("cli", 4),
     ("agent", 4),
     ("export", 3),

@@ -127,17 +127,15 @@ pub(super) async fn serve(
         follower,
     };
     agent.connect(&kernel)?;
-    let mut kernel_ring = kernel_ring;
-    if let Some(former) = former {
-        agent.dismiss(former, &mut kernel_ring).await?;
-        tell("took over from the agent that ran before");
-    }
-    let incoming = Incoming {
+    let mut incoming = Incoming {
         ring: kernel_ring,
         ends,
         learnings,
         updates,
     };
+    if let Some(former) = former {
+        agent.dismiss(former, &mut incoming.ring).await?;
+    }
     run_until_told(agent, &config, incoming, manner).await
 }
 

@@ -159,7 +159,9 @@ impl Agent {
         former: Predecessor,
         ring: &mut Ring,
     ) -> Result<(), Error> {
-        self.beat_until(ring, blocking(|| former.dismiss())).await
+        self.beat_until(ring, blocking(|| former.dismiss())).await?;
+        tell("took over from the agent that ran before");
+        Ok(())
     }
 }
 

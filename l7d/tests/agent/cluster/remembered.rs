@@ -172,11 +172,11 @@ fn a_broken_file_is_set_aside_and_told() -> anyhow::Result<()> {
     assert!(told.contains("not in force yet"), "{told}");
     assert_eq!(answer(&cluster, "other", "/"), "200", "nothing is known");
     let files = std::fs::read_dir(folder(&cluster))?;
-    let names = files.map(|file| Ok(file?.file_name().to_string_lossy().into_owned()));
-    let names: Vec<String> = names.collect::<anyhow::Result<_>>()?;
+    let all = files.map(|file| Ok(file?.file_name().to_string_lossy().into_owned()));
+    let found: Vec<String> = all.collect::<anyhow::Result<_>>()?;
     let is_aside = |name: &String| name.starts_with("NetworkPolicy.set-aside-");
-    assert!(names.iter().any(is_aside), "{names:?}");
-    assert!(!names.contains(&"NetworkPolicy".to_owned()), "{names:?}");
+    assert!(found.iter().any(is_aside), "{found:?}");
+    assert!(!found.contains(&"NetworkPolicy".to_owned()), "{found:?}");
     // The next one is good again.
     cluster.api.resume()?;
     wait_until(|| answer(&cluster, "other", "/"), |code| code == "curl 28")?;
