@@ -27,6 +27,9 @@ use crate::proxy::dns::{SavedQueries, Sockets};
 
 /// A side that says nothing for so long has hung.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The same of a successor that has everything, and loads its programs: on a machine without time that
+/// takes longer, and who would take back what it relays already would only do harm.
+const PATIENCE_AT_WORK: Duration = Duration::from_secs(600);
 /// Longest body; a connection has two buffers and two header tables at most.
 const BODY_MAX: usize = 64 << 20;
 const HEADER: usize = 5;
@@ -238,6 +241,7 @@ impl Link {
     /// # Errors
     /// When it cannot be heard.
     pub fn wait_until_done(&self) -> Result<(), Broken> {
+        self.0.set_read_timeout(Some(PATIENCE_AT_WORK))?;
         self.expect(Kind::Done).map(drop)
     }
 
