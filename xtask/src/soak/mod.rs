@@ -1,5 +1,8 @@
 //! `cargo xtask soak`: the long forms of what the tests do in short, part by part.
 
+mod hostile;
+mod hour;
+mod lab;
 mod longer;
 mod packets;
 
@@ -21,12 +24,17 @@ pub(crate) struct Asked {
     /// What chance begins with; another one each time, and said, where it is not given
     #[arg(long)]
     seed: Option<u64>,
+    /// Build and install nothing: take the release that is there
+    #[arg(long)]
+    built: bool,
 }
 
 /// How a part is run.
 pub(crate) struct Run {
     pub(crate) time: Duration,
     pub(crate) seed: u64,
+    /// The release is there.
+    pub(crate) is_built: bool,
 }
 
 /// Something that is done for a long time.
@@ -36,11 +44,21 @@ struct Part {
     run: fn(&Run) -> anyhow::Result<()>,
 }
 
-const PARTS: [Part; 3] = [
+const PARTS: [Part; 5] = [
     Part {
         name: "fuzz-packets",
         what: "drawn packets against the kernel programs, and a model beside them",
         run: packets::run,
+    },
+    Part {
+        name: "hostile",
+        what: "attacks on one endpoint, and what another one's requests take meanwhile",
+        run: hostile::run,
+    },
+    Part {
+        name: "hour",
+        what: "four fifths of the load that is possible: memory, descriptors and maps stay as they are",
+        run: hour::run,
     },
     Part {
         name: "takeover",
@@ -67,6 +85,7 @@ pub(crate) fn run(asked: &Asked) -> anyhow::Result<()> {
     let run = Run {
         time: Duration::from_secs(asked.seconds),
         seed: asked.seed.unwrap_or_else(any_seed),
+        is_built: asked.built,
     };
     for part in &PARTS {
         if asked.names.is_empty() || asked.names.iter().any(|name| name == part.name) {
