@@ -96,8 +96,7 @@ pub(super) async fn serve(
     let (tapped, identities) = (Arc::clone(&sink), world.identities().clone());
     let tap = tap::start(tap_ring, tap, tapped, identities, Arc::clone(&ledger));
     let tap = tap.map_err(Error::Tap)?;
-    let counters = counters((&kernel_ring, segments), &datapath, &proxy, &tap);
-    let watchman = Watchman::begin(counters, &ledger);
+    let counted = counters((&kernel_ring, segments), &datapath, &proxy, &tap);
     let mut agent = Agent {
         namer: namer(&world),
         world,
@@ -114,8 +113,8 @@ pub(super) async fn serve(
         exports,
         netfilter: None,
         counting,
+        watchman: Watchman::begin(counted, &ledger),
         ledger,
-        watchman,
         account: Account::open(),
         proxy,
         is_held_up: false,

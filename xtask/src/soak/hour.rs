@@ -16,8 +16,12 @@ const FINDING: Duration = Duration::from_secs(10);
 /// Looks at the agent.
 const LOOKS: u32 = 60;
 
+/// What is compared: its name, where it stands, and by how much it may grow beside a twentieth.
+type Row = (&'static str, fn(&Taken) -> u64, u64);
+
 /// Prints what the agent takes over time; fails where it has grown.
 #[expect(clippy::print_stdout, reason = "the table is this command's result")]
+#[expect(clippy::disallowed_methods, reason = "looks come at a pace")]
 pub(super) fn run(run: &Run) -> anyhow::Result<()> {
     lab::prepare(run)?;
     let lab = Lab::new()?;
@@ -66,7 +70,7 @@ fn judge(seen: &[Taken]) -> anyhow::Result<()> {
         figures.sort_unstable();
         figures.get(quarter / 2).copied().unwrap_or(0)
     };
-    let rows: [(&str, fn(&Taken) -> u64, u64); 3] = [
+    let rows: [Row; 3] = [
         ("memory", |taken| taken.memory, 2048),
         ("descriptors", |taken| taken.descriptors, 4),
         ("maps", |taken| taken.maps, 1024),

@@ -176,6 +176,7 @@ fn start(world: &World, pods: &[Pod]) -> anyhow::Result<Process> {
 
 /// Asks over one connection at a time, a new one after every hundred requests, one request each `pace`:
 /// how long each took.
+#[expect(clippy::disallowed_methods, reason = "a load has a pace")]
 pub(super) fn ask(
     host: &Host,
     address: SocketAddr,
