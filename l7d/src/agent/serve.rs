@@ -96,7 +96,8 @@ pub(super) async fn serve(
     let (tapped, identities) = (Arc::clone(&sink), world.identities().clone());
     let tap = tap::start(tap_ring, tap, tapped, identities, Arc::clone(&ledger));
     let tap = tap.map_err(Error::Tap)?;
-    let counted = counters((&kernel_ring, segments), &datapath, &proxy, &tap);
+    let counters = counters((&kernel_ring, segments), &datapath, &proxy, &tap);
+    let watchman = Watchman::begin(counters, &ledger);
     let mut agent = Agent {
         namer: namer(&world),
         world,
@@ -113,8 +114,8 @@ pub(super) async fn serve(
         exports,
         netfilter: None,
         counting,
-        watchman: Watchman::begin(counted, &ledger),
         ledger,
+        watchman,
         account: Account::open(),
         proxy,
         is_held_up: false,
