@@ -29,7 +29,7 @@ use crate::proxy::dns::{SavedQueries, Sockets};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The same of a successor that has everything, and loads its programs: on a machine without time that
 /// takes longer, and who would take back what it relays already would only do harm.
-const PATIENCE_AT_WORK: Duration = Duration::from_secs(600);
+const PATIENCE_AT_WORK: Duration = Duration::from_mins(10);
 /// Longest body; a connection has two buffers and two header tables at most.
 const BODY_MAX: usize = 64 << 20;
 const HEADER: usize = 5;
