@@ -9,6 +9,7 @@ mod budgets;
 mod chart;
 mod cluster;
 mod confinement;
+mod crashes;
 mod dns;
 mod doctor;
 mod drops;

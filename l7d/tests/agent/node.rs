@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
@@ -196,8 +197,22 @@ impl Node {
         self.start_agent_with(&[])
     }
 
+    /// An agent that is ready, and was started by another program: its words, the agent's follow.
+    pub(crate) fn agent_by(&self, words: &[String]) -> anyhow::Result<Agent> {
+        let (program, more) = words.split_first().context("a program")?;
+        let mut command = self.world.node().command(program);
+        command.args(more).arg(env!("CARGO_BIN_EXE_l7d"));
+        let mut agent = self.start_agent_as(command, &[])?;
+        agent.process.wait_for("l7d: ready")?;
+        Ok(agent)
+    }
+
     fn start_agent_with(&self, arguments: &[&str]) -> anyhow::Result<Agent> {
-        let mut command = self.world.node().command(env!("CARGO_BIN_EXE_l7d"));
+        let command = self.world.node().command(env!("CARGO_BIN_EXE_l7d"));
+        self.start_agent_as(command, arguments)
+    }
+
+    fn start_agent_as(&self, mut command: Command, arguments: &[&str]) -> anyhow::Result<Agent> {
         command.args(["agent", "--config"]).arg(self.config_file());
         command.args(arguments);
         let number = self.agents.fetch_add(1, Ordering::Relaxed);
@@ -233,7 +248,7 @@ impl Node {
     /// A command that asks the agent.
     pub(crate) fn l7d(&self, command: &'static str, arguments: &[&str]) -> anyhow::Result<String> {
         let server = format!("unix://{}/l7d.sock", self.world.folder().display());
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_l7d"))
+        let output = Command::new(env!("CARGO_BIN_EXE_l7d"))
             .arg(command)
             .args(arguments)
             .args(["--server", &server])

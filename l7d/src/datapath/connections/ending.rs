@@ -81,14 +81,32 @@ pub(super) fn replaced(protocol: u8, entry: &Connection) -> EndedBy {
     }
 }
 
-/// Whether a connection through the proxy was open when the proxy beat last: it ended with that one.
-pub(super) fn was_cut(protocol: u8, entry: &Connection, last_beat: u32) -> bool {
-    const TCP: u8 = 6;
+/// A proxy that is gone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Former {
+    /// When it beat last.
+    pub(super) last_beat: u32,
+    /// Connections that began later than this, in ns, are not its own.
+    pub(super) gone_ns: u64,
+}
+
+/// Whether a connection through a former proxy was open when that one beat last: it ended with it. One that
+/// was refused when the proxy was gone was never open. One that its ends have closed between the last beat
+/// and the end of the proxy looks the same as one that was cut.
+pub(super) fn was_cut(protocol: u8, entry: &Connection, former: &Former) -> bool {
+    if entry.created_ns > former.gone_ns {
+        return false;
+    }
     let is_proxied = protocol == TCP && entry.flags & CONNECTION_PROXIED != 0;
     let was_open = packets(entry, false) > 0 && packets(entry, true) > 0;
     // Its end may be what the kernel has sent for a process that is gone.
-    let is_after = last_seen(entry).wrapping_sub(last_beat) < u32::MAX / 2;
-    is_proxied && was_open && (closed(entry).is_none() || is_after)
+    let is_after = last_seen(entry).wrapping_sub(former.last_beat) < u32::MAX / 2;
+    let may_be_cut = match closed(entry) {
+        None => true,
+        Some(EndedBy::Refused) => false,
+        Some(_) => is_after,
+    };
+    is_proxied && was_open && may_be_cut
 }
 
 /// How a TCP connection was closed.

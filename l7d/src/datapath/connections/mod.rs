@@ -28,7 +28,7 @@ use super::maps::Pressure;
 use crate::clock::Monotonic;
 use crate::record::{Direct, EndedBy, Tally};
 use batch::Pieces;
-use ending::{Patience, moment_of};
+use ending::{Former, Patience, moment_of};
 
 const MAP: &str = "CONNTRACK";
 const COUNTS: &str = "TABLE";
@@ -173,7 +173,10 @@ impl Connections {
             pieces: Pieces::new(),
             max,
             adopted: None,
-            last_beat: last_beat.map(|beat| moment_of(beat.0)),
+            former: last_beat.map(|beat| Former {
+                last_beat: moment_of(beat.0),
+                gone_ns: Monotonic::now().0,
+            }),
             taken: 0,
             latest: Arc::clone(&latest),
             ends: teller,
@@ -219,8 +222,8 @@ struct Warden {
     max: usize,
     /// Entries of an earlier start; the programs' own counts began with this one.
     adopted: Option<u64>,
-    /// When a former proxy beat last, until the first look.
-    last_beat: Option<u32>,
+    /// The proxy of a former agent, until the first look.
+    former: Option<Former>,
     /// Entries taken out.
     taken: u64,
     latest: Arc<ConnectionCounts>,
@@ -241,13 +244,13 @@ impl Warden {
         let inserted = self.count(TABLE_INSERTED);
         let mut used = 0_usize;
         let mut ended = Vec::new();
-        let last_beat = self.last_beat.take();
+        let former = self.former.take();
         let mut cut = 0_u64;
         let fd = self.table.fd();
         let read = self.pieces.read(fd.as_fd(), |tuple, entry| {
             used += 1;
-            if let Some(last_beat) = last_beat {
-                cut += u64::from(ending::was_cut(tuple.protocol, &entry, last_beat));
+            if let Some(former) = &former {
+                cut += u64::from(ending::was_cut(tuple.protocol, &entry, former));
             }
             if ending::ending(tuple.protocol, &entry, now, &patience).is_some() {
                 ended.push((tuple, entry.id));

@@ -6,7 +6,7 @@ use l7d_ebpf::maps::{
 };
 
 use super::Ended;
-use super::ending::{Patience, ending, replaced};
+use super::ending::{Former, Patience, ending, replaced, was_cut};
 use crate::record::EndedBy;
 
 const SYN: u8 = 0x02;
@@ -175,4 +175,41 @@ fn a_place_that_is_taken_keeps_how_it_ended() {
     let open = between(seen(5, SYN, 10), seen(4, SYN, 10));
     assert_eq!(replaced(TCP, &open), EndedBy::Replaced);
     assert_eq!(replaced(UDP, &closed), EndedBy::Replaced);
+}
+
+#[test]
+fn what_was_open_at_the_last_beat_was_cut_and_nothing_else() {
+    let nanos = |moments: u32| u64::from(moments) << MOMENT_SHIFT;
+    let former = Former {
+        last_beat: START + 10 * SECOND,
+        gone_ns: nanos(START + 12 * SECOND),
+    };
+    let (before, after) = (9 * SECOND, 11 * SECOND);
+    let proxied = |forward: Counters, reply: Counters| {
+        let mut entry = between(forward, Counters::none());
+        entry.flags |= CONNECTION_PROXIED;
+        // What clients hear is seen where it arrives.
+        entry.counters[3] = reply;
+        was_cut(TCP, &entry, &former)
+    };
+    let open = |after| seen(5, SYN, after);
+    assert!(proxied(open(before), seen(4, SYN, before)), "it was idle");
+    assert!(proxied(open(before), seen(4, SYN | FIN, after)));
+    assert!(proxied(open(after), seen(4, SYN | RST, after)));
+    assert!(
+        !proxied(seen(5, SYN | FIN, before), seen(4, SYN | FIN, before)),
+        "it had ended before"
+    );
+    assert!(
+        !proxied(seen(1, SYN, after), seen(1, RST, after)),
+        "nobody was there to accept it"
+    );
+    assert!(!proxied(seen(1, SYN, after), Counters::none()));
+    let beside = between(seen(5, SYN, before), seen(4, SYN, before));
+    assert!(!was_cut(TCP, &beside, &former), "it passes by");
+    let mut next = between(seen(5, SYN, 13 * SECOND), seen(4, SYN, 13 * SECOND));
+    next.flags |= CONNECTION_PROXIED;
+    assert!(was_cut(TCP, &next, &former));
+    next.created_ns = nanos(START + 13 * SECOND);
+    assert!(!was_cut(TCP, &next, &former), "it is the next proxy's");
 }
