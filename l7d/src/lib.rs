@@ -9,7 +9,7 @@
 //! | 3 | [`ui`], [`map`], [`relay`], [`server`], [`export`], [`metrics`], [`mod@print`] |
 //! | 2 | [`flow`] |
 //! | 1 | [`datapath`], [`nat`], [`proxy`], [`replay`], [`tap`], [`session`], [`tls`], [`exchange`], [`identity`], [`netfilter`], [`policy`], [`host`], [`mod@kube`], [`whatif`] |
-//! | 0 | [`record`], [`clock`], [`config`], [`renewed`], `backoff` |
+//! | 0 | [`record`], [`clock`], [`config`], [`renewed`], `backoff`, `patience` |
 
 pub mod agent;
 mod backoff;
@@ -27,6 +27,7 @@ pub mod map;
 pub mod metrics;
 pub mod nat;
 pub mod netfilter;
+mod patience;
 pub mod policy;
 pub mod print;
 pub mod proxy;

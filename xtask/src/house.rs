@@ -7,7 +7,7 @@ use anyhow::bail;
 use crate::run::workspace;
 
 /// Modules of `l7d` by layer; imports point sideways or down.
-const LAYERS: [(&str, usize); 32] = [
+const LAYERS: [(&str, usize); 33] = [
     ("cli", 4),
     ("agent", 4),
     ("export", 3),
@@ -40,6 +40,7 @@ const LAYERS: [(&str, usize); 32] = [
     ("config", 0),
     ("renewed", 0),
     ("backoff", 0),
+    ("patience", 0),
 ];
 
 /// Where unsafe code may be.

@@ -23,6 +23,8 @@ const REST_NS: u64 = 5_000_000_000;
 const BYTES_PER_SECOND: u64 = 256 << 10;
 /// What could not be written is tried again.
 const RETRY_NS: u64 = 10_000_000_000;
+/// A disk that takes longer for a piece of a file does not answer.
+const SILENCE: Duration = Duration::from_secs(5);
 /// How long an agent that ends waits for the disk.
 const END: Duration = Duration::from_secs(2);
 
@@ -43,6 +45,8 @@ pub(super) struct Keeper {
     found: Option<SystemTime>,
     set_aside: Vec<SetAside>,
     trouble: Option<String>,
+    /// The disk does not answer.
+    is_silent: bool,
 }
 
 /// The kind that an update is about.
@@ -121,6 +125,44 @@ impl Keeper {
         self.rested.insert(kind, now + REST_NS.max(spread));
     }
 
+    /// For how long the disk has not answered, where that is too long.
+    fn silence(&self) -> Option<Duration> {
+        let silence = self.scribe.as_ref().and_then(|one| one.board().silence());
+        silence.filter(|silence| *silence >= SILENCE)
+    }
+
+    /// Says when the disk does not answer, and when it does again.
+    fn listen(&mut self) {
+        let is_silent = self.silence().is_some();
+        if is_silent == self.is_silent {
+            return;
+        }
+        self.is_silent = is_silent;
+        let folder = self.folder.display();
+        if is_silent {
+            tracing::warn!(
+                "{folder}: the disk does not answer; what is known of the cluster is not kept"
+            );
+        } else {
+            tracing::info!("{folder}: the disk answers again");
+        }
+    }
+
+    /// Why nothing is kept at present.
+    fn trouble(&self) -> Option<String> {
+        if let Some(silence) = self.silence() {
+            let (folder, seconds) = (self.folder.display(), silence.as_secs());
+            return Some(format!(
+                "{folder}: the disk has not answered for {seconds} s"
+            ));
+        }
+        let board = self.scribe.as_ref().map(Scribe::board);
+        // What was wrong at the start is over once everything was written.
+        let is_over = board.is_some_and(|board| board.oldest().is_some());
+        let at_start = self.trouble.clone().filter(|_| !is_over);
+        board.and_then(|board| board.trouble()).or(at_start)
+    }
+
     /// How it goes.
     pub(super) fn status(&self, is_in_force: bool) -> StateStatus {
         let board = self.scribe.as_ref().map(Scribe::board);
@@ -136,10 +178,8 @@ impl Keeper {
             bytes: board.map_or(0, |board| board.bytes()),
             saves,
             failures,
-            trouble: board
-                .and_then(|board| board.trouble())
-                .or_else(|| self.trouble.clone())
-                .unwrap_or_default(),
+            unanswered_seconds: self.silence().unwrap_or_default().as_secs(),
+            trouble: self.trouble().unwrap_or_default(),
             set_aside: aside
                 .map(|aside| format!("{}: {}", aside.file.display(), aside.why))
                 .collect(),
@@ -173,7 +213,12 @@ impl World {
             whole,
             set_aside,
             trouble,
-        } = folder.read(&origin);
+        } = if self.confinement.is_left_out(&self.config.state_dir) {
+            // It has been waited for already.
+            Remembered::without(format!("{}: no answer", folder.path().display()))
+        } else {
+            folder.read(&origin)
+        };
         for SetAside { file, why } in &set_aside {
             tracing::error!(
                 "{}: what was kept of the cluster is of no use and set aside: {why}",
@@ -241,7 +286,7 @@ impl World {
 
     /// Writes what differs, before the end.
     pub(super) fn finish_state(&mut self) {
-        if self.state.scribe.is_none() {
+        if self.state.scribe.is_none() || self.state.silence().is_some() {
             return;
         }
         let began = Monotonic::now();
@@ -261,6 +306,7 @@ impl World {
 impl Agent {
     /// Keeps what the cluster has told, once that is everything.
     pub(super) fn keep_state(&mut self) {
+        self.world.state.listen();
         if self.world.cluster.is_whole() {
             let _is_more = self.world.write_state(AT_ONCE, Monotonic::now().0);
         }

@@ -125,6 +125,11 @@ fn encode_state(encoder: &mut DescriptorEncoder<'_>, state: &StateStatus) -> fmt
             "How old the oldest file is that is kept of the cluster",
             age,
         ),
+        (
+            "l7d_kubernetes_state_unanswered_seconds",
+            "For how long the disk has not answered; 0 where it answers",
+            state.unanswered_seconds,
+        ),
     ] {
         let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(family)?;

@@ -41,7 +41,9 @@ pub struct StateStatus {
     pub saves: u64,
     /// Files that could not be written.
     pub failures: u64,
-    /// Why, as long as it is so.
+    /// For how long the disk has not answered, where that is too long.
+    pub unanswered_seconds: u64,
+    /// Why nothing can be written, as long as it is so.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub trouble: String,
     /// Files that were of no use at the start, and why.

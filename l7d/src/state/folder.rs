@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::form::{self, Fault, Head, Origin};
 use super::{FILE_BYTES_MAX, read_object};
 use crate::host::cluster::{Kind, Object};
+use crate::patience::within;
 
 /// Between a file's name and the time at which it was set aside.
 const ASIDE: &str = ".set-aside-";
@@ -68,17 +69,9 @@ impl Folder {
     /// Reads everything, and sets aside what is of no use. A disk that does not answer is not waited for.
     pub fn read(&self, wanted: &Origin) -> Remembered {
         let (folder, wanted) = (self.clone(), wanted.clone());
-        let (teller, told) = std::sync::mpsc::sync_channel(1);
-        let reading = move || {
-            // Nobody may wait for it any more.
-            let _late = teller.send(folder.read_now(&wanted));
-        };
-        let thread = std::thread::Builder::new().name("l7d-state".to_owned());
-        if let Err(error) = thread.spawn(reading) {
-            return Remembered::without(error.to_string());
-        }
-        let late = |_late| Remembered::without(format!("not read within {PATIENCE:?}"));
-        told.recv_timeout(PATIENCE).unwrap_or_else(late)
+        let reading = move || folder.read_now(&wanted);
+        within(PATIENCE, "l7d-state", reading)
+            .unwrap_or_else(|error| Remembered::without(format!("{}: {error}", self.0.display())))
     }
 
     fn read_now(&self, wanted: &Origin) -> Remembered {
@@ -176,7 +169,8 @@ impl Folder {
 }
 
 impl Remembered {
-    fn without(trouble: String) -> Self {
+    /// Nothing, and why.
+    pub fn without(trouble: String) -> Self {
         Self {
             trouble: Some(trouble),
             ..Self::default()

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
@@ -42,6 +42,8 @@ struct Told {
     failed: Vec<Kind>,
     /// Why, until one could.
     trouble: Option<String>,
+    /// When the disk was asked for what it has not answered yet.
+    asked: Option<Instant>,
 }
 
 impl Board {
@@ -80,6 +82,19 @@ impl Board {
     /// Kinds that could not be written since this was last asked.
     pub fn take_failed(&self) -> Vec<Kind> {
         std::mem::take(&mut self.0.lock().failed)
+    }
+
+    /// For how long the disk has not answered; none where nothing is asked of it.
+    pub fn silence(&self) -> Option<Duration> {
+        self.0.lock().asked.map(|asked| asked.elapsed())
+    }
+
+    fn ask(&self) {
+        self.0.lock().asked = Some(Instant::now());
+    }
+
+    fn answered(&self) {
+        self.0.lock().asked = None;
     }
 
     fn saved(&self, kind: Kind, time: u64, bytes: u64) {
@@ -183,6 +198,7 @@ fn run(folder: &Folder, origin: &Origin, pieces: &Receiver<Piece>, board: &Board
             // What has failed goes on to be told until its end.
             (_, None) => continue,
         };
+        board.ask();
         let done = match piece {
             Piece::Begin(kind) => {
                 // Its lock is its own, and would be in the way.
@@ -196,6 +212,7 @@ fn run(folder: &Folder, origin: &Origin, pieces: &Receiver<Piece>, board: &Board
             board.failed(kind, format!("{}: {error}", folder.path().display()));
             None
         });
+        board.answered();
     }
 }
 

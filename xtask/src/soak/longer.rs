@@ -19,6 +19,22 @@ pub(super) fn takeovers(_run: &Run) -> anyhow::Result<()> {
     )
 }
 
+/// An agent that is killed twenty times under load, and one that runs out of memory as often.
+pub(super) fn crashes(_run: &Run) -> anyhow::Result<()> {
+    setup::everything()?;
+    ebpf::build()?;
+    let words = ["--test", "agent", "crashes::"];
+    with_more(&words, &[("L7D_TEST_CRASHES", "20")])
+}
+
+/// Disks that fill up, and disks that do not answer, ten times each.
+pub(super) fn disks(_run: &Run) -> anyhow::Result<()> {
+    setup::everything()?;
+    ebpf::build()?;
+    let words = ["--test", "agent", "cluster::disks::"];
+    with_more(&words, &[("L7D_TEST_DISKS", "10")])
+}
+
 /// Ten thousand policy changes under load.
 pub(super) fn policies(_run: &Run) -> anyhow::Result<()> {
     let words = ["--test", "proxy", "each_request_meets_the_policy"];

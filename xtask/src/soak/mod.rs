@@ -44,7 +44,7 @@ struct Part {
     run: fn(&Run) -> anyhow::Result<()>,
 }
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 7] = [
     Part {
         name: "fuzz-packets",
         what: "drawn packets against the kernel programs, and a model beside them",
@@ -64,6 +64,16 @@ const PARTS: [Part; 5] = [
         name: "takeover",
         what: "an agent that is replaced twenty times while a thousand connections talk",
         run: longer::takeovers,
+    },
+    Part {
+        name: "crash",
+        what: "an agent that is killed twenty times under load, and one that runs out of memory as often",
+        run: longer::crashes,
+    },
+    Part {
+        name: "disk",
+        what: "disks that fill up, and disks that do not answer, ten times each",
+        run: longer::disks,
     },
     Part {
         name: "policies",

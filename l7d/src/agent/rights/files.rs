@@ -3,14 +3,15 @@
 //! threads and programs.
 
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use landlock::{
-    ABI, Access as _, AccessFs, BitFlags, LandlockStatus, RestrictionStatus, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, path_beneath_rules,
+    ABI, Access as _, AccessFs, BitFlags, LandlockStatus, PathBeneath, RestrictionStatus, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, RulesetError,
 };
 
 use super::Places;
+use super::openings::{Answer, Opened, open_each};
 
 /// The version of the kernel's interface whose rights are given up where it knows them. The fifth (Linux
 /// 6.10) is the last with one for files.
@@ -55,12 +56,37 @@ impl fmt::Display for Files {
     }
 }
 
+/// What may be reached: real paths, no links.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    pub(super) read: Vec<PathBuf>,
+    pub(super) written: Vec<PathBuf>,
+    /// Places whose disk has not answered: they are left out.
+    pub(super) late: Vec<PathBuf>,
+}
+
 /// Gives up everything but these places, for this thread and what it starts.
-pub(super) fn confine(places: &Places) -> Files {
-    for place in &places.written {
-        make(place);
-    }
-    files_of(try_confine(places))
+pub(super) fn confine(places: &Places) -> (Files, Reach) {
+    let mut reach = Reach::default();
+    let mut open = |places: &[PathBuf], are_made| {
+        let answers = open_each(places, are_made).into_iter().zip(places);
+        let opened = answers.filter_map(|(answer, place)| match answer {
+            Answer::Opened(opened) => Some(opened),
+            Answer::Missing => None,
+            Answer::Late => {
+                reach.late.push(place.clone());
+                None
+            }
+        });
+        opened.collect::<Vec<Opened>>()
+    };
+    let written = open(&places.written, true);
+    let read = open(&places.read, false);
+    let (run, set) = (open(&places.run, false), open(&places.set, false));
+    let paths = |opened: &[Opened]| opened.iter().map(|of| of.real.clone()).collect();
+    (reach.read, reach.written) = (paths(&read), paths(&written));
+    let files = files_of(try_confine([read, run, set, written]));
+    (files, reach)
 }
 
 fn files_of(outcome: Result<RestrictionStatus, RulesetError>) -> Files {
@@ -85,25 +111,28 @@ fn files_of(outcome: Result<RestrictionStatus, RulesetError>) -> Files {
     }
 }
 
-/// What is not there cannot be named. A folder that cannot be made is told by whoever needs it.
-fn make(place: &Path) {
-    if let Err(error) = std::fs::create_dir_all(place) {
-        tracing::debug!(place = %place.display(), %error, "no such folder");
-    }
-}
-
-fn try_confine(places: &Places) -> Result<RestrictionStatus, RulesetError> {
+/// Places that are read, run, set, and written.
+fn try_confine(places: [Vec<Opened>; 4]) -> Result<RestrictionStatus, RulesetError> {
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
     let running = reading | AccessFs::Execute;
     let setting = reading | AccessFs::WriteFile | AccessFs::Truncate;
-    Ruleset::default()
+    let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
-        .create()?
-        .add_rules(path_beneath_rules(&places.read, reading))?
-        .add_rules(path_beneath_rules(&places.run, running))?
-        .add_rules(path_beneath_rules(&places.set, setting))?
-        .add_rules(path_beneath_rules(&places.written, reading | making()))?
-        .restrict_self()
+        .create()?;
+    for (places, access) in places
+        .into_iter()
+        .zip([reading, running, setting, reading | making()])
+    {
+        for Opened {
+            file, is_folder, ..
+        } in places
+        {
+            let of_files = AccessFs::from_file(KNOWN);
+            let access = if is_folder { access } else { access & of_files };
+            rules = rules.add_rule(PathBeneath::new(file, access))?;
+        }
+    }
+    rules.restrict_self()
 }
 
 /// Everything that makes, changes or removes plain files, folders and sockets; no devices, no links.
@@ -150,7 +179,7 @@ mod tests {
         places: Places,
         act: impl FnOnce() -> T + Send + 'static,
     ) -> (Files, T) {
-        let thread = std::thread::spawn(move || (confine(&places), act()));
+        let thread = std::thread::spawn(move || (confine(&places).0, act()));
         thread.join().expect("it ends")
     }
 

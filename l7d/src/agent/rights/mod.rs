@@ -6,6 +6,7 @@
 
 mod capabilities;
 mod files;
+mod openings;
 mod places;
 mod seccomp;
 mod system_calls;
@@ -15,8 +16,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use files::Files;
 pub(crate) use files::landlock_version;
+use files::{Files, Reach};
 use places::Places;
 
 use crate::config::{Config, ConfigError};
@@ -26,6 +27,7 @@ use crate::config::{Config, ConfigError};
 pub(super) struct Confinement {
     places: Places,
     files: Files,
+    reach: Reach,
     system_calls: Mutex<Option<SystemCalls>>,
 }
 
@@ -44,19 +46,21 @@ enum SystemCalls {
 pub(super) fn lessen(config: &Config, file: Option<&Path>) -> Arc<Confinement> {
     capabilities::lessen();
     let places = Places::of(config, file);
-    let files = if config.rights.landlock {
+    let (files, reach) = if config.rights.landlock {
         files::confine(&places)
     } else {
-        Files::Open
+        (Files::Open, Reach::default())
     };
-    if let Some(limitation) = files.limitation() {
-        tracing::warn!("{limitation}");
-    }
-    Arc::new(Confinement {
+    let confinement = Confinement {
         places,
         files,
+        reach,
         system_calls: Mutex::new(None),
-    })
+    };
+    for limitation in confinement.limitations() {
+        tracing::warn!("{limitation}");
+    }
+    Arc::new(confinement)
 }
 
 impl Confinement {
@@ -91,6 +95,11 @@ impl Confinement {
         format!("system calls: {calls}; files: {}", self.files)
     }
 
+    /// Whether the disk of this place has not answered at the start, so that it is done without.
+    pub(super) fn is_left_out(&self, place: &Path) -> bool {
+        self.files.are_confined() && self.reach.late.iter().any(|late| late == place)
+    }
+
     /// What is not as it should be.
     pub(super) fn limitations(&self) -> Vec<String> {
         let calls = match &*self.system_calls.lock() {
@@ -99,7 +108,19 @@ impl Confinement {
             }
             Some(SystemCalls::Filtered(_) | SystemCalls::Unfiltered) | None => None,
         };
-        calls.into_iter().chain(self.files.limitation()).collect()
+        let late = self.reach.late.iter().filter(|_| self.files.are_confined());
+        let late = late.map(|place| {
+            format!(
+                "{}: the disk did not answer when the agent started, which does without it: restart it \
+                 when the disk answers",
+                place.display()
+            )
+        });
+        calls
+            .into_iter()
+            .chain(self.files.limitation())
+            .chain(late)
+            .collect()
     }
 
     /// What to do where a file cannot be read any more that could be read at the start.
@@ -120,16 +141,14 @@ impl Confinement {
         }
         // What waits for a restart anyway is not used before.
         let fresh = Places::followed(config);
-        let beyond = |wanted: &[PathBuf], known: &[&[PathBuf]]| -> Vec<PathBuf> {
-            let is_known = |path: &PathBuf| known.iter().any(|known| places::covers(known, path));
-            wanted
-                .iter()
-                .filter(|path| !is_known(path))
-                .cloned()
-                .collect()
+        let (places, reach) = (&self.places, &self.reach);
+        let is_written =
+            |path: &PathBuf| places.written.contains(path) || places::covers(&reach.written, path);
+        let is_read = |path: &PathBuf| {
+            places.read.contains(path) || is_written(path) || places::covers(&reach.read, path)
         };
-        let written = beyond(&fresh.written, &[&self.places.written]);
-        let read = beyond(&fresh.read, &[&self.places.read, &self.places.written]);
+        let written = fresh.written.into_iter().filter(|path| !is_written(path));
+        let read = fresh.read.into_iter().filter(|path| !is_read(path));
         let written = written.into_iter().map(|path| ("write to", path));
         let read = read.into_iter().map(|path| ("read", path));
         written

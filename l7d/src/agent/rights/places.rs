@@ -1,8 +1,13 @@
 //! Which files the agent has a use for, by its configuration: the one list of where it may write.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::{Config, ExportTarget, Tcp};
+use crate::patience::within;
+
+/// A disk that takes longer does not answer. Who asks has a heartbeat to keep.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Files and folders, and everything below them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -138,19 +143,16 @@ fn folder_of(file: &Path) -> PathBuf {
     }
 }
 
-/// Whether a path is one of these, or below one, whatever links lead there.
+/// Whether a path is one of these real ones, or below one, whatever links lead there. One whose disk does not
+/// answer is not.
 pub(super) fn covers(places: &[PathBuf], path: &Path) -> bool {
-    let real = |path: &Path| {
+    let wanted = path.to_owned();
+    let real = within(PATIENCE, "l7d-places", move || {
         // Of what is not there yet, the folder that it would be made in.
-        let known = path.ancestors().find_map(|path| path.canonicalize().ok());
-        known.unwrap_or_else(|| path.to_owned())
-    };
-    let path = real(path);
-    places.iter().any(|place| {
-        place
-            .canonicalize()
-            .is_ok_and(|place| path.starts_with(place))
-    })
+        wanted.ancestors().find_map(|path| path.canonicalize().ok())
+    });
+    let real = real.ok().flatten();
+    real.is_some_and(|path| places.iter().any(|place| path.starts_with(place)))
 }
 
 #[cfg(test)]
@@ -219,7 +221,7 @@ mod tests {
         std::fs::create_dir(&real).expect("a folder");
         let link = scratch.path().join("link");
         std::os::unix::fs::symlink(&real, &link).expect("a link");
-        let known = [link.clone()];
+        let known = [real.canonicalize().expect("it is there")];
         for (path, expected) in [
             (real.join("new/deep"), true),
             (link.join("new"), true),

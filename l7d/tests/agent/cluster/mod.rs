@@ -2,6 +2,7 @@
 //! from `kubectl`. Where `L7D_TESTS_KUBECONFIG` names a configuration, the objects are in its cluster, and the
 //! double only stands before it.
 
+mod disks;
 mod outage;
 mod pods;
 mod policies;

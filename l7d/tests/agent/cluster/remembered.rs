@@ -1,7 +1,6 @@
 //! An agent starts while the API server is away.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::Context as _;
 use testbed::Attach;
@@ -20,7 +19,7 @@ spec:
 ";
 
 /// One may ask the server, the other may not.
-fn guarded() -> anyhow::Result<Cluster> {
+pub(super) fn guarded() -> anyhow::Result<Cluster> {
     let cluster = Cluster::new(&[
         ("client", Attach::Bridged),
         ("other", Attach::Bridged),
@@ -30,16 +29,16 @@ fn guarded() -> anyhow::Result<Cluster> {
     Ok(cluster)
 }
 
-fn folder(cluster: &Cluster) -> PathBuf {
+pub(super) fn folder(cluster: &Cluster) -> PathBuf {
     cluster.node.world.folder().join("state/cluster")
 }
 
-fn status(cluster: &Cluster) -> String {
+pub(super) fn status(cluster: &Cluster) -> String {
     cluster.node.l7d("status", &[]).unwrap_or_default()
 }
 
 /// Ends an agent that has been told everything; what it leaves in the kernel goes too, as by a reboot.
-fn end(cluster: &Cluster, mut agent: Agent) -> anyhow::Result<()> {
+pub(super) fn end(cluster: &Cluster, mut agent: Agent) -> anyhow::Result<()> {
     agent.process.signal(rustix::process::Signal::TERM)?;
     agent.process.wait()?;
     cluster.node.cleanup().map(drop)
@@ -204,52 +203,5 @@ fn another_nodes_files_are_set_aside() -> anyhow::Result<()> {
     let why = format!("Pod: of node {name} in cluster default");
     assert!(told.contains(&why), "{told}");
     assert_eq!(answer(&cluster, "other", "/"), "200");
-    Ok(())
-}
-
-/// A file system of its own, until dropped.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn new(at: PathBuf, options: &str) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&at)?;
-        let mounted = Self(at);
-        mounted.mount(&["-t", "tmpfs", "-o", options, "l7d-test"])?;
-        Ok(mounted)
-    }
-
-    fn remount(&self, options: &str) -> anyhow::Result<()> {
-        self.mount(&["-o", &format!("remount,{options}")])
-    }
-
-    fn mount(&self, words: &[&str]) -> anyhow::Result<()> {
-        let done = Command::new("mount").args(words).arg(&self.0).output()?;
-        anyhow::ensure!(done.status.success(), "{done:?}");
-        Ok(())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _gone = Command::new("umount").arg("--lazy").arg(&self.0).output();
-    }
-}
-
-#[test]
-fn a_disk_that_cannot_be_written_to_stops_nothing_and_is_told() -> anyhow::Result<()> {
-    let cluster = guarded()?;
-    let _server = serve(&cluster.node.pod("server").host, 80)?;
-    let disk = Mounted::new(cluster.node.world.folder().join("state"), "size=4k")?;
-    let _agent = cluster.node.agent()?;
-    wait_until(|| answer(&cluster, "other", "/"), |code| code == "curl 28")?;
-    let told = || status(&cluster);
-    wait_until(told, |told| told.contains("No space left on device"))?;
-    disk.remount("ro,size=1m")?;
-    wait_until(told, |told| told.contains("Read-only file system"))?;
-    assert_eq!(answer(&cluster, "client", "/"), "200");
-    disk.remount("rw,size=1m")?;
-    wait_until(told, |told| {
-        told.contains("Kept on disk: ") && !told.contains("Not kept on disk")
-    })?;
     Ok(())
 }
