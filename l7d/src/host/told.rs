@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::cluster::{Kind, Name, Object, Pod, Update};
-use super::{Error, Inventory, Origin, names_of};
+use super::configured::names_of;
+use super::{Error, Inventory, Origin};
 use crate::config;
 
 /// The service by which pods find the API server.

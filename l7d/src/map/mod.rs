@@ -22,6 +22,7 @@
 
 pub mod diff;
 pub mod edge;
+mod figures;
 pub mod form;
 pub mod graph;
 mod latency;
