@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use hyper::body::{Body as _, Bytes};
-use hyper::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use hyper::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -34,14 +34,25 @@ pub(crate) struct Write {
 }
 
 /// The body of an answer, piece by piece.
-pub(crate) struct Pieces(Body);
+pub(crate) struct Pieces {
+    body: Body,
+    /// What its sender's clock said.
+    date: Option<i64>,
+}
+
+/// RFC 9110 §5.6.7: what is sent today is a date of RFC 5322.
+fn seconds(date: &HeaderValue) -> Option<i64> {
+    let parsed = jiff::fmt::rfc2822::parse(date.to_str().ok()?);
+    Some(parsed.ok()?.timestamp().as_second())
+}
 
 impl Pieces {
     /// The next piece; none at the end.
     pub(crate) async fn next(&mut self, deadline: Instant) -> Result<Option<Bytes>, Failure> {
         let since = Instant::now();
         loop {
-            let frame = std::future::poll_fn(|context| Pin::new(&mut self.0).poll_frame(context));
+            let frame =
+                std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
             let frame = timeout_at(deadline, frame)
                 .await
                 .map_err(|_elapsed| Failure::Silent(since.elapsed()))?;
@@ -77,6 +88,18 @@ impl Api {
         pieces.whole(most, self.timeouts.idle).await
     }
 
+    /// A whole answer, empty when it is larger than `most` bytes, and the time of the server's clock, in
+    /// seconds since 1970, where it tells (`Date`, RFC 9110 §6.6.1).
+    pub(crate) async fn read_with_date(
+        &self,
+        path: &str,
+        most: usize,
+    ) -> Result<(Vec<u8>, Option<i64>), Failure> {
+        let mut pieces = self.open(path).await?;
+        let whole = pieces.whole(most, self.timeouts.idle).await?;
+        Ok((whole.unwrap_or_default(), pieces.date))
+    }
+
     /// An answer that comes bit by bit.
     pub(crate) async fn open(&self, path: &str) -> Result<Pieces, Failure> {
         let request = Request::get(path).header(ACCEPT, "application/json");
@@ -110,7 +133,9 @@ impl Api {
             .map_err(|_elapsed| Failure::Silent(self.timeouts.answer))?
             .map_err(|error| Failure::of_error(&error))?;
         if answer.status().is_success() {
-            return Ok(Pieces(answer.into_body()));
+            let date = answer.headers().get(DATE).and_then(seconds);
+            let body = answer.into_body();
+            return Ok(Pieces { body, date });
         }
         Err(self.refusal(answer).await)
     }
@@ -119,9 +144,12 @@ impl Api {
         let code = answer.status();
         let header = answer.headers().get(RETRY_AFTER);
         let retry = header.and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = Pieces(answer.into_body())
-            .whole(REFUSAL_MAX, self.timeouts.idle)
-            .await;
+        let body = Pieces {
+            body: answer.into_body(),
+            date: None,
+        }
+        .whole(REFUSAL_MAX, self.timeouts.idle)
+        .await;
         let text = body.ok().flatten().unwrap_or_default();
         let status = serde_json::from_slice::<Status>(&text);
         let mut status = status.unwrap_or_else(|_no_status| Status {

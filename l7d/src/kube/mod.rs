@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::clock::Timestamp;
 use crate::config;
 use crate::host::cluster::{Kind, Outcomes, Update};
 
@@ -248,11 +249,20 @@ pub fn start(
     Ok(Running { updates, board })
 }
 
+/// An API server that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where it is, and its version where it tells.
+    pub version: String,
+    /// How many seconds its clock is ahead of this machine's, less than 0 where it is behind.
+    pub ahead: Option<i64>,
+}
+
 /// The version of the API server, as it answers anybody who is let in.
 ///
 /// # Errors
 /// Why it does not, for people.
-pub async fn version(access: &config::Kubernetes) -> Result<String, String> {
+pub async fn version(access: &config::Kubernetes) -> Result<Server, String> {
     let timeouts = Timeouts {
         answer: Duration::from_secs(10),
         ..Timeouts::default()
@@ -263,16 +273,18 @@ pub async fn version(access: &config::Kubernetes) -> Result<String, String> {
         client: found.client,
         timeouts,
     };
-    let answer = api.read("/version", VERSION_MAX).await;
-    let answer = answer.map_err(|failure| format!("{server}: {failure}"))?;
-    let version: serde_json::Value =
-        serde_json::from_slice(&answer.unwrap_or_default()).unwrap_or_default();
+    let answer = api.read_with_date("/version", VERSION_MAX).await;
+    let (answer, date) = answer.map_err(|failure| format!("{server}: {failure}"))?;
+    let (now, _) = Timestamp::now().to_parts();
+    let version: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
     let version = version
         .get("gitVersion")
         .and_then(serde_json::Value::as_str);
-    Ok(format!("{server} {}", version.unwrap_or_default())
-        .trim_end()
-        .to_owned())
+    let version = format!("{server} {}", version.unwrap_or_default());
+    Ok(Server {
+        version: version.trim_end().to_owned(),
+        ahead: date.map(|date| date - now),
+    })
 }
 
 /// Does something as long as anybody takes updates.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::config::{Config, KernelFeature};
+use crate::kube::Server;
 
 /// Something that was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +36,8 @@ pub(super) struct Facts {
     pub(super) network: Network,
     pub(super) machine: Machine,
     pub(super) agent: Agent,
-    /// What the API server said, where one is configured: its version, or why none.
-    pub(super) cluster: Option<Result<String, String>>,
+    /// What the API server said, where one is configured, or why nothing.
+    pub(super) cluster: Option<Result<Server, String>>,
 }
 
 /// The agent's configuration.
@@ -157,6 +158,8 @@ pub(super) struct Network {
     pub(super) plugins: Look<Vec<Plugin>>,
     pub(super) rules: Vec<Rule>,
     pub(super) tables: Look<Tables>,
+    /// Tables that iptables-legacy has rules in.
+    pub(super) legacy_tables: Look<Vec<String>>,
     /// Sysctls of the network by name below `net`, such as `ipv4/ip_forward`.
     pub(super) sysctls: BTreeMap<String, String>,
     /// Whether sysctls can be written where the agent writes them; not known without its rights.
@@ -180,6 +183,19 @@ pub(super) struct Machine {
     pub(super) memory_left: Option<u64>,
     /// Most open files of a process.
     pub(super) descriptors: Option<u64>,
+    /// The disk that `stateDir` is on, or would be.
+    pub(super) state: Disk,
+}
+
+/// A disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Disk {
+    /// It can be written to, and has so many bytes.
+    Writable { free: u64 },
+    /// Why it cannot.
+    Unwritable(String),
+    /// It did not answer within a moment.
+    Silent,
 }
 
 /// An agent that runs.

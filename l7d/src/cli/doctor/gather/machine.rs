@@ -1,12 +1,17 @@
 //! Clock, memory, descriptors.
 
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{Access, access, statvfs};
 use rustix::process::{Resource, getrlimit};
 
 use super::{clock, field, text};
-use crate::cli::doctor::facts::Machine;
+use crate::cli::doctor::facts::{Disk, Machine};
 use crate::clock::Timestamp;
+use crate::config::Config;
 
-pub(super) fn gather() -> Machine {
+pub(super) fn gather(config: &Config) -> Machine {
     let Timestamp(nanos) = Timestamp::now();
     Machine {
         time: i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX),
@@ -14,6 +19,38 @@ pub(super) fn gather() -> Machine {
         memory: text("/proc/meminfo").as_deref().and_then(available),
         memory_left: left(),
         descriptors: Some(getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)),
+        state: disk(&config.state_dir),
+    }
+}
+
+/// On a thread of its own: nobody can be called back from a disk that hangs.
+fn disk(folder: &Path) -> Disk {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let (teller, told) = std::sync::mpsc::sync_channel(1);
+    let folder = folder.to_owned();
+    std::thread::spawn(move || {
+        // Nobody listens to who comes too late.
+        let _told = teller.send(look_at(&folder));
+    });
+    told.recv_timeout(PATIENCE).unwrap_or(Disk::Silent)
+}
+
+/// The folder, or that of its parents which is there: the agent makes the others.
+fn look_at(folder: &Path) -> Disk {
+    let there = folder.ancestors().find(|path| path.exists());
+    let there = there.unwrap_or(folder);
+    let fault = |error: rustix::io::Errno| {
+        let error = std::io::Error::from(error);
+        Disk::Unwritable(format!("{}: {error}", there.display()))
+    };
+    if let Err(error) = access(there, Access::WRITE_OK) {
+        return fault(error);
+    }
+    match statvfs(there) {
+        Ok(found) => Disk::Writable {
+            free: found.f_bavail.saturating_mul(found.f_frsize),
+        },
+        Err(error) => fault(error),
     }
 }
 
@@ -36,11 +73,25 @@ fn left() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_there_is_on_the_disk_of_its_parent() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let found = disk(&folder.path().join("some/where"));
+        assert!(
+            matches!(found, Disk::Writable { free } if free > 0),
+            "{found:?}"
+        );
+        let found = disk(Path::new("/proc/1"));
+        assert!(matches!(found, Disk::Unwritable(_)), "{found:?}");
+    }
+
     #[test]
     fn free_memory_is_what_can_be_had() {
         let text =
             "MemTotal:       24684092 kB\nMemFree:         1000 kB\nMemAvailable:   2000 kB\n";
-        assert_eq!(super::available(text), Some(2_048_000));
-        assert_eq!(super::available("MemTotal: 1 kB\n"), None);
+        assert_eq!(available(text), Some(2_048_000));
+        assert_eq!(available("MemTotal: 1 kB\n"), None);
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn gather(file: Option<&Path>, node: Option<&str>) -> Facts {
         kernel: kernel::gather(config),
         rights: rights::gather(),
         network: network::gather(config),
-        machine: machine::gather(),
+        machine: machine::gather(config),
         agent: agent::gather(config).await,
         cluster: match &config.kubernetes {
             Some(access) => Some(crate::kube::version(access).await),

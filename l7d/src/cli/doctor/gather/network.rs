@@ -31,6 +31,7 @@ pub(super) fn gather(config: &Config) -> Network {
         plugins: plugins(Path::new(PLUGINS)),
         rules: rules.iter().flat_map(rules_of).collect(),
         tables: nftables::gather(),
+        legacy_tables: legacy_tables(Path::new("/proc/net")),
         uplinks: interfaces::uplinks(),
         listening: ["/proc/net/tcp", "/proc/net/tcp6"]
             .into_iter()
@@ -164,6 +165,25 @@ fn types_of(file: &Value) -> Vec<String> {
     }
 }
 
+/// The kernel makes a table when iptables-legacy first asks for it, and lists it there (`x_tables.c`).
+fn legacy_tables(folder: &Path) -> Look<Vec<String>> {
+    let mut tables = Vec::new();
+    for (file, family) in [("ip_tables_names", ""), ("ip6_tables_names", " (IPv6)")] {
+        match look(
+            std::fs::read_to_string(folder.join(file)),
+            "root may read /proc/net/ip_tables_names",
+        ) {
+            Ok(Look::Seen(names)) => {
+                tables.extend(names.lines().map(|name| format!("{name}{family}")));
+            }
+            Ok(Look::Hidden(right)) => return Look::Hidden(right),
+            // The module is not there.
+            Err(_none) => {}
+        }
+    }
+    Look::Seen(tables)
+}
+
 /// `sl local_address rem_address st …`, numbers in hexadecimal.
 fn listening(table: &str) -> Vec<u16> {
     let lines = table.lines().skip(1);
@@ -225,6 +245,21 @@ mod tests {
         let types: Vec<_> = found.iter().map(|plugin| plugin.types.join("+")).collect();
         assert_eq!(types, ["calico+portmap", "bridge"]);
         assert_eq!(plugins(&folder.path().join("none")), Look::Seen(Vec::new()));
+    }
+
+    #[test]
+    fn tables_of_the_former_iptables_are_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let none = legacy_tables(folder.path());
+        assert_eq!(none, Look::Seen(Vec::new()));
+        for (file, names) in [
+            ("ip_tables_names", "filter\nnat\n"),
+            ("ip6_tables_names", "nat\n"),
+        ] {
+            std::fs::write(folder.path().join(file), names).expect("written");
+        }
+        let names = ["filter", "nat", "nat (IPv6)"].map(str::to_owned);
+        assert_eq!(legacy_tables(folder.path()), Look::Seen(names.into()));
     }
 
     #[test]

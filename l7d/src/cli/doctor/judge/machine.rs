@@ -1,6 +1,6 @@
 //! Clock, memory, descriptors.
 
-use crate::cli::doctor::facts::Facts;
+use crate::cli::doctor::facts::{Disk, Facts};
 use crate::cli::doctor::report::{Finding, Function, State};
 use crate::config::Config;
 
@@ -20,6 +20,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     findings.extend(synchronised(facts));
     findings.push(memory(facts));
     findings.extend(descriptors(facts));
+    findings.extend(state(facts));
     findings
 }
 
@@ -118,5 +119,38 @@ fn descriptors(facts: &Facts) -> Option<Finding> {
             .on(&[Function::Proxy], State::Part)
     } else {
         found
+    })
+}
+
+/// Only who follows a cluster keeps anything there.
+fn state(facts: &Facts) -> Option<Finding> {
+    const CHECK: &str = "machine.state";
+    /// What a cluster of 5,000 pods takes twice: the former file stays until the next one is whole.
+    const ENOUGH: u64 = 64 * MIB;
+    let config = &facts.configured.config;
+    config.kubernetes.as_ref()?;
+    let folder = config.state_dir.display();
+    let missed = |found: String, advice: &str| {
+        Finding::ok(CHECK, found)
+            .part("an agent that starts while the API server is away knows nothing of the cluster, or what is old")
+            .advise(advice)
+            .on(&[Function::Cluster], State::Part)
+    };
+    Some(match &facts.machine.state {
+        Disk::Silent => missed(
+            format!("the disk of {folder} does not answer"),
+            "mend the disk, or another stateDir",
+        ),
+        Disk::Unwritable(cause) => missed(
+            cause.clone(),
+            "stateDir where the agent may write: a hostPath in a cluster, StateDirectory= in a unit",
+        ),
+        Disk::Writable { free } if *free < ENOUGH => missed(
+            format!("{} MiB free for {folder}", free / MIB),
+            "make room, or another stateDir",
+        ),
+        Disk::Writable { free } => {
+            Finding::ok(CHECK, format!("{} MiB free for {folder}", free / MIB))
+        }
     })
 }

@@ -23,6 +23,7 @@ pub(super) fn judge(facts: &Facts) -> Report {
     findings.extend(machine::findings(facts));
     findings.extend(agent::findings(facts));
     findings.extend(cluster(facts));
+    findings.extend(clocks(facts));
     let wanted = |function: &Function| match function {
         Function::Host => !config.host.ports.is_empty(),
         Function::Cluster => config.kubernetes.is_some(),
@@ -58,7 +59,7 @@ fn cluster(facts: &Facts) -> Option<Finding> {
     const CHECK: &str = "cluster.api";
     let affected = [Function::Cluster];
     Some(match facts.cluster.as_ref()? {
-        Ok(version) => Finding::ok(CHECK, format!("answers, {version}")),
+        Ok(server) => Finding::ok(CHECK, format!("answers, {}", server.version)),
         Err(cause) => Finding::ok(CHECK, "does not answer")
             .no(cause.clone())
             .advise(
@@ -67,4 +68,23 @@ fn cluster(facts: &Facts) -> Option<Finding> {
             )
             .on(&affected, State::No),
     })
+}
+
+/// Whether both clocks agree; nothing where the server has not told.
+fn clocks(facts: &Facts) -> Option<Finding> {
+    const CHECK: &str = "cluster.clock";
+    /// Seconds that an answer may take on its way.
+    const AGREE: u64 = 5;
+    let ahead = facts.cluster.as_ref()?.as_ref().ok()?.ahead?;
+    let by = ahead.unsigned_abs();
+    if by <= AGREE {
+        return Some(Finding::ok(CHECK, "the API server's agrees with this one"));
+    }
+    let side = if ahead > 0 { "ahead of" } else { "behind" };
+    Some(
+        Finding::ok(CHECK, format!("the API server's is {by} s {side} this one"))
+            .part("flows of this node do not fit to the cluster's Events and logs, and tokens or certificates may be refused")
+            .advise("NTP on both machines (chrony, systemd-timesyncd)")
+            .on(&[Function::Clients], State::Part),
+    )
 }

@@ -12,6 +12,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let network = &facts.network;
     let mut findings = vec![tools(network), plugin(network), cilium(facts)];
     findings.push(kube_proxy(network));
+    findings.extend(legacy(network));
     findings.extend(reverse_path(facts));
     findings.extend(early_demux(facts));
     findings.extend(forwarding(network));
@@ -130,6 +131,22 @@ fn kube_proxy(network: &Network) -> Finding {
             },
         ),
     }
+}
+
+/// Nothing where nobody has used it.
+fn legacy(network: &Network) -> Option<Finding> {
+    const CHECK: &str = "network.iptables-legacy";
+    let tables = match &network.legacy_tables {
+        Look::Hidden(how) => return Some(Finding::unseen(CHECK, how.clone())),
+        Look::Seen(tables) if tables.is_empty() => return None,
+        Look::Seen(tables) => tables.join(", "),
+    };
+    Some(
+        Finding::ok(CHECK, format!("tables {tables}"))
+            .part("what its rules drop is told with the hook, not with the rule; marks that they set are not looked at")
+            .advise("iptables-nft in its place (update-alternatives --config iptables), for kube-proxy too")
+            .on(&[Function::Drops], State::Part),
+    )
 }
 
 /// What the filter does with packets that come in by an interface: the stricter of both settings counts

@@ -2,13 +2,14 @@ use std::path::Path;
 
 use super::judge;
 use crate::cli::doctor::facts::{
-    Agent, Configured, Facts, Feature, Interface, Kernel, Look, Machine, Marking, Network, Plugin,
-    Rights, Rule, Running, Tables,
+    Agent, Configured, Disk, Facts, Feature, Interface, Kernel, Look, Machine, Marking, Network,
+    Plugin, Rights, Rule, Running, Tables,
 };
 use crate::cli::doctor::report::{Finding, Function, Report, State};
 use crate::cli::doctor::text;
 use crate::config::{Config, KernelFeature};
 use crate::datapath::features;
+use crate::kube::Server;
 
 const MIB: u64 = 1 << 20;
 /// `CAP_DAC_OVERRIDE`, `NET_BIND_SERVICE`, `NET_ADMIN`, `NET_RAW`, `PERFMON`, `BPF`.
@@ -83,6 +84,7 @@ fn network() -> Network {
         sysctls: sysctls
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
+        legacy_tables: Look::Seen(Vec::new()),
         can_write_sysctls: Look::Seen(true),
         uplinks: vec!["eth0".to_owned()],
         listening: vec![22],
@@ -113,6 +115,7 @@ fn healthy() -> Facts {
             memory: Some(4096 * MIB),
             memory_left: None,
             descriptors: Some(1 << 20),
+            state: Disk::Writable { free: 9000 * MIB },
         },
         agent: Agent {
             running: Look::Seen(None),
@@ -236,6 +239,8 @@ fn what_is_wrong_is_told_with_what_it_means_and_what_to_do() {
     facts.agent.pins = Look::Seen(vec!["v11".to_owned()]);
     facts.agent.refused = Look::Seen(vec![272]);
     facts.cluster = Some(Err("https://192.0.2.1:6443: connection refused".to_owned()));
+    facts.network.legacy_tables = Look::Seen(vec!["filter".to_owned(), "nat".to_owned()]);
+    facts.machine.state = Disk::Silent;
     let report = judge(&facts);
     assert_eq!(report.state(), State::No);
     for finding in report.findings.iter().filter(|of| of.state > State::Ok) {
@@ -319,6 +324,48 @@ fn a_filter_of_the_surroundings_that_refuses_bpf_is_named() {
         feature.is_there = None;
     }
     assert_eq!(find(&judge(&facts), "rights.seccomp").state, State::No);
+}
+
+#[test]
+fn the_disk_of_the_state_counts_where_a_cluster_is_followed() {
+    let mut facts = healthy();
+    facts.machine.state = Disk::Silent;
+    assert_eq!(judge(&facts).state(), State::Ok);
+    facts.configured = configuration("kubernetes: { kubeconfig: /etc/kubeconfig }");
+    facts.cluster = Some(Ok(Server {
+        version: "https://192.0.2.1:6443 v1.34.1".to_owned(),
+        ahead: Some(2),
+    }));
+    for (state, expected) in [
+        (Disk::Silent, State::Part),
+        (
+            Disk::Unwritable("/var/lib: read-only".to_owned()),
+            State::Part,
+        ),
+        (Disk::Writable { free: MIB }, State::Part),
+        (Disk::Writable { free: 100 * MIB }, State::Ok),
+    ] {
+        facts.machine.state = state;
+        let report = judge(&facts);
+        assert_eq!(find(&report, "machine.state").state, expected);
+        assert_eq!(works(&report, Function::Cluster), expected);
+    }
+}
+
+#[test]
+fn a_clock_that_is_not_the_api_servers_is_told() {
+    let mut facts = healthy();
+    for (ahead, expected) in [
+        (Some(3), "agrees"),
+        (Some(42), "42 s ahead of"),
+        (Some(-3600), "3600 s behind"),
+    ] {
+        let version = String::new();
+        facts.cluster = Some(Ok(Server { version, ahead }));
+        let report = judge(&facts);
+        let found = &find(&report, "cluster.clock").found;
+        assert!(found.contains(expected), "{found}");
+    }
 }
 
 #[test]
