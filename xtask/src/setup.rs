@@ -63,7 +63,7 @@ const TOOLCHAIN: [Package; 6] = [
     ),
 ];
 
-const PEERS: [Package; 25] = [
+const PEERS: [Package; 26] = [
     Package(
         "iproute2",
         "/usr/sbin/ip",
@@ -140,6 +140,11 @@ const PEERS: [Package; 25] = [
         "kubernetes-client",
         "/usr/bin/kubectl",
         "a real client of the Kubernetes API",
+    ),
+    Package(
+        "systemd",
+        "/usr/lib/systemd/systemd",
+        "runs the packaged unit",
     ),
     Package(
         "strace",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use l7d_ebpf::drops::DropRecord;
 use l7d_ebpf::records::STATE_ESTABLISHED;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -44,12 +44,35 @@ pub(super) struct Incoming {
     pub(super) updates: Option<mpsc::Receiver<Update>>,
 }
 
+/// What an agent is told by signals.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// It is about to be ended, for another one to be started in its place.
+    restart: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on none of them ends this process by itself.
+    pub(super) fn heed() -> Result<Self, Error> {
+        let heed = |kind| signal(kind).map_err(Error::Runtime);
+        Ok(Self {
+            terminate: heed(SignalKind::terminate())?,
+            interrupt: heed(SignalKind::interrupt())?,
+            restart: heed(SignalKind::user_defined2())?,
+            hangup: heed(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Runs until told to stop.
 pub(super) async fn run(
     agent: &mut Agent,
     incoming: Incoming,
     mut files: Files,
     door: &Door,
+    signals: &mut Signals,
 ) -> Result<End, Error> {
     let Incoming {
         mut ring,
@@ -57,9 +80,6 @@ pub(super) async fn run(
         mut learnings,
         mut updates,
     } = incoming;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
     let mut heartbeat = interval(HEARTBEAT_PERIOD);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut housekeeping = interval(HOUSEKEEPING);
@@ -69,14 +89,16 @@ pub(super) async fn run(
         tokio::select! {
             biased;
             _ = heartbeat.tick() => agent.beat()?,
-            _ = terminate.recv() => return Ok(End::Stopped),
-            _ = interrupt.recv() => return Ok(End::Stopped),
+            // First: the manager terminates right after it has told why.
+            _ = signals.restart.recv() => return agent.end_for_a_restart(&mut ring).await,
+            _ = signals.terminate.recv() => return Ok(End::Stopped),
+            _ = signals.interrupt.recv() => return Ok(End::Stopped),
             link = door.next() => {
-                if let Some(link) = agent.hand_over(link, &mut ring).await? {
-                    return Ok(End::Replaced(link));
+                if let Some((link, past)) = agent.hand_over(link, &mut ring).await? {
+                    return Ok(End::Replaced(link, past));
                 }
             }
-            _ = hangup.recv() => agent.reload()?,
+            _ = signals.hangup.recv() => agent.reload()?,
             Some(()) = files.changes.recv() => {
                 tokio::time::sleep(SETTLE).await;
                 while files.changes.try_recv().is_ok() {}
@@ -104,14 +126,12 @@ pub(super) async fn run(
 }
 
 /// Returns when somebody ends this process.
-pub(super) async fn wait_to_be_ended() -> Result<(), Error> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
+pub(super) async fn wait_to_be_ended(signals: &mut Signals) {
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = signals.terminate.recv() => {}
+        _ = signals.interrupt.recv() => {}
+        _ = signals.restart.recv() => {}
     }
-    Ok(())
 }
 
 /// Watches the folders of policies. What changed between their first reading and this moment is found

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!   this one                                the former one
-//!   knows its world ──── Hello ───────────▶ stops accepting, freezes connections
+//!   knows its world ──── Hello ───────────▶
+//!   fills its ring  ◀─── flows ──────────── stops accepting, freezes connections
 //!                   ◀─── sockets, states ── beats on, so that the programs know of a proxy
 //!   relays on       ──── Taken ───────────▶ forgets them
 //!   loads programs, fills maps, hooks
 //!                   ──── Done ────────────▶ closes its listeners
+//!                   ◀─── flows ──────────── that it has seen meanwhile
 //!   listens         ◀─── Gone ─────────────
 //! ```
 
@@ -16,6 +18,7 @@ use std::path::PathBuf;
 
 use super::Error;
 use crate::config::Config;
+use crate::flow::FlowRing;
 use crate::proxy::{Belongings, Link};
 
 /// Where an agent waits for the one that takes over from it.
@@ -53,11 +56,11 @@ impl Predecessor {
         }
     }
 
-    /// Takes everything it has. From then on nobody else accepts connections.
-    pub(super) fn take(&self, config: &Config) -> Result<Belongings, Error> {
+    /// Takes everything it has, its flows into the ring. From then on nobody else accepts connections.
+    pub(super) fn take(&self, config: &Config, ring: &FlowRing) -> Result<Belongings, Error> {
         let take = || {
             self.0.ask()?;
-            let belongings = self.0.take()?;
+            let belongings = self.0.take(|flow| ring.inherit(flow))?;
             self.0.confirm()?;
             Ok(belongings)
         };
@@ -68,8 +71,8 @@ impl Predecessor {
     }
 
     /// Sends it away: everything is done here now.
-    pub(super) fn dismiss(self) {
-        if let Err(error) = self.0.finish() {
+    pub(super) fn dismiss(self, ring: &FlowRing) {
+        if let Err(error) = self.0.finish(|flow| ring.inherit(flow)) {
             tracing::warn!(%error, "the former agent may still be there");
         }
     }

@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, watch};
 use super::admit::{Directory, Kernel, KernelTables};
 use super::apply::World;
 use super::changes::Changes;
-use super::events::{self, Incoming};
+use super::events::{self, Incoming, Signals};
+use super::fd_store::Left;
 use super::kubernetes::{self, Followed};
 use super::learn::LEARNINGS;
 use super::losses::{Counters, Watchman};
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::config::{Config, KernelFeature};
 use crate::datapath::features::Features;
-use crate::datapath::{self, Datapath, host_network};
+use crate::datapath::{self, Beats, Datapath, host_network};
 use crate::flow::FlowRing;
 use crate::flow::ingest::Namer;
 use crate::flow::view::NodeView;
@@ -65,37 +66,38 @@ pub(super) async fn serve(
     let features = Features::probe(&config.datapath.without)?;
     // Not before everything is known: the former one does nothing else from here on.
     let former = Predecessor::find(&config)?;
-    let belongings = take_over(former.as_ref(), &mut world)?;
     let ledger = Arc::new(Ledger::default());
     let node = Arc::new(flows::node_view(&config));
     let ring = Arc::new(flows::ring(&config.flows, &node, Arc::clone(&ledger))?);
+    let belongings = take_over(former.as_ref(), &mut world, &ring)?;
+    let takes_over = belongings.is_some();
+    // A former agent that runs beats itself.
+    let beats = (takes_over && former.is_none()).then(|| Beats::begin(&config.datapath.pin_dir));
     let exports = exports::start(&config, &ring, &node)?;
     let kernel = Kernel::default();
     let (learner, learnings) = mpsc::channel(LEARNINGS);
     let counting = counting(&config, &ring, &node)?;
     let sink = way_in(counting.as_ref(), &ring);
     let translations = Arc::new(translations(&features, &world));
-    let proxy_parts = ProxyParts {
-        settings: proxy::Settings {
-            sharing: sharing(&features),
-            ..proxy_settings(&config, &world, &translations)
-        },
-        directory: Arc::new(Directory::new(&world, kernel.clone(), learner)),
-        sink: Counted::before(&sink, &world),
+    let settings = proxy::Settings {
+        sharing: sharing(&features),
+        ..proxy_settings(&config, &world, &translations)
     };
-    let proxy = proxy_parts.start(belongings)?;
+    let directory = Directory::new(&world, kernel.clone(), learner);
+    let proxy_parts = ProxyParts::new(settings, directory, Counted::before(&sink, &world));
+    let proxy = proxy_parts.start(belongings.unwrap_or_default())?;
     let network = host_network::HostNetwork::set_up(&config.datapath, &state_file(&config))?;
     let datapath::Started {
         datapath,
         ring: kernel_ring,
         tap_ring,
         ends,
-    } = start_datapath(&config, &features, &network, proxy.port(), former.is_some())?;
+    } = start_datapath(&config, &features, &network, proxy.port(), takes_over)?;
     let segments = Arc::clone(tap_ring.counts());
     let tap = tap_settings(&config, &world, &translations);
     let (tapped, identities) = (Arc::clone(&sink), world.identities().clone());
-    let tap = tap::start(tap_ring, tap, tapped, identities, Arc::clone(&ledger));
-    let tap = tap.map_err(Error::Tap)?;
+    let tap =
+        tap::start(tap_ring, tap, tapped, identities, Arc::clone(&ledger)).map_err(Error::Tap)?;
     let counters = counters((&kernel_ring, segments), &datapath, &proxy, &tap);
     let watchman = Watchman::begin(counters, &ledger);
     let mut agent = Agent {
@@ -127,6 +129,7 @@ pub(super) async fn serve(
         follower,
     };
     agent.connect(&kernel)?;
+    drop(beats);
     let mut incoming = Incoming {
         ring: kernel_ring,
         ends,
@@ -153,20 +156,39 @@ fn start_datapath(
     })
 }
 
-/// Takes everything that a running agent has, and what it has learnt meanwhile.
-fn take_over(former: Option<&Predecessor>, world: &mut World) -> Result<Belongings, Error> {
+/// Takes everything that a running agent has, and what it has learnt meanwhile; or what one that was
+/// restarted has left.
+fn take_over(
+    former: Option<&Predecessor>,
+    world: &mut World,
+    ring: &FlowRing,
+) -> Result<Option<Belongings>, Error> {
     let Some(former) = former else {
-        return Ok(Belongings::default());
+        return Ok(Left::find().and_then(take_left));
     };
-    let belongings = former.take(world.config())?;
+    let belongings = former.take(world.config(), ring)?;
     tracing::info!(
         connections = belongings.connections(),
+        flows = ring.len(),
         "taken over from the agent that runs"
     );
     let config = world.config().clone();
     world.learnt.catch_up(&config);
     world.compile();
-    Ok(belongings)
+    Ok(Some(belongings))
+}
+
+fn take_left(left: Left) -> Option<Belongings> {
+    let taken = left.take();
+    let taken = taken.inspect_err(|error| {
+        tracing::error!(%error, "connections that a former agent has left are cut");
+    });
+    let belongings = taken.ok()?;
+    tell(&format!(
+        "going on with {} connections of the agent before the restart",
+        belongings.connections()
+    ));
+    Some(belongings)
 }
 
 /// What the proxy is started with, now or once more.
@@ -177,6 +199,14 @@ pub(super) struct ProxyParts {
 }
 
 impl ProxyParts {
+    fn new(settings: proxy::Settings, directory: Directory, sink: Arc<dyn Sink>) -> Self {
+        Self {
+            settings,
+            directory: Arc::new(directory),
+            sink,
+        }
+    }
+
     fn start(&self, belongings: Belongings) -> Result<proxy::Proxy, proxy::Error> {
         proxy::start(&self.settings, &self.directory, &self.sink, belongings)
     }
@@ -211,16 +241,17 @@ async fn run_until_told(
     let door = Door::open(config)?;
     agent.world.confinement.filter_system_calls(config);
     agent.publish_status();
+    let mut signals = Signals::heed()?;
     tell("ready");
     announce::ready(manner.is_awaited);
-    let end = events::run(&mut agent, incoming, files, &door).await;
+    let mut end = events::run(&mut agent, incoming, files, &door, &mut signals).await;
     stop.send_replace(true);
     if served.join().is_err() {
         tracing::error!("the thread of the API had panicked");
     }
-    let is_replaced = matches!(end, Ok(End::Replaced(_)));
-    if let Ok(End::Replaced(link)) = &end
-        && let Err(error) = link.leave()
+    let is_replaced = matches!(end, Ok(End::Replaced(..)));
+    if let Ok(End::Replaced(link, past)) = &mut end
+        && let Err(error) = past.give(link).and_then(|()| link.make_way())
     {
         tracing::warn!(%error, "the successor is gone");
     }
@@ -236,7 +267,7 @@ async fn run_until_told(
     end?;
     if is_replaced && manner.when_replaced == WhenReplaced::Wait {
         tell("replaced; waiting to be ended");
-        events::wait_to_be_ended().await?;
+        events::wait_to_be_ended(&mut signals).await;
     }
     Ok(())
 }

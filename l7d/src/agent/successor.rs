@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
@@ -10,8 +11,9 @@ use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::past::Past;
 use super::predecessor::{Predecessor, socket_path};
-use super::{Agent, Error, tell};
+use super::{Agent, Error, fd_store, tell};
 use crate::config::Config;
 use crate::datapath::{HEARTBEAT_PERIOD, Ring};
 use crate::proxy::{Belongings, FORMAT, Hello, Link, LinkBroken};
@@ -70,13 +72,13 @@ pub(super) enum End {
     /// It was told to stop.
     Stopped,
     /// Another agent does everything; it waits to hear that nothing is in its way.
-    Replaced(Link),
+    Replaced(Link, Past),
 }
 
 /// How far a successor has come.
 enum Handover {
     /// It does everything.
-    Done(Link),
+    Done(Link, Past),
     /// It never had anything: all is still here.
     Refused(Belongings, LinkBroken),
     /// It is gone, and what it had with it.
@@ -89,7 +91,7 @@ impl Agent {
         &mut self,
         link: Link,
         ring: &mut Ring,
-    ) -> Result<Option<Link>, Error> {
+    ) -> Result<Option<(Link, Past)>, Error> {
         let asked = blocking(move || (link.wait_until_asked(), link));
         let (asked, link) = self.beat_until(ring, asked).await?;
         let hello = match asked {
@@ -99,6 +101,14 @@ impl Agent {
                 return Ok(None);
             }
         };
+        // What there is by now, while connections go on; the few that come until they stand go with them.
+        let mut past = Past::new(&self.ring, &hello);
+        let given = blocking(move || (past.give(&link), link, past));
+        let (given, link, past) = self.beat_until(ring, given).await?;
+        if let Err(error) = given {
+            tracing::warn!(%error, "a successor has not taken the flows; nothing is lost");
+            return Ok(None);
+        }
         self.world.learnt.save();
         let leaving = self.proxy.leave();
         let belongings = self.beat_until(ring, blocking(|| leaving.wait())).await?;
@@ -109,12 +119,12 @@ impl Agent {
             hello.version
         ));
         let handover = self
-            .beat_until(ring, blocking(|| give(link, belongings)))
+            .beat_until(ring, blocking(|| give(link, past, belongings)))
             .await?;
         let (left, error, is_lost) = match handover {
-            Handover::Done(link) => {
+            Handover::Done(link, past) => {
                 tell("handed over");
-                return Ok(Some(link));
+                return Ok(Some((link, past)));
             }
             Handover::Refused(left, error) => (left, error, false),
             Handover::Lost(left, error) => (left, error, true),
@@ -129,6 +139,28 @@ impl Agent {
         ));
         self.take_back(left)?;
         Ok(None)
+    }
+
+    /// Leaves everything with the service manager, for the agent that it starts next. Where that cannot be,
+    /// connections end as they do when an agent is stopped.
+    pub(super) async fn end_for_a_restart(&mut self, ring: &mut Ring) -> Result<End, Error> {
+        let leaving = self.proxy.leave();
+        let belongings = self.beat_until(ring, blocking(|| leaving.wait())).await?;
+        let count = belongings.connections();
+        let left = blocking(|| (fd_store::leave(&belongings), belongings));
+        let (left, belongings) = self.beat_until(ring, left).await?;
+        match left {
+            Ok(()) => tell(&format!(
+                "left {count} connections with the service manager"
+            )),
+            Err(error) => {
+                tell(&format!(
+                    "connections cannot outlive this agent: {error}; it is stopped instead"
+                ));
+                self.take_back(belongings)?;
+            }
+        }
+        Ok(End::Stopped)
     }
 
     /// Keeps the programs sure of a proxy meanwhile. Nothing else in the kernel is touched: the successor
@@ -159,7 +191,9 @@ impl Agent {
         former: Predecessor,
         ring: &mut Ring,
     ) -> Result<(), Error> {
-        self.beat_until(ring, blocking(|| former.dismiss())).await?;
+        let flows = Arc::clone(&self.ring);
+        let dismissed = blocking(move || former.dismiss(&flows));
+        self.beat_until(ring, dismissed).await?;
         tell("took over from the agent that ran before");
         Ok(())
     }
@@ -178,8 +212,8 @@ fn readable_to(hello: &Hello, mut belongings: Belongings) -> Belongings {
 }
 
 /// Gives everything to the other side.
-fn give(link: Link, mut belongings: Belongings) -> Handover {
-    if let Err(error) = link.give(&belongings) {
+fn give(link: Link, mut past: Past, mut belongings: Belongings) -> Handover {
+    if let Err(error) = past.give(&link).and_then(|()| link.give(&belongings)) {
         return Handover::Refused(belongings, error);
     }
     // The successor relays; closing our copies of the sockets changes nothing.
@@ -187,7 +221,7 @@ fn give(link: Link, mut belongings: Belongings) -> Handover {
     if let Err(error) = link.wait_until_done() {
         return Handover::Lost(belongings, error);
     }
-    Handover::Done(link)
+    Handover::Done(link, past)
 }
 
 /// Does something that may take its time on a thread of its own.

@@ -5,6 +5,7 @@
 //! kernel keeps for us is below one folder of a bpf filesystem; [`cleanup`] removes it.
 
 mod attach;
+mod beats;
 pub mod btf;
 mod connections;
 pub mod decode;
@@ -33,6 +34,7 @@ use l7d_ebpf::maps::{
 };
 
 pub use attach::cleanup;
+pub use beats::Beats;
 pub use connections::{ConnectionCounts, Ended, Ends};
 pub use drops::{Blind, Drops, Knowledge};
 pub use error::Error;

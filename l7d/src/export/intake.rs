@@ -74,6 +74,10 @@ impl Intake {
                         return Taken::End;
                     }
                     self.position += 1;
+                    if record.is_inherited {
+                        self.meter.see(self.position, 0);
+                        continue;
+                    }
                     self.meter.see(self.position, 1);
                     if self.filters.pass(&record) {
                         return Taken::Record(record);
@@ -128,6 +132,18 @@ mod tests {
         assert_eq!(lost, 3 * (2000 - 1023));
         assert_eq!(tally.waiting(), taken);
         assert_eq!(intake.position(), ring.end());
+    }
+
+    #[test]
+    fn what_another_agent_has_told_of_is_in_its_exports() {
+        let ring = Arc::new(FlowRing::new(7, Arc::default()));
+        ring.inherit(dropped(1));
+        ring.record(&dropped(2));
+        ring.inherit(dropped(3));
+        let (mut intake, meter) = intake(&ring, Filters::default(), None);
+        assert!(matches!(intake.next(), Taken::Record(record) if record.source.addr.port() == 2));
+        assert!(matches!(intake.next(), Taken::Nothing));
+        assert_eq!(meter.tally().seen, 1);
     }
 
     #[test]

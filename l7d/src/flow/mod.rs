@@ -204,7 +204,9 @@ impl FlowRing {
         let began = match self.read(start) {
             // All that is left is younger than that, and what was before is not known.
             Read::Record(oldest) if from == start && start > 0 => oldest.time,
-            Read::Record(_) | Read::Overtaken(_) | Read::Nothing => self.started,
+            // What was inherited is older than the ring.
+            Read::Record(oldest) => oldest.time.min(self.started),
+            Read::Overtaken(_) | Read::Nothing => self.started,
         };
         let count = self.end().saturating_sub(from);
         match now.0.saturating_sub(began.max(since).0) {
@@ -300,16 +302,26 @@ impl FlowRing {
     }
 }
 
-impl Sink for FlowRing {
-    fn record(&self, record: &Record) {
-        self.ledger.see(Place::FlowRing, 1);
-        if self
-            .wanted
-            .as_ref()
-            .is_some_and(|wanted| !wanted.pass(record))
-        {
-            return self.ledger.filter(Place::FlowRing, 1);
+impl FlowRing {
+    /// Takes over what another ring has kept until now: nothing of it is counted again.
+    pub fn inherit(&self, mut record: Record) {
+        if !self.is_wanted(&record) {
+            return;
         }
+        // Its own time, from before it got a place in the other ring.
+        let late_ns = u64::from(std::mem::take(&mut record.late_us)) * 1000;
+        record.time = Timestamp(record.time.0.saturating_sub(late_ns));
+        record.is_inherited = true;
+        self.keep(&record);
+    }
+
+    fn is_wanted(&self, record: &Record) -> bool {
+        self.wanted
+            .as_ref()
+            .is_none_or(|wanted| wanted.pass(record))
+    }
+
+    fn keep(&self, record: &Record) {
         let time = self.stamp(record.time);
         let position = self.next.fetch_add(1, Ordering::AcqRel);
         if let Some(slot) = self.slot(position) {
@@ -318,8 +330,18 @@ impl Sink for FlowRing {
         if self.bytes.load(Ordering::Relaxed) > self.most_bytes() {
             self.make_room();
         }
-        self.ledger.deliver(Place::FlowRing, 1);
         self.news.tell();
+    }
+}
+
+impl Sink for FlowRing {
+    fn record(&self, record: &Record) {
+        self.ledger.see(Place::FlowRing, 1);
+        if !self.is_wanted(record) {
+            return self.ledger.filter(Place::FlowRing, 1);
+        }
+        self.keep(record);
+        self.ledger.deliver(Place::FlowRing, 1);
     }
 }
 
@@ -371,6 +393,34 @@ pub(crate) mod tests {
             })
             .collect();
         assert_eq!(times, [1000, 1001, 1002, 1003, 1004]);
+    }
+
+    #[test]
+    fn what_is_inherited_keeps_its_time_and_is_not_counted_again() {
+        let former = FlowRing::new(7, Arc::default());
+        former.record(&Record {
+            time: Timestamp(9_000_000),
+            ..dropped(1)
+        });
+        // Late: it gets its place behind the other one.
+        former.record(&Record {
+            time: Timestamp(2_000_000),
+            ..dropped(2)
+        });
+        let ring = FlowRing::new(7, Arc::default());
+        for position in 0..2 {
+            let Read::Record(record) = former.read(position) else {
+                panic!("a record");
+            };
+            ring.inherit(Record::clone(&record));
+        }
+        let kept = |position| match ring.read(position) {
+            Read::Record(record) => (record.source.addr.port(), record.time.0, record.late_us),
+            Read::Overtaken(_) | Read::Nothing => (0, 0, 0),
+        };
+        assert_eq!(kept(0), (1, 9_000_000, 0));
+        assert_eq!(kept(1), (2, 9_000_001, 7000));
+        assert_eq!(ring.ledger().tally(Place::FlowRing).seen, 0);
     }
 
     #[test]

@@ -36,7 +36,7 @@ use parsers::dns::Rcode;
 use tokio::sync::{oneshot, watch as signal};
 
 pub use dns::DatagramSockets;
-pub use handover::{Belongings, Broken as LinkBroken, FORMAT, Hello, Link};
+pub use handover::{Belongings, Broken as LinkBroken, FLOWS_FORMAT, FORMAT, Hello, Link};
 pub use listener::{Family, Sharing};
 use worker::WorkerSeed;
 

@@ -3,7 +3,7 @@
 use super::{Network, Outcome, Span};
 
 /// A query or its answer. Lists are lines, each ended by a line feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Dns {
     /// Whether it is the answer.
     pub is_response: bool,

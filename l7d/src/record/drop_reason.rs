@@ -1,9 +1,10 @@
 //! Why a packet was dropped: Hubble's numbers, and beside them what the kernel says.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A drop reason. The number is Hubble's `drop_reason_desc` (and the drop event's sub-type).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct DropReason(pub u8);
 
 impl DropReason {
@@ -26,14 +27,14 @@ impl DropReason {
 }
 
 /// What the kernel says of a packet that it dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct KernelDrop {
     /// The reason, as the running kernel names it (`NETFILTER_DROP`); its number where it has no name.
     pub reason: Arc<str>,
     /// The kernel's function that dropped it; empty where it is not known.
     pub place: Arc<str>,
     /// What happened, and what to look at; empty where nobody has written it down.
-    pub meaning: &'static str,
+    pub meaning: Cow<'static, str>,
     /// Where it happened.
     pub site: DropSite,
     /// IP length of the packet.
@@ -52,7 +53,7 @@ impl KernelDrop {
 }
 
 /// Where a packet was dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DropSite {
     /// In the network namespace of the node.
     Node,
@@ -71,7 +72,7 @@ impl DropSite {
 }
 
 /// A queue that overflows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FullQueue {
     /// How many are in it.
     pub used: u32,

@@ -73,7 +73,7 @@ pub struct Service {
 
 /// Names that DNS gave an address, as far as whoever it talks to has asked for them: oldest first, in
 /// lower case without the last dot.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct DnsNames(pub Vec<Arc<str>>);
 
 /// One end of a record.

@@ -3,7 +3,7 @@
 use super::{Network, Span, TraceParent};
 
 /// An HTTP request or response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Http {
     /// Which of the two.
     pub kind: HttpKind,
@@ -33,7 +33,7 @@ pub struct Http {
 }
 
 /// What became of a gRPC call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Grpc {
     /// `grpc-status`; none while the call runs, and where it ended without one.
     pub status: Option<u32>,
@@ -55,7 +55,7 @@ pub struct Volume {
 }
 
 /// Request or response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum HttpKind {
     /// From the client.
     Request,

@@ -52,7 +52,7 @@ pub trait Sink: Send + Sync {
 }
 
 /// One fact about a packet, a connection or a request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Record {
     /// When it happened, by the wall clock; in the flow ring, where times rise from record to record,
     /// that of its place.
@@ -60,6 +60,9 @@ pub struct Record {
     /// How long before `time` it happened, in microseconds: what the kernel tells comes behind what a
     /// thread of ours has told of the same moment.
     pub late_us: u32,
+    /// Another agent has told of it before: in its exports it is already.
+    #[serde(skip)]
+    pub is_inherited: bool,
     /// Who sent what this record tells of: for a response, the server.
     pub source: Party,
     /// Who it was sent to.
@@ -95,7 +98,9 @@ pub struct Record {
 }
 
 /// Who saw what a record tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 pub enum Observer {
     /// Whoever made a capture; nobody of ours was there.
     Capture,
@@ -166,7 +171,7 @@ pub enum L4 {
 }
 
 /// What kind of fact a record is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub enum Event {
     /// A packet, or a run of packets of one connection, passed an observation point.
     Trace(Trace),
@@ -201,6 +206,7 @@ impl Record {
         Self {
             time,
             late_us: 0,
+            is_inherited: false,
             source,
             destination,
             source_names: None,
@@ -258,6 +264,7 @@ impl Record {
         *self = Self {
             time: other.time,
             late_us: other.late_us,
+            is_inherited: other.is_inherited,
             source: other.source.clone(),
             destination: other.destination.clone(),
             source_names: other.source_names.clone(),

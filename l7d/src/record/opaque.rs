@@ -3,7 +3,7 @@
 use super::{Network, Outcome, Span};
 
 /// A connection that was relayed, or refused, as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Opaque {
     /// Why it was not followed; short and stable (`websocket`, `tls to db:443`, `not http`).
     pub note: Span,

@@ -2,7 +2,7 @@
 
 /// A packet, or the packets of one direction of a connection since the last such record, passed an
 /// observation point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Trace {
     /// Where it was seen.
     pub point: TracePoint,
@@ -19,7 +19,9 @@ pub struct Trace {
 }
 
 /// Why a packet is worth a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 pub enum Why {
     /// The first of its direction at this point.
     #[default]
@@ -38,7 +40,7 @@ pub enum Why {
 
 /// How one direction of a TCP connection fares, as seen from where its packets pass this node first.
 /// Times are in microseconds, and 0 while unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct TcpHealth {
     /// Of the connection: from the first SYN to the client's first ACK.
     pub handshake_us: u32,
@@ -53,7 +55,7 @@ pub struct TcpHealth {
 }
 
 /// The end of a connection, as far as this node can tell. The record's source is who began it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct End {
     /// Where its packets were seen.
     pub point: TracePoint,
@@ -68,7 +70,7 @@ pub struct End {
 }
 
 /// Everything that one direction of a connection sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Direct {
     /// Packets.
     pub packets: u64,
@@ -83,7 +85,7 @@ pub struct Direct {
 }
 
 /// How a connection ended. The names are stable: they appear in flows and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum EndedBy {
     /// Both sides said that they were done.
     Closed,
@@ -117,7 +119,7 @@ impl EndedBy {
 }
 
 /// Where the kernel saw a packet; numbers are Hubble's trace sub-types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[repr(u8)]
 pub enum TracePoint {
     /// Delivered to a local endpoint.
@@ -141,7 +143,7 @@ pub enum TracePoint {
 }
 
 /// State of the connection a packet belongs to; numbers are Hubble's `TraceReason`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[repr(u8)]
 pub enum ConnState {
     /// Not tracked.

@@ -6,7 +6,7 @@ use super::{Party, Record};
 
 /// A connection whose addresses are others behind this node's netfilter than in front of it: a
 /// service's address became a backend's, or a pod's became the node's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Translation {
     /// The client, by the address that it has itself.
     pub source: Party,

@@ -37,6 +37,7 @@ mod rights;
 mod services;
 mod stories;
 mod surroundings;
+mod systemd;
 mod takeover;
 mod tapping;
 mod traces;

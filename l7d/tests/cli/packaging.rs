@@ -16,7 +16,7 @@ fn the_units_command_lines_are_ours() {
     let unit = project("packaging/l7d.service");
     let lines: Vec<&str> = unit
         .lines()
-        .filter(|line| line.starts_with("Exec"))
+        .filter(|line| line.starts_with("Exec") && line.contains("/l7d "))
         .filter_map(|line| Some(line.split_once('=')?.1))
         .collect();
     assert_eq!(lines.len(), 3);

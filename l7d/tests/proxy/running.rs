@@ -111,7 +111,7 @@ impl Inner {
         let belongings = former.leave().wait();
         let given = std::thread::scope(|scope| {
             scope.spawn(|| giving.give(&belongings).unwrap());
-            let taken = taking.take().unwrap();
+            let taken = taking.take(drop).unwrap();
             taking.confirm().unwrap();
             taken
         });

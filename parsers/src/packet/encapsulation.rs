@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 /// What was around a packet on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 pub struct Encapsulation {
     /// The innermost tunnel.
     pub tunnel: Option<Tunnel>,
@@ -13,7 +15,7 @@ pub struct Encapsulation {
 }
 
 /// A tunnel that a packet came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Tunnel {
     /// How it packs.
     pub kind: TunnelKind,
@@ -28,7 +30,7 @@ pub struct Tunnel {
 }
 
 /// Ways of packing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum TunnelKind {
     /// Mirrored frames of a switch, in GRE.
@@ -50,7 +52,7 @@ pub enum TunnelKind {
 }
 
 /// Numbers of VLANs (IEEE 802.1Q); written as `5`, and as `5.6` where there are two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Vlan {
     /// The outermost.
     pub outer: u16,

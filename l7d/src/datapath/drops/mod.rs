@@ -207,7 +207,7 @@ impl Drops {
         let told = KernelDrop {
             reason: self.reasons.name(packet.reason),
             place,
-            meaning: meaning.map_or("", |meaning| meaning.text),
+            meaning: meaning.map_or("", |meaning| meaning.text).into(),
             site: if packet.flags & DROP_IN_POD == 0 {
                 DropSite::Node
             } else {

@@ -40,7 +40,7 @@ pub(super) fn summary(said: &KernelDrop, packet: &str) -> String {
     }
     if netfilter.is_none() && !said.meaning.is_empty() {
         text.push_str(": ");
-        text.push_str(said.meaning);
+        text.push_str(&said.meaning);
     }
     text.push_str("; ");
     text.push_str(packet);
@@ -79,7 +79,7 @@ pub(super) fn extend(said: &KernelDrop, fields: &mut Vec<(&str, String)>) {
         fields.push(("drop_place", said.place.to_string()));
     }
     if !said.meaning.is_empty() {
-        fields.push(("drop_meaning", said.meaning.to_owned()));
+        fields.push(("drop_meaning", said.meaning.clone().into_owned()));
     }
     fields.push(("drop_site", said.site.as_str().to_owned()));
     fields.push(("packets", "1".to_owned()));

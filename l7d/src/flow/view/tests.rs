@@ -221,7 +221,7 @@ fn kernel_drop(netfilter: Option<&str>) -> Record {
     let said = KernelDrop {
         reason: Arc::from("NETFILTER_DROP"),
         place: Arc::from("nft_do_chain"),
-        meaning: "a netfilter rule drops it",
+        meaning: "a netfilter rule drops it".into(),
         site: DropSite::Node,
         bytes: 60,
         queue: None,

@@ -62,7 +62,7 @@ fn dropped() -> Record {
     let said = KernelDrop {
         reason: "NETFILTER_DROP".into(),
         place: "".into(),
-        meaning: "",
+        meaning: "".into(),
         site: DropSite::Node,
         bytes: 60,
         queue: None,

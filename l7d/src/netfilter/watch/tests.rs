@@ -11,7 +11,7 @@ fn dropped(port: u16) -> Record {
         kernel: Some(Arc::new(KernelDrop {
             reason: Arc::from("NETFILTER_DROP"),
             place: Arc::from("nf_hook_slow"),
-            meaning: "",
+            meaning: "".into(),
             site: DropSite::Node,
             bytes: 60,
             queue: None,

@@ -29,6 +29,9 @@ use crate::session::SavedSession;
 /// mean something else to another; fields may come and go without it, as serde has it.
 pub const FORMAT: u16 = 1;
 
+/// The same of flows.
+pub const FLOWS_FORMAT: u16 = 1;
+
 /// What a proxy gives up, or is begun with.
 #[derive(Debug, Default)]
 pub struct Belongings {

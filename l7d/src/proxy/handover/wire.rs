@@ -12,8 +12,10 @@ use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
@@ -22,8 +24,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::{Addresses, Belongings, Datagrams, FORMAT, Moved};
+use super::{Addresses, Belongings, Datagrams, FLOWS_FORMAT, FORMAT, Moved};
 use crate::proxy::dns::{SavedQueries, Sockets};
+use crate::record::Record;
 
 /// A side that says nothing for so long has hung.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -62,6 +65,8 @@ enum Kind {
     Listener = 2,
     Datagrams = 3,
     Connection = 4,
+    /// Records that the former agent's flow ring has.
+    Flows = 9,
     /// That was all.
     All = 5,
     /// The successor has all of it.
@@ -79,6 +84,7 @@ impl Kind {
             Self::Listener,
             Self::Datagrams,
             Self::Connection,
+            Self::Flows,
             Self::All,
             Self::Taken,
             Self::Done,
@@ -95,6 +101,9 @@ pub struct Hello {
     pub version: String,
     /// Which form of connections' states it reads.
     pub format: u16,
+    /// Which form of flows it reads; 0 where it reads none.
+    #[serde(default)]
+    pub flows: u16,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -133,6 +142,7 @@ impl Link {
         let hello = Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             format: FORMAT,
+            flows: FLOWS_FORMAT,
         };
         self.send(Kind::Hello, &encode(&hello)?, &[])
     }
@@ -145,11 +155,41 @@ impl Link {
         decode(&self.expect(Kind::Hello)?.body)
     }
 
+    /// Gives flows away, before everything else.
+    ///
+    /// # Errors
+    /// When the other side cannot be heard.
+    pub fn give_flows(&self, flows: &[Arc<Record>]) -> Result<(), Broken> {
+        self.send(Kind::Flows, &encode(flows)?, &[])
+    }
+
     /// Gives everything away, and waits until the other side has it.
     ///
     /// # Errors
     /// When the other side cannot be heard: then it has nothing.
     pub fn give(&self, belongings: &Belongings) -> Result<(), Broken> {
+        self.send_all(belongings)?;
+        self.expect(Kind::Taken).map(drop)
+    }
+
+    /// Puts everything into a socket that nobody reads yet; from its other end, which is returned, a later
+    /// process does [`Self::take`]. The kernel keeps what is in it.
+    ///
+    /// # Errors
+    /// When it cannot hold everything: then nobody has anything.
+    pub fn leave(belongings: &Belongings) -> Result<UnixStream, Broken> {
+        /// Half of what the option can say: the kernel doubles it (socket(7)).
+        const ROOM: usize = (i32::MAX / 2) as usize;
+        let (end, kept) = UnixStream::pair()?;
+        set_socket_send_buffer_size_force(&end, ROOM).map_err(io::Error::from)?;
+        let link = Self::new(end)?;
+        // What finds no room now will find none later.
+        link.0.set_write_timeout(Some(Duration::from_millis(1)))?;
+        link.send_all(belongings)?;
+        Ok(kept)
+    }
+
+    fn send_all(&self, belongings: &Belongings) -> Result<(), Broken> {
         for listener in &belongings.listeners {
             self.send(Kind::Listener, &[], &[listener.as_fd()])?;
         }
@@ -168,15 +208,15 @@ impl Link {
             descriptors.extend(moved.server.as_ref().map(OwnedFd::as_fd));
             self.send(Kind::Connection, &body, &descriptors)?;
         }
-        self.send(Kind::All, &[], &[])?;
-        self.expect(Kind::Taken).map(drop)
+        self.send(Kind::All, &[], &[])
     }
 
-    /// Takes what the other side gives away; that is done with [`Self::confirm`].
+    /// Takes what the other side gives away, of its flows one after the other to `keep`; that is done with
+    /// [`Self::confirm`].
     ///
     /// # Errors
     /// When it cannot be heard, or what it gives makes no sense.
-    pub fn take(&self) -> Result<Belongings, Broken> {
+    pub fn take(&self, mut keep: impl FnMut(Record)) -> Result<Belongings, Broken> {
         let mut belongings = Belongings::default();
         loop {
             let Frame {
@@ -187,6 +227,10 @@ impl Link {
             let mut descriptors = descriptors.into_iter();
             match kind {
                 Kind::All => return Ok(belongings),
+                Kind::Flows => {
+                    let flows: Vec<Record> = decode(&body)?;
+                    flows.into_iter().for_each(&mut keep);
+                }
                 Kind::Listener => {
                     let listener = descriptors.next().map(TcpListener::from);
                     let listener = listener.ok_or(Broken::Nonsense("no listener"))?;
@@ -227,13 +271,22 @@ impl Link {
     }
 
     /// Tells the former agent that it is not needed any more, and waits until it has closed what both
-    /// cannot have.
+    /// cannot have. What it has seen meanwhile goes to `keep`.
     ///
     /// # Errors
     /// When it cannot be heard.
-    pub fn finish(&self) -> Result<(), Broken> {
+    pub fn finish(&self, mut keep: impl FnMut(Record)) -> Result<(), Broken> {
         self.send(Kind::Done, &[], &[])?;
-        self.expect(Kind::Gone).map(drop)
+        loop {
+            let Frame { kind, body, .. } = self.receive()?;
+            match kind {
+                Kind::Gone => return Ok(()),
+                Kind::Flows => decode::<Vec<Record>>(&body)?
+                    .into_iter()
+                    .for_each(&mut keep),
+                _ => return Err(Broken::Nonsense("another frame is due")),
+            }
+        }
     }
 
     /// Waits until the successor does everything.
@@ -249,7 +302,7 @@ impl Link {
     ///
     /// # Errors
     /// When it cannot be heard.
-    pub fn leave(&self) -> Result<(), Broken> {
+    pub fn make_way(&self) -> Result<(), Broken> {
         self.send(Kind::Gone, &[], &[])
     }
 
@@ -328,7 +381,7 @@ impl Link {
     }
 }
 
-fn encode(value: &impl Serialize) -> Result<Vec<u8>, Broken> {
+fn encode(value: &(impl Serialize + ?Sized)) -> Result<Vec<u8>, Broken> {
     let mut bytes = Vec::new();
     ciborium::into_writer(value, &mut bytes).map_err(|error| Broken::Body(error.to_string()))?;
     Ok(bytes)

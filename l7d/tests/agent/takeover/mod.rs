@@ -12,15 +12,17 @@ use serde_json::Value;
 use testbed::{Attach, Host, Process};
 
 use crate::http2::python as grpc_python;
-use crate::node::{Agent, Node};
+use crate::lifecycle::two_pods;
+use crate::node::{Agent, Node, curl, serve as http};
 
-const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agent/takeover/peers.py");
+pub(crate) const PEERS: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agent/takeover/peers.py");
 const STREAMS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/agent/takeover/streams.py"
 );
 /// Debian's, which has the library for WebSocket.
-const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// Requests on ports 80 and 50051 are judged; names too; the other ports are watched.
 const POLICY: &str = r#"
@@ -70,10 +72,14 @@ fn from_environment(name: &str, default: usize) -> anyhow::Result<usize> {
 }
 
 /// Clients that ask until they are told not to.
-struct Askers(Process);
+pub(crate) struct Askers(Process);
 
 impl Askers {
-    fn begin(host: &Host, program: [&str; 2], arguments: &[&str]) -> anyhow::Result<Self> {
+    pub(crate) fn begin(
+        host: &Host,
+        program: [&str; 2],
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
         let [python, script] = program;
         let mut command = host.command(python);
         command.args([script, "ask"]).args(arguments);
@@ -84,7 +90,7 @@ impl Askers {
     }
 
     /// What they have done, and what failed.
-    fn end(mut self) -> anyhow::Result<Value> {
+    pub(crate) fn end(mut self) -> anyhow::Result<Value> {
         self.0.say("over\n")?;
         self.0.wait_for("done")?;
         let output = self.0.output();
@@ -93,7 +99,7 @@ impl Askers {
     }
 }
 
-fn serve(host: &Host, program: [&str; 2]) -> anyhow::Result<Process> {
+pub(crate) fn serve(host: &Host, program: [&str; 2]) -> anyhow::Result<Process> {
     let [python, script] = program;
     let mut command = host.command(python);
     command.args([script, "serve"]);
@@ -101,6 +107,17 @@ fn serve(host: &Host, program: [&str; 2]) -> anyhow::Result<Process> {
     let mut process = host.start(name, command)?;
     process.wait_for("serving")?;
     Ok(process)
+}
+
+/// Two pods, and what is judged and watched between them.
+pub(crate) fn node() -> anyhow::Result<Node> {
+    let node = Node::new(&[
+        ("api-gateway", Attach::Bridged),
+        ("user-service", Attach::Bridged),
+    ])?;
+    node.policy(POLICY)?;
+    node.configure(WATCHED)?;
+    Ok(node)
 }
 
 /// Another agent takes over; the former one ends by itself.
@@ -119,12 +136,7 @@ fn replace(node: &Node, former: &mut Agent) -> anyhow::Result<()> {
 fn an_agent_is_replaced_at_noon() -> anyhow::Result<()> {
     let takeovers = from_environment("L7D_TEST_TAKEOVERS", 4)?;
     let connections = from_environment("L7D_TEST_TAKEOVER_CONNECTIONS", 160)?;
-    let node = Node::new(&[
-        ("api-gateway", Attach::Bridged),
-        ("user-service", Attach::Bridged),
-    ])?;
-    node.policy(POLICY)?;
-    node.configure(WATCHED)?;
+    let node = node()?;
     let service = node.pod("user-service");
     let gateway = &node.pod("api-gateway").host;
     let grpc = grpc_python().display().to_string();
@@ -167,6 +179,52 @@ fn an_agent_that_was_replaced_waits_where_a_supervisor_would_start_it_again() ->
     assert!(status.contains("Healthcheck"), "{status}");
     agent.process.signal(Signal::TERM)?;
     assert!(agent.process.wait()?.success());
+    Ok(())
+}
+
+#[test]
+fn flows_outlive_the_agent_that_saw_them() -> anyhow::Result<()> {
+    let node = two_pods()?;
+    let service = node.pod("user-service");
+    let _server = http(&service.host, 80)?;
+    let gateway = &node.pod("api-gateway").host;
+    let mut agent = node.agent()?;
+    let paths = || -> anyhow::Result<Vec<String>> {
+        let words = [
+            "--protocol",
+            "http",
+            "--type",
+            "l7",
+            "--last",
+            "100",
+            "-o",
+            "jsonpb",
+        ];
+        let flows = node.observe(&words)?;
+        let flows = flows.lines().map(serde_json::from_str::<Value>);
+        let flows: Vec<Value> = flows.collect::<Result<_, _>>()?;
+        let urls = flows
+            .iter()
+            .filter(|flow| flow["flow"]["l7"]["type"] == "REQUEST");
+        let urls = urls.filter_map(|flow| flow["flow"]["l7"]["http"]["url"].as_str());
+        Ok(urls
+            .map(|url| url.rsplit('/').next().unwrap_or("").to_owned())
+            .collect())
+    };
+    let mut asked = Vec::new();
+    for number in 0..3 {
+        let path = format!("agent-{number}");
+        let url = format!("http://{}/{path}", service.v4);
+        assert_eq!(curl(gateway, &[&url])?.0, 0);
+        asked.push(path);
+        let began = Instant::now();
+        while paths()? != asked {
+            anyhow::ensure!(began.elapsed() < Duration::from_secs(20), "{:?}", paths()?);
+        }
+        // Once, and in their order, whoever has seen them.
+        replace(&node, &mut agent)?;
+        assert_eq!(paths()?, asked);
+    }
     Ok(())
 }
 

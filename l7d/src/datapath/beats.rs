@@ -1,0 +1,50 @@
+//! Signs of life for a proxy that is there before the rest of the kernel's side is: it has the sockets of
+//! the agent before it, and the programs of that agent still run.
+
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+
+use aya::maps::{Array, Map, MapData};
+use l7d_ebpf::ABI_VERSION;
+
+use super::HEARTBEAT_PERIOD;
+use crate::clock::Monotonic;
+
+const MAP: &str = "HEARTBEAT";
+
+/// Beats until it is dropped.
+#[derive(Debug)]
+pub struct Beats(#[expect(dead_code, reason = "its drop ends the thread")] SyncSender<()>);
+
+impl Beats {
+    /// For programs of this version, if they are pinned below that folder; others know nothing of sockets
+    /// that this agent could have been given.
+    pub fn begin(pin_dir: &Path) -> Option<Self> {
+        let pin = pin_dir.join(format!("v{ABI_VERSION}/maps")).join(MAP);
+        let mut map = open(&pin)?;
+        let (stop, stopped) = sync_channel(0);
+        let beat = move || {
+            loop {
+                if let Err(error) = map.set(0, Monotonic::now().0, 0) {
+                    tracing::warn!(%error, "the kernel programs cannot be told of the proxy");
+                }
+                if stopped.recv_timeout(HEARTBEAT_PERIOD) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("l7d-beats".to_owned());
+        match thread.spawn(beat) {
+            Ok(_ends_by_itself) => Some(Self(stop)),
+            Err(error) => {
+                tracing::warn!(%error, "who connects waits until all programs are loaded");
+                None
+            }
+        }
+    }
+}
+
+fn open(pin: &Path) -> Option<Array<MapData, u64>> {
+    let data = MapData::from_pin(pin).ok()?;
+    Array::try_from(Map::Array(data)).ok()
+}
