@@ -25,6 +25,8 @@ WATCHED, ENFORCED, TAPPED, PLAIN = 80, 81, 8080, 7000
 PATIENCE = 15
 
 done = {"kept": 0, "fresh": 0, "denied": 0, "names": 0, "names_again": 0, "tapped": 0, "plain": 0}
+# The longest that anybody has waited for a connection, by port, in milliseconds.
+slowest = {}
 failures = []
 over = asyncio.Event()
 
@@ -102,19 +104,27 @@ async def ask_one(stream, port, number):
     return is_denied
 
 
-def note_cut(port, error):
-    """A connection that was open has ended."""
+def note_wait(port, begun):
+    """How long somebody has waited for a connection."""
+    waited = round((time.monotonic() - begun) * 1000)
+    slowest[port] = max(slowest.get(port, 0), waited)
+
+
+def note_cut(port, error, begun, answers):
+    """A connection that was open has ended. Who began it with the former agent may have heard late of its end:
+    there was no answer then."""
     if turn.phase in ("soon", "dark"):
         turn.cut[port] += 1
-    else:
-        failures.append(f"{turn.number} {turn.phase}: {port} cut: {error!r}")
+    elif answers or begun > (turn.dark or 0):
+        age = round((time.monotonic() - begun) * 1000)
+        failures.append(f"{turn.number} {turn.phase}: {port} cut after {age} ms and {answers} answers: {error!r}")
 
 
 async def keep(address, port):
     """Asks over one connection, and over another one when that was cut."""
     number = 0
     while not over.is_set():
-        of, passed_by = turn, turn.phase in ("dark", "light")
+        of = turn
         is_late = of.passes is not None and of.phase == "dark"
         try:
             stream = await asyncio.wait_for(asyncio.open_connection(address, port), 1)
@@ -123,17 +133,21 @@ async def keep(address, port):
                 of.say("enforced refuses")
             await asyncio.sleep(0.1)
             continue
+        begun, answers = time.monotonic(), 0
+        # A SYN that the former agent no longer answered may have passed it by when it was sent again.
+        passed_by = turn.phase != "lit"
         try:
             while not over.is_set() and not (passed_by and turn.phase == "lit"):
                 number += 1
                 is_denied = await ask_one(stream, port, number)
+                answers += 1
                 done["denied" if is_denied else "kept"] += 1
                 if port == ENFORCED and passed_by and of.phase == "dark":
                     failures.append(f"{of.number}: {port} was answered with nobody there")
                 await asyncio.sleep(0.1)
             closed.append(time.monotonic())
         except (OSError, asyncio.IncompleteReadError) as error:
-            note_cut(port, error)
+            note_cut(port, error, begun, answers)
         stream[1].close()
 
 
@@ -146,8 +160,10 @@ async def ask_anew(address, port):
         is_late = of.passes is not None
         stream = None
         try:
-            patience = PATIENCE if phase == "lit" else 0.15
+            is_awaited = phase == "lit" or (phase == "light" and port == WATCHED)
+            patience = PATIENCE if is_awaited else 0.15
             stream = await asyncio.wait_for(asyncio.open_connection(address, port), patience)
+            note_wait(port, begun)
             is_denied = await asyncio.wait_for(ask_one(stream, port, number), PATIENCE)
             done["denied" if is_denied else "fresh"] += 1
             closed.append(time.monotonic())
@@ -160,7 +176,7 @@ async def ask_anew(address, port):
                 of.say("watched asks" if port == WATCHED else "enforced asks")
         except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:
             if stream:
-                note_cut(port, error)
+                note_cut(port, error, begun, 0)
             elif phase == "lit" and of is turn or is_late and port == WATCHED:
                 failures.append(f"{of.number} {phase}: {port}: {error!r}")
             if phase == "dark" and is_late and port == ENFORCED:
@@ -175,7 +191,9 @@ async def ask_past(address, port, kind, is_kept):
     stream = None
     while not over.is_set():
         if stream is None or not is_kept:
+            begun = time.monotonic()
             stream = await asyncio.wait_for(asyncio.open_connection(address, port), PATIENCE)
+            note_wait(port, begun)
         assert await asyncio.wait_for(request(stream, "/"), PATIENCE) == 200
         done[kind] += 1
         if not is_kept:
@@ -258,7 +276,7 @@ async def ask(address, connections):
     _, hung = await asyncio.wait(tasks, timeout=PATIENCE)
     if hung:
         failures.append(f"{len(hung)} hang")
-    print("done", json.dumps(done | {"failures": failures}), flush=True)
+    print("done", json.dumps(done | {"slowest_ms": slowest, "failures": failures}), flush=True)
     os._exit(0)
 
 
