@@ -44,7 +44,7 @@ struct Part {
     run: fn(&Run) -> anyhow::Result<()>,
 }
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     Part {
         name: "fuzz-packets",
         what: "drawn packets against the kernel programs, and a model beside them",
@@ -74,6 +74,11 @@ const PARTS: [Part; 7] = [
         name: "disk",
         what: "disks that fill up, and disks that do not answer, ten times each",
         run: longer::disks,
+    },
+    Part {
+        name: "restarts",
+        what: "a service that systemd reloads and restarts ten times each while three hundred connections talk",
+        run: longer::restarts,
     },
     Part {
         name: "policies",

@@ -1,4 +1,6 @@
 //! The unit, as it is packaged, with a real systemd.
+//!
+//! `L7D_TEST_RESTARTS` and `L7D_TEST_TAKEOVER_CONNECTIONS` make it longer: `cargo xtask soak restarts`.
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -104,8 +106,10 @@ fn connections_outlive_reloads_and_restarts_of_the_service() -> anyhow::Result<(
     let manager = Manager::start(&node)?;
     let gateway = &node.pod("api-gateway").host;
     let mut former = manager.property("MainPID")?;
-    for verb in ["reload", "restart", "reload", "restart"] {
-        let arguments = [service.v4.as_str(), "10", "10", "10"];
+    let share = (takeover::from_environment("L7D_TEST_TAKEOVER_CONNECTIONS", 30)? / 3).to_string();
+    let restarts = takeover::from_environment("L7D_TEST_RESTARTS", 2)?;
+    for verb in ["reload", "restart"].into_iter().cycle().take(2 * restarts) {
+        let arguments = [service.v4.as_str(), &share, &share, &share];
         let askers = Askers::begin(gateway, [PYTHON, PEERS], &arguments)?;
         manager.systemctl(verb)?;
         let now = manager.property("MainPID")?;

@@ -64,7 +64,7 @@ const WATCHED: &str = "visibility:\n- { port: 80, mode: proxy }\n- { port: 50051
                        - { port: 7000, mode: proxy }\n- { port: 7001, mode: proxy }\n\
                        - { port: 53, protocol: UDP }\n";
 
-fn from_environment(name: &str, default: usize) -> anyhow::Result<usize> {
+pub(crate) fn from_environment(name: &str, default: usize) -> anyhow::Result<usize> {
     match std::env::var(name) {
         Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
         Err(_) => Ok(default),
