@@ -159,6 +159,7 @@ pub fn run(config: Option<&PathBuf>, overrides: Overrides, task: &Task) -> Resul
     match task {
         Task::Run(manner) => {
             serve::raise_descriptor_limit();
+            memory::keep_large_apart();
             let confinement = rights::lessen(&config, source.file());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

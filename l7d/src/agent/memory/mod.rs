@@ -10,6 +10,7 @@ use crate::record::Relief;
 use crate::server::MemoryStatus;
 
 use super::{Agent, Error};
+pub(super) use heap::keep_large_apart;
 use pressure::Pressure;
 
 /// Of the flow ring's bytes, so much is left where they are given up.
