@@ -5,12 +5,12 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use parsers::Direction as Way;
 use socket2::SockRef;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::task::consume_budget;
 
 use super::network;
 use super::splice::Pipes;
@@ -100,22 +100,26 @@ pub(super) enum Received {
 }
 
 /// Waits for bytes and reads what is there: one call to the kernel per burst. `room` is only asked
-/// for once there is something to read.
+/// for once there is something to read. A sender that never pauses leaves the worker's other connections
+/// their turn: no connection reads more often in a row than tokio lets a task go on.
 pub(super) async fn receive(
     from: &mut ReadHalf<'_>,
     mut room: impl FnMut() -> Box<[u8]>,
     pool: &Pool,
 ) -> io::Result<(Received, Box<[u8]>)> {
     loop {
+        consume_budget().await;
         from.readable().await?;
         let mut buffer = room();
-        match from.read(&mut buffer).now_or_never() {
-            None => pool.give(buffer),
-            Some(Ok(0)) => return Ok((Received::End, buffer)),
-            Some(Ok(count)) => return Ok((Received::Bytes(count), buffer)),
-            Some(Err(error)) => {
+        // Not `read`: at the end of its turn it finds nothing, whatever there is.
+        match from.try_read(&mut buffer) {
+            Ok(0) => return Ok((Received::End, buffer)),
+            Ok(count) => return Ok((Received::Bytes(count), buffer)),
+            Err(error) => {
                 pool.give(buffer);
-                return Err(error);
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    return Err(error);
+                }
             }
         }
     }

@@ -170,3 +170,30 @@ fn a_response_that_a_client_sends_has_no_answer_and_harms_no_other() {
     client.expect(&answer(2, "b", "ok"));
     world.wait_for("dns-response-as-query");
 }
+
+/// More than a task reads in one turn, faster than it is judged: 18 MB.
+#[test]
+fn a_client_that_never_pauses_leaves_its_worker_to_others() {
+    let server = Server::each(2, |mut peer| {
+        let asked = peer.take(query(2, "b", "ok").len());
+        assert_eq!(asked, query(2, "b", "ok"));
+        peer.send(&answer(2, "b", "ok"));
+        peer.rest();
+    });
+    let world = World::start(asking(server.address));
+    let mut other = world.connect();
+    let mut client = world.connect();
+    // Nobody answers them.
+    let mut response = answer(1, "a", "ok").split_off(2);
+    response.resize(500, 0);
+    let mut framed = 500_u16.to_be_bytes().to_vec();
+    framed.append(&mut response);
+    let many = framed.repeat(1000);
+    for _ in 0..36 {
+        client.send(&many);
+    }
+    other.send(&query(2, "b", "ok"));
+    other.expect(&answer(2, "b", "ok"));
+    client.send(&query(2, "b", "ok"));
+    client.expect(&answer(2, "b", "ok"));
+}

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Answers may come in any order (RFC 7766 §6.2.1.1), so a refusal needs no turn: it stands between
-//! two messages of the server.
+//! two messages of the server. While a client does not read its refusals, its queries wait too.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -35,6 +35,8 @@ use crate::session::{Ends, Lookups, RequestVerdict, Waiting};
 
 /// Queries of one connection without an answer.
 const QUERIES: usize = 256;
+/// Refusals that wait, in bytes: behind them no query is read.
+const REFUSALS_BYTES: usize = 64 << 10;
 
 /// One enforced connection that speaks DNS.
 pub(in crate::proxy) struct DnsRelay<'w> {
@@ -46,6 +48,10 @@ pub(in crate::proxy) struct DnsRelay<'w> {
     refusals: RefCell<Vec<u8>>,
     /// Told when there is a refusal.
     refused: Notify,
+    /// Told when refusals have found their place, or will find none.
+    spoken: Notify,
+    /// The server has ended, and nobody writes to the client any more.
+    is_silent: Cell<bool>,
 }
 
 /// Queries that may go on.
@@ -236,6 +242,8 @@ impl<'w> DnsRelay<'w> {
             lookups: RefCell::new(Lookups::new(limits, L4::Tcp { flags: 0 })),
             refusals: RefCell::default(),
             refused: Notify::new(),
+            spoken: Notify::new(),
+            is_silent: Cell::new(false),
         }
     }
 
@@ -281,6 +289,9 @@ impl<'w> DnsRelay<'w> {
     ) -> Result<(), Broken> {
         while !stream.out.is_over {
             stream.flush(&to).await?;
+            while self.refusals.borrow().len() >= REFUSALS_BYTES {
+                self.spoken.notified().await;
+            }
             // A client that begins a message has to end it.
             let timeout = self.worker.settings.head_timeout;
             let patience = if stream.waiting.is_empty() {
@@ -332,6 +343,9 @@ impl<'w> DnsRelay<'w> {
     }
 
     fn refuse(&self, query: &Message<'_>) {
+        if self.is_silent.get() {
+            return;
+        }
         let answer = refuse_query(self.worker, query.bytes());
         let framed = answer.and_then(|answer| Some((tcp::prefix(&answer)?, answer)));
         if let Some((prefix, answer)) = framed {
@@ -356,6 +370,7 @@ impl<'w> DnsRelay<'w> {
     ) -> Result<(), Broken> {
         while !stream.out.is_over {
             stream.out.push(self.refusals.take());
+            self.spoken.notify_one();
             stream.flush(&to).await?;
             let filled = tokio::select! {
                 filled = stream.fill(&mut from, &self.worker.pool) => Some(filled?),
@@ -381,6 +396,9 @@ impl<'w> DnsRelay<'w> {
                 stream.end(&mut to).await?;
             }
         }
+        self.is_silent.set(true);
+        self.refusals.take();
+        self.spoken.notify_one();
         Ok(())
     }
 

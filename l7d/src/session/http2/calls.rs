@@ -18,7 +18,15 @@ use crate::session::messages::{Http2Kind, Message};
 pub(crate) struct Calls {
     limits: Limits,
     open: BTreeMap<u32, Call>,
+    /// Windows that the client may open once more, since there was something to open them for.
+    #[serde(skip)]
+    windows: u64,
 }
+
+/// A client gives back what it has read of the connection's window and of its stream's, in as many frames
+/// as it likes: usually one for each frame that it was sent, or for each KiB of it.
+const WINDOWS_PER_FRAME: u64 = 2;
+const BYTES_PER_WINDOW: u64 = 1024;
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Call {
@@ -32,7 +40,19 @@ impl Calls {
         Self {
             limits,
             open: BTreeMap::new(),
+            windows: 0,
         }
+    }
+
+    /// How many `WINDOW_UPDATE` more the client has reason to send, since this was last asked.
+    pub(crate) fn take_windows(&mut self) -> u64 {
+        std::mem::take(&mut self.windows)
+    }
+
+    fn earn_windows(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let earned = WINDOWS_PER_FRAME.saturating_add(bytes / BYTES_PER_WINDOW);
+        self.windows = self.windows.saturating_add(earned);
     }
 
     /// A stream whose request came in another way.
@@ -74,6 +94,9 @@ impl Calls {
                 is_last,
                 ..
             } => {
+                if way == Way::ToClient {
+                    self.earn_windows(bytes.len());
+                }
                 self.take_data(out, *stream, way, bytes);
                 if *is_last && way == Way::ToClient {
                     self.end(out, *stream, Outcome::Passed);
@@ -118,6 +141,7 @@ impl Calls {
         head: &Head<'_>,
         judged: &RequestVerdict,
     ) {
+        self.earn_windows(0);
         // A stream that the parser has let go of is no longer followed here either.
         let streams_max = self.limits.streams;
         if self.open.len() >= streams_max

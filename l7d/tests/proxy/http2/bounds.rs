@@ -50,6 +50,15 @@ fn a_flood_ends_the_connection() {
         "GOAWAY 0 ENHANCE_YOUR_CALM too-many-control-frames",
         "too-many-control-frames",
     );
+    let mut many = Vec::new();
+    for _ in 0..60_000 {
+        Frame::WindowUpdate(1).write(0, OPEN, &mut many);
+    }
+    ends(
+        |client| client.peer.send(&many),
+        "GOAWAY 0 ENHANCE_YOUR_CALM too-many-window-updates",
+        "too-many-window-updates",
+    );
     ends(
         |client| {
             client.ask(1, OPEN, "PUT", "/open/x");

@@ -13,7 +13,8 @@ pub(super) struct Floods {
     resets: Bucket,
     /// PING, SETTINGS, PRIORITY and extensions: each is answered or worked on (CVE-2019-9512, -9515).
     control: Bucket,
-    /// `WINDOW_UPDATE`: one per frame of payload is usual, at any speed.
+    /// `WINDOW_UPDATE`: each is passed on. Some per frame of the server's payload are usual, at any speed,
+    /// and are earned by it; the rest is for windows that a client opens beforehand.
     windows: Bucket,
     /// DATA frames without payload in a row (CVE-2019-9518).
     empty: u32,
@@ -51,7 +52,7 @@ impl Floods {
         Self {
             resets: bucket(500, 100, "too-many-resets"),
             control: bucket(2000, 500, "too-many-control-frames"),
-            windows: bucket(200_000, 200_000, "too-many-window-updates"),
+            windows: bucket(20_000, 1000, "too-many-window-updates"),
             empty: 0,
         }
     }
@@ -85,7 +86,9 @@ impl Floods {
         self.control.take(clock)
     }
 
-    pub(super) fn window(&mut self, clock: &Clock) -> Result<(), Broken> {
+    /// `earned` more have a reason since the last one.
+    pub(super) fn window(&mut self, earned: u64, clock: &Clock) -> Result<(), Broken> {
+        self.windows.earn(earned);
         self.windows.take(clock)
     }
 
@@ -103,6 +106,10 @@ impl Floods {
 }
 
 impl Bucket {
+    fn earn(&mut self, count: u64) {
+        self.left = self.left.saturating_add(count).min(self.burst);
+    }
+
     /// Reads the clock only when what was there is spent.
     fn take(&mut self, clock: &Clock) -> Result<(), Broken> {
         if self.left == 0 {
@@ -152,6 +159,25 @@ mod tests {
             floods.reset(&clock).unwrap();
         }
         assert!(floods.reset(&clock).is_err());
+    }
+
+    #[test]
+    fn windows_are_opened_for_what_was_sent_and_not_for_nothing() {
+        let clock = Clock::captured();
+        clock.set(Timestamp(1_000_000_000));
+        let mut floods = Floods::new(&clock);
+        for _ in 0..100_000 {
+            floods.window(2, &clock).unwrap();
+            floods.window(0, &clock).unwrap();
+        }
+        for _ in 0..20_000 {
+            let _spent = floods.window(0, &clock);
+        }
+        let broken = floods.window(0, &clock).unwrap_err();
+        assert_eq!(broken.error.rule, "too-many-window-updates");
+        clock.set(Timestamp(2_000_000_000));
+        let mut more = (0..1001).map(|_| floods.window(0, &clock));
+        assert_eq!(more.position(|result| result.is_err()), Some(1000));
     }
 
     #[test]

@@ -29,7 +29,8 @@ impl Middlebox {
         let stream = header.stream;
         match header.kind {
             kind if is_piece(kind) => return Ok(After::Hidden),
-            Kind::WindowUpdate => self.floods.window(clock)?,
+            // Counted before, by what was sent to the client.
+            Kind::WindowUpdate => {}
             _ => self.floods.control(clock)?,
         }
         if is_broken {

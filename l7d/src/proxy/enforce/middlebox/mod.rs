@@ -310,6 +310,9 @@ impl Middlebox {
             Event::Skipped if self.passing == Some(Passing::Forwarded) => self.pass_control(place),
             Event::Skipped | Event::Lost => After::Hidden,
             Event::Frame { header, fault } => {
+                if header.kind == Kind::WindowUpdate {
+                    self.floods.window(court.calls.take_windows(), clock)?;
+                }
                 self.take_frame(newest, *header, fault.is_some(), place, clock)?
             }
             Event::Request {
