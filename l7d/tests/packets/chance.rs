@@ -35,6 +35,9 @@ impl Chance {
     }
 }
 
+/// Tests that share the time of a soak.
+const SHARERS: u64 = 5;
+
 /// How long drawing goes on: a number of turns, or the time of a soak.
 pub(crate) struct Turns {
     seed: u64,
@@ -52,8 +55,7 @@ impl Turns {
         Self {
             seed: number("L7D_SOAK_SEED").unwrap_or(1),
             left: turns,
-            // Two tests share it.
-            deadline: seconds.map(|all| Instant::now() + Duration::from_secs(all / 2)),
+            deadline: seconds.map(|all| Instant::now() + Duration::from_secs(all / SHARERS)),
         }
     }
 }

@@ -17,6 +17,7 @@ mod chance;
 mod drawing;
 mod frames;
 mod kernel;
+mod node;
 mod sequences;
 mod single;
 mod world;

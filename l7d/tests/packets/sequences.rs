@@ -8,7 +8,7 @@ use properties::received::{self, Datagram, Reassembly, Received, Transport};
 
 use crate::chance::{Chance, Turns};
 use crate::frames::{Head, OWN_V4, OWN_V6, icmp, tcp, udp};
-use crate::kernel::{Kernel, Outcome};
+use crate::kernel::{Kernel, Outcome, Place};
 use crate::single::hexadecimal;
 use crate::world::{Action, Direction, Owner, forward};
 
@@ -17,6 +17,7 @@ const PEER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9);
 
 /// What the endpoint's stack, or its peer's, has got of what was let through.
 struct Behind {
+    place: Place,
     owner: Owner,
     is_v4: bool,
     /// What one side may answer: protocol, port of the own end, port of the peer.
@@ -25,8 +26,9 @@ struct Behind {
 }
 
 impl Behind {
-    fn new(owner: Owner, is_v4: bool) -> Self {
+    fn new(place: Place, owner: Owner, is_v4: bool) -> Self {
         Self {
+            place,
             owner,
             is_v4,
             conversations: BTreeSet::new(),
@@ -61,7 +63,12 @@ impl Behind {
     }
 
     fn judge(&mut self, direction: Direction, datagram: &Datagram) -> anyhow::Result<()> {
-        let is_allowed = forward(self.owner, direction, datagram) != Action::Deny;
+        let is_allowed = match forward(self.owner, direction, datagram) {
+            Action::Allow => true,
+            // The node has no proxy that judges its own requests.
+            Action::Redirect => self.place == Place::Pod,
+            Action::Deny => false,
+        };
         let may_pass = match datagram.transport {
             // Answers, and what belongs to a connection, have their own test.
             Transport::Tcp(.., flags) => is_allowed || flags & 0x12 != 0x02,
@@ -158,12 +165,27 @@ fn fragments(chance: &mut Chance, head: &Head, payload: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn drawn_sequences_let_nothing_through_that_policy_denies() -> anyhow::Result<()> {
-    let mut kernel = Kernel::new()?;
+    let passed = draw_sequences(Place::Pod)?;
+    eprintln!("{passed} packets passed");
+    Ok(())
+}
+
+#[test]
+fn drawn_sequences_let_nothing_into_or_out_of_the_node_that_its_policy_denies() -> anyhow::Result<()>
+{
+    let passed = draw_sequences(Place::Node)?;
+    eprintln!("{passed} packets passed");
+    Ok(())
+}
+
+/// How many packets passed.
+fn draw_sequences(place: Place) -> anyhow::Result<u64> {
+    let mut kernel = Kernel::new(place)?;
     let mut passed = 0_u64;
     for seed in Turns::new(3_000) {
         let mut chance = Chance::new(seed);
         let owner = chance.of(&[Owner::Closed, Owner::Open]);
-        let mut behind = Behind::new(owner, chance.is_one_in(2));
+        let mut behind = Behind::new(place, owner, chance.is_one_in(2));
         let mut told = Vec::new();
         for _ in 0..6 {
             let direction = chance.of(&Direction::BOTH);
@@ -191,28 +213,37 @@ fn drawn_sequences_let_nothing_through_that_policy_denies() -> anyhow::Result<()
         }
         kernel.forget()?;
     }
-    eprintln!("{passed} packets passed");
     assert!(passed > 0);
-    Ok(())
+    Ok(passed)
 }
 
 #[test]
 fn fragments_in_order_follow_their_first() -> anyhow::Result<()> {
-    let mut kernel = Kernel::new()?;
-    for is_v4 in [true, false] {
-        for (port, is_allowed) in [(80, true), (22, false)] {
-            for cut in [16, 24, 32] {
-                for direction in Direction::BOTH {
+    for place in [Place::Pod, Place::Node] {
+        let mut kernel = Kernel::new(place)?;
+        for is_v4 in [true, false] {
+            for (port, is_allowed) in [(80, true), (22, false)] {
+                for (cut, direction) in CUTS {
                     let passed = two_fragments(&mut kernel, is_v4, port, cut, direction)?;
                     // Without the first one, what arrives of it makes no datagram.
                     let may_pass = [is_allowed, is_allowed || direction == Direction::Ingress];
-                    assert_eq!(passed, may_pass, "{port} {cut} {direction:?}");
+                    assert_eq!(passed, may_pass, "{place:?} {port} {cut} {direction:?}");
                 }
             }
         }
     }
     Ok(())
 }
+
+/// Where a segment is cut, and which way it goes.
+const CUTS: [(usize, Direction); 6] = [
+    (16, Direction::Ingress),
+    (24, Direction::Ingress),
+    (32, Direction::Ingress),
+    (16, Direction::Egress),
+    (24, Direction::Egress),
+    (32, Direction::Egress),
+];
 
 /// A segment that opens a connection, cut in two: which of them passed.
 fn two_fragments(
@@ -222,7 +253,7 @@ fn two_fragments(
     cut: usize,
     direction: Direction,
 ) -> anyhow::Result<[bool; 2]> {
-    let mut head = Behind::new(Owner::Closed, is_v4).head(direction, 6);
+    let mut head = Behind::new(Place::Pod, Owner::Closed, is_v4).head(direction, 6);
     let payload = tcp(50_000, port, 0x02, 5, 30);
     let mut passed = [false; 2];
     let pieces = [(0, true, &payload[..cut]), (cut, false, &payload[cut..])];
@@ -235,13 +266,20 @@ fn two_fragments(
     Ok(passed)
 }
 
+const FAMILIES: [(bool, Direction); 4] = [
+    (true, Direction::Ingress),
+    (true, Direction::Egress),
+    (false, Direction::Ingress),
+    (false, Direction::Egress),
+];
+
 /// The first eight bytes alone do not say whether a segment opens a connection.
 #[test]
 fn first_fragments_that_hide_their_flags_are_refused_and_told() -> anyhow::Result<()> {
-    let mut kernel = Kernel::new()?;
-    for is_v4 in [true, false] {
-        for direction in Direction::BOTH {
-            let behind = Behind::new(Owner::Closed, is_v4);
+    for place in [Place::Pod, Place::Node] {
+        let mut kernel = Kernel::new(place)?;
+        for (is_v4, direction) in FAMILIES {
+            let behind = Behind::new(Place::Pod, Owner::Closed, is_v4);
             let mut head = behind.head(direction, 6);
             head.place = Some((0, true, 9));
             let frame = head.frame(&tcp(50_000, 22, 0x02, 5, 0)[..8]);

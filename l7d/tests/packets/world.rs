@@ -12,6 +12,12 @@ pub(crate) const STRANGERS: [(IpAddr, u8); 2] = [
     (IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 0)), 16),
 ];
 
+/// Addresses of a pod of this node.
+pub(crate) const PODS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(10, 8, 0, 77)),
+    IpAddr::V6(Ipv6Addr::new(0xfd08, 0, 0, 0, 0, 0, 0, 0x77)),
+];
+
 /// Whose packet it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
@@ -31,7 +37,7 @@ pub(crate) enum Direction {
 impl Direction {
     pub(crate) const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
 
-    fn other(self) -> Self {
+    pub(crate) fn other(self) -> Self {
         match self {
             Self::Ingress => Self::Egress,
             Self::Egress => Self::Ingress,
@@ -110,6 +116,10 @@ pub(crate) enum Expected {
     Redirect,
     /// Passes, or is redirected: of a connection that nobody saw begin.
     NoDrop,
+    /// Passes, and nobody is told or remembers it.
+    Ignored,
+    /// Passes or is dropped: which way a connection goes that nobody saw begin is guessed.
+    Guessed,
 }
 
 fn is_stranger(address: IpAddr) -> bool {
@@ -120,7 +130,13 @@ fn is_stranger(address: IpAddr) -> bool {
 }
 
 /// Longest match of each peer's entries, then the stricter one.
-fn judge(owner: Owner, direction: Direction, peer: IpAddr, protocol: u8, port: u16) -> Action {
+pub(crate) fn judge(
+    owner: Owner,
+    direction: Direction,
+    peer: IpAddr,
+    protocol: u8,
+    port: u16,
+) -> Action {
     let mine = |is_for_strangers: bool| {
         let rules = RULES.iter().filter(move |rule| {
             rule.owner == owner
@@ -159,20 +175,24 @@ pub(crate) fn forward(owner: Owner, direction: Direction, datagram: &Datagram) -
     if passes_always(datagram.transport) {
         return Action::Allow;
     }
-    let port = match datagram.transport {
-        Transport::Icmp(kind, ..) | Transport::IcmpV6(kind, ..) => u16::from(kind),
-        other => other.ports().map_or(0, |(_, destination)| destination),
-    };
     judge(
         owner,
         direction,
         peer(direction, datagram),
         datagram.transport.protocol(),
-        port,
+        asked(datagram.transport),
     )
 }
 
-fn peer(direction: Direction, datagram: &Datagram) -> IpAddr {
+/// The port that a rule is asked for; of ICMP its type.
+fn asked(transport: Transport) -> u16 {
+    match transport {
+        Transport::Icmp(kind, ..) | Transport::IcmpV6(kind, ..) => u16::from(kind),
+        other => other.ports().map_or(0, |(_, destination)| destination),
+    }
+}
+
+pub(crate) fn peer(direction: Direction, datagram: &Datagram) -> IpAddr {
     match direction {
         Direction::Ingress => datagram.source,
         Direction::Egress => datagram.destination,
