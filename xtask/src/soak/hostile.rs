@@ -1,5 +1,6 @@
-//! What attacks on one endpoint cost another one's client.
+//! What attacks on one endpoint cost another one's client, and the agent.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use testbed::Process;
@@ -8,61 +9,225 @@ use super::Run;
 use super::lab::{self, Lab};
 use crate::run::workspace;
 
-/// What the tests' attackers can do, and how often at a time.
-const ATTACKS: [(&str, u32); 11] = [
-    ("slow_heads", 1000),
-    ("long_heads", 50),
-    ("unread", 500),
-    ("bytewise", 200),
-    ("resets", 1000),
-    ("connections", 4000),
-    ("half_open", 20_000),
-    ("http2_resets", 900),
-    ("http2_pings", 5000),
-    ("http2_continuation", 100),
-    ("http2_bomb", 4000),
+/// What an attacker of the tests does.
+struct Attack {
+    kind: &'static str,
+    port: u16,
+    /// How often at a time.
+    count: u32,
+    /// Of these so many connections stay open: each may have its buffers.
+    connections: u64,
+}
+
+const HTTP1: u16 = 80;
+const HTTP2: u16 = 8080;
+const DNS: u16 = 53;
+
+const ATTACKS: [Attack; 26] = [
+    attack("slow_heads", HTTP1, 1000, 1000),
+    attack("long_heads", HTTP1, 50, 1),
+    attack("unread", HTTP1, 500, 500),
+    attack("sips", HTTP1, 100, 100),
+    attack("bytewise", HTTP1, 200, 1),
+    attack("resets", HTTP1, 1000, 1),
+    attack("connections", HTTP1, 4000, 4000),
+    attack("half_open", HTTP1, 60_000, 0),
+    attack("syns", HTTP1, 60_000, 0),
+    attack("rsts", HTTP1, 60_000, 0),
+    attack("http2_resets", HTTP2, 900, 1),
+    attack("http2_pings", HTTP2, 5000, 1),
+    attack("http2_priority", HTTP2, 5000, 1),
+    attack("http2_settings", HTTP2, 100, 1),
+    attack("http2_empty", HTTP2, 300, 1),
+    attack("http2_continuation", HTTP2, 100, 1),
+    attack("http2_windows", HTTP2, 60_000, 1),
+    attack("http2_bomb", HTTP2, 4000, 1),
+    attack("http2_unread", HTTP2, 90, 1),
+    attack("http2_dribble", HTTP2, 90, 1),
+    attack("lookups", DNS, 20_000, 0),
+    attack("dns_loop", DNS, 2000, 0),
+    attack("dns_pointers", DNS, 2000, 0),
+    attack("dns_oversize", DNS, 1000, 0),
+    attack("dns_slow", DNS, 500, 500),
+    attack("dns_unread", DNS, 20_000, 1),
 ];
+
+const fn attack(kind: &'static str, port: u16, count: u32, connections: u64) -> Attack {
+    Attack {
+        kind,
+        port,
+        count,
+        connections,
+    }
+}
+
+/// Requests of other paths are refused, those of the attacker are judged as well, and its look-ups.
+const POLICY: &str = r#"
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: { name: soak, namespace: default }
+spec:
+  endpointSelector: {}
+  ingress:
+  - fromEndpoints: [ {} ]
+    toPorts:
+    - ports: [ { port: "80", protocol: TCP }, { port: "8080", protocol: TCP } ]
+      rules: { http: [ { method: GET, path: "/(get|big).*" } ] }
+  - fromEndpoints: [ {} ]
+    toPorts: [ { ports: [ { port: "53", protocol: ANY } ] } ]
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: { name: names, namespace: default }
+spec:
+  endpointSelector: { matchLabels: { app: attacker } }
+  egress:
+  - toEndpoints: [ {} ]
+    toPorts: [ { ports: [ { port: "1", endPort: 52, protocol: TCP }, { port: "54", endPort: 65535, protocol: TCP } ] } ]
+  - toEndpoints: [ {} ]
+    toPorts:
+    - ports: [ { port: "53", protocol: ANY } ]
+      rules: { dns: [ { matchPattern: "*.flood" } ] }
+"#;
+
 /// A request each so long.
 const PACE: Duration = Duration::from_millis(2);
+/// Between two looks at the agent's memory.
+const LOOK: Duration = Duration::from_millis(20);
+/// The other client's 99th percentile may be so many times its quiet value, and so much more: a machine of
+/// few cores has the attacker's own work to do as well.
+const TIMES: u32 = 2;
+const FLOOR: Duration = Duration::from_millis(3);
+/// Memory of its own that an attack may take beside what its connections may hold, in KiB.
+const SLACK_KIB: u64 = 24 << 10;
+/// Most that a connection through the proxy holds: a buffer for each direction.
+const CONNECTION_KIB: u64 = 2 * 68;
+
+/// What was measured.
+struct Row {
+    before: Duration,
+    under: Duration,
+    after: Duration,
+    /// Memory of the agent's own in KiB: before, and at most.
+    own: [u64; 2],
+    /// The most that was resident, pages of files and rings among it.
+    resident: u64,
+}
+
+impl Row {
+    fn quiet(&self) -> Duration {
+        self.before.max(self.after)
+    }
+
+    fn ratio(&self) -> f64 {
+        self.under.as_secs_f64() / self.quiet().as_secs_f64().max(1e-9)
+    }
+
+    /// What is more than it may be.
+    fn faults(&self, attack: &Attack) -> Vec<String> {
+        let mut faults = Vec::new();
+        let most = self.quiet() * TIMES + FLOOR;
+        if self.under > most {
+            let (under, most) = (self.under.as_micros(), most.as_micros());
+            faults.push(format!("{}: {under} µs of {most}", attack.kind));
+        }
+        let [before, peak] = self.own;
+        let (taken, most) = (
+            peak.saturating_sub(before),
+            SLACK_KIB + attack.connections * CONNECTION_KIB,
+        );
+        if taken > most {
+            faults.push(format!("{}: it took {taken} KiB of {most}", attack.kind));
+        }
+        faults
+    }
+}
 
 /// Prints the 99th percentile of a client's requests while another server is attacked, beside its quiet
-/// value.
+/// value before and after, and the most memory that the agent took. Fails where either is too much.
 #[expect(clippy::print_stdout, reason = "the table is this command's result")]
 pub(super) fn run(run: &Run) -> anyhow::Result<()> {
     lab::prepare(run)?;
-    let lab = Lab::new()?;
-    let turns = u32::try_from(ATTACKS.len())? + 1;
+    let mut lab = Lab::with(POLICY)?;
+    lab.serve_more()?;
+    let phases = u32::try_from(ATTACKS.len())? * 2 + 1;
     let p99 = || {
         let client = &lab.pod("client")?.host;
-        let times = lab::ask(client, lab.address("server")?, PACE, run.time / turns)?;
+        let times = lab::ask(client, lab.address("server")?, PACE, run.time / phases)?;
         anyhow::Ok(lab::percentile(times, 99))
     };
-    let quiet = p99()?;
     println!(
-        "{:<20} {:>9} {:>6} {:>14}",
-        "attack", "p99 µs", "ratio", "agent's peak"
+        "{:<20} {:>9} {:>9} {:>9} {:>6} {:>9} {:>9} {:>9}",
+        "attack", "quiet µs", "under it", "after", "ratio", "own KiB", "peak", "resident"
     );
-    println!("{:<20} {:>9} {:>6}", "none", quiet.as_micros(), 1);
-    for (kind, count) in ATTACKS {
-        let attack = attack(&lab, kind, count)?;
-        let under = p99()?;
-        drop(attack);
+    let mut faults = Vec::new();
+    let mut before = p99()?;
+    for attack in &ATTACKS {
+        lab.forget_peak()?;
+        let own = lab.memory()?.own;
+        let attacker = begin(&lab, attack)?;
+        let (under, peak) = while_looking(&lab, p99)?;
+        drop(attacker);
+        let row = Row {
+            before,
+            under,
+            resident: lab.memory()?.peak,
+            after: p99()?,
+            own: [own, peak.max(own)],
+        };
         println!(
-            "{kind:<20} {:>9} {:>6.2} {:>10} KiB",
-            under.as_micros(),
-            under.as_secs_f64() / quiet.as_secs_f64().max(1e-9),
-            lab.taken()?.peak
+            "{:<20} {:>9} {:>9} {:>9} {:>6.2} {:>9} {:>9} {:>9}",
+            attack.kind,
+            row.before.as_micros(),
+            row.under.as_micros(),
+            row.after.as_micros(),
+            row.ratio(),
+            own,
+            peak.max(own),
+            row.resident
         );
+        faults.extend(row.faults(attack));
+        before = row.after;
     }
+    anyhow::ensure!(faults.is_empty(), "too much:\n{}", faults.join("\n"));
     Ok(())
 }
 
+/// What is found out, and the most memory of its own that the agent took meanwhile.
+#[expect(clippy::disallowed_methods, reason = "looks come at a pace")]
+fn while_looking<T: Send>(
+    lab: &Lab,
+    find_out: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<(T, u64)> {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut most = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                most = most.max(lab.memory()?.own);
+                std::thread::sleep(LOOK);
+            }
+            anyhow::Ok(most)
+        });
+        let found = find_out();
+        is_over.store(true, Ordering::Relaxed);
+        let most = looks
+            .join()
+            .unwrap_or_else(|_panic| anyhow::bail!("who looks has panicked"))?;
+        Ok((found?, most))
+    })
+}
+
 /// Attacks again and again.
-fn attack(lab: &Lab, kind: &str, count: u32) -> anyhow::Result<Process> {
+fn begin(lab: &Lab, attack: &Attack) -> anyhow::Result<Process> {
+    let Attack {
+        kind, port, count, ..
+    } = attack;
     let peers = workspace().join("l7d/tests/agent/hostile/peers.py");
     let (attacker, victim) = (&lab.pod("attacker")?.host, &lab.pod("victim")?.v4);
+    // In the foreground, so that it ends with the attack.
     let script = format!(
-        "trap 'kill $!; exit' TERM; while :; do timeout 3 python3 {} {kind} {victim} 80 {count} & wait $!; done",
+        "while :; do timeout --foreground 3 python3 {} {kind} {victim} {port} {count}; done",
         peers.display()
     );
     let mut command = attacker.command("sh");

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use testbed::{Attach, Host, Pod, Process, World};
 
 use super::Run;
-use crate::run::{cargo, run as succeed, say, target};
+use crate::run::{cargo, run as succeed, say, target, workspace};
 use crate::{ebpf, setup};
 
 const PODS: [&str; 4] = ["attacker", "client", "server", "victim"];
@@ -24,7 +24,7 @@ const REQUEST: &[u8] = b"GET /get HTTP/1.1\r\nHost: soak\r\n\r\n";
 pub(super) struct Lab {
     pub(super) pods: Vec<Pod>,
     agent: Process,
-    _servers: Vec<Process>,
+    servers: Vec<Process>,
     world: World,
 }
 
@@ -47,6 +47,11 @@ pub(super) fn prepare(run: &Run) -> anyhow::Result<()> {
 
 impl Lab {
     pub(super) fn new() -> anyhow::Result<Self> {
+        Self::with(POLICY)
+    }
+
+    /// With these policies.
+    pub(super) fn with(policies: &str) -> anyhow::Result<Self> {
         let mut world = World::new()?;
         let pods: Vec<Pod> = PODS
             .iter()
@@ -55,13 +60,30 @@ impl Lab {
         let servers = pods.get(2..).unwrap_or_default();
         let servers = servers.iter().map(|pod| serve(&world, pod));
         let servers = servers.collect::<anyhow::Result<_>>()?;
-        let agent = start(&world, &pods)?;
+        let agent = start(&world, &pods, policies)?;
         Ok(Self {
             pods,
             agent,
-            _servers: servers,
+            servers,
             world,
         })
+    }
+
+    /// Has the victim serve HTTP/2 on port 8080 and DNS on 53 as well, and something of a mebibyte.
+    pub(super) fn serve_more(&mut self) -> anyhow::Result<()> {
+        let folder = self.world.folder();
+        std::fs::write(folder.join("big"), vec![b'b'; 1 << 20])?;
+        let victim = &self.pod("victim")?.host;
+        let mut command = victim.command("nghttpd");
+        command.args(["--no-tls", "-d"]).arg(folder).arg("8080");
+        let http2 = victim.start("nghttpd", command)?;
+        victim.wait_listening(8080)?;
+        let mut command = victim.command("python3");
+        command.arg(workspace().join("l7d/tests/agent/hostile/resolver.py"));
+        let mut resolver = victim.start("resolver", command)?;
+        resolver.wait_for("serving")?;
+        self.servers.extend([http2, resolver]);
+        Ok(())
     }
 
     pub(super) fn pod(&self, name: &str) -> anyhow::Result<&Pod> {
@@ -74,13 +96,29 @@ impl Lab {
         Ok(SocketAddr::new(self.pod(name)?.v4.parse()?, 80))
     }
 
+    /// What of the agent's memory is resident.
+    pub(super) fn memory(&self) -> anyhow::Result<Memory> {
+        let status = std::fs::read_to_string(self.process().join("status"))?;
+        Ok(Memory {
+            own: number(&status, "RssAnon:").unwrap_or(0),
+            peak: number(&status, "VmHWM:").unwrap_or(0),
+        })
+    }
+
+    /// Has the most that was resident begin anew (`/proc/PID/clear_refs`, proc(5)).
+    pub(super) fn forget_peak(&self) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.process().join("clear_refs"), "5")?)
+    }
+
+    fn process(&self) -> PathBuf {
+        Path::new("/proc").join(self.agent.pid().to_string())
+    }
+
     /// What the agent takes now.
     pub(super) fn taken(&self) -> anyhow::Result<Taken> {
-        let process = Path::new("/proc").join(self.agent.pid().to_string());
-        let status = std::fs::read_to_string(process.join("status"))?;
+        let process = self.process();
         Ok(Taken {
-            memory: number(&status, "RssAnon:").unwrap_or(0),
-            peak: number(&status, "VmHWM:").unwrap_or(0),
+            memory: self.memory()?.own,
             descriptors: std::fs::read_dir(process.join("fd"))?.count() as u64,
             maps: map_bytes(&process.join("fdinfo"))? >> 10,
         })
@@ -101,11 +139,18 @@ impl Drop for Lab {
 pub(super) struct Taken {
     /// The process's own.
     pub(super) memory: u64,
-    /// The most that it ever had, pages of files among it.
-    pub(super) peak: u64,
     pub(super) descriptors: u64,
     /// Of the kernel.
     pub(super) maps: u64,
+}
+
+/// Of a process, in KiB.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory {
+    /// `RssAnon`: what was asked of the allocator, stacks, and nothing that others have too.
+    pub(super) own: u64,
+    /// `VmHWM`: the most that was resident, pages of files and of the kernel's rings among it.
+    pub(super) peak: u64,
 }
 
 fn number(text: &str, word: &str) -> Option<u64> {
@@ -145,12 +190,12 @@ fn serve(world: &World, pod: &Pod) -> anyhow::Result<Process> {
     Ok(process)
 }
 
-fn start(world: &World, pods: &[Pod]) -> anyhow::Result<Process> {
+fn start(world: &World, pods: &[Pod], policies: &str) -> anyhow::Result<Process> {
     let folder = world.folder();
     let name = folder.file_name().and_then(|name| name.to_str());
     let (root, name) = (folder.display(), name.unwrap_or("l7d-soak"));
     std::fs::create_dir_all(folder.join("policies"))?;
-    std::fs::write(folder.join("policies/soak.yaml"), POLICY)?;
+    std::fs::write(folder.join("policies/soak.yaml"), policies)?;
     let mut config = format!(
         "node: soak\napi: {{ socket: {root}/l7d.sock }}\nruntimeDir: {root}/run\n\
          datapath: {{ pinDir: /sys/fs/bpf/{name} }}\npolicies: {{ directory: {root}/policies }}\n\
