@@ -16,7 +16,13 @@ Examples:
   sudo l7d agent --config /etc/l7d/l7d.yaml      run until it is told to stop
   sudo l7d agent --config /etc/l7d/l7d.yaml --background   take over from the agent that runs
   l7d agent --config l7d.yaml --check            read everything, start nothing
-  sudo l7d agent --cleanup                       remove what an agent left in the kernel")]
+  sudo l7d agent --cleanup                       remove what an agent left in the kernel
+
+Signals:
+  TERM, INT  end: requests finish (proxy.drain, 5 s), connections that are open then are cut
+  HUP        read the configuration and the policies anew
+  USR2       end, and leave listeners and connections with the service manager for the agent that it
+             starts next: FileDescriptorStoreMax=1 in the unit, as the packaged one has it")]
 pub struct AgentArgs {
     /// Endpoints, watched ports, policies and listeners
     #[arg(long, value_name = "FILE", required_unless_present = "cleanup")]
