@@ -162,6 +162,13 @@ fn a_disk_that_fills_in_the_middle_of_a_file_keeps_the_former_one() -> anyhow::R
         std::fs::remove_file(filler)?;
         cluster.put(&object("other", "other", cluster.node.pod("other")))?;
         wait_until(told, |told| !told.contains("Not kept on disk"))?;
+        // Nothing more is to be written then.
+        let pods = folder(&cluster).join("Pod");
+        let pods =
+            || String::from_utf8_lossy(&std::fs::read(&pods).unwrap_or_default()).into_owned();
+        let is_last =
+            |line: &str| line.contains(r#""name":"other""#) && line.contains(r#""app":"other""#);
+        wait_until(pods, |pods| pods.lines().any(is_last))?;
     }
     end(&cluster, agent)
 }
