@@ -170,6 +170,10 @@ async fn take(
         if let Some(overflowed) = overflowed {
             relay.came(&inbox, overflowed);
             handle(relay, &inbox);
+            if inbox.is_full() {
+                // A flood of datagrams leaves the worker's connections their turn.
+                tokio::task::yield_now().await;
+            }
         }
         match result {
             Err(error) if error.kind() != ErrorKind::WouldBlock => {

@@ -316,6 +316,8 @@ impl<'w> DnsRelay<'w> {
                 stream.messages(|bytes, query| self.handle_query(bytes, query, &mut cleared));
             stream.out.push(cleared.0);
             stream.flush(&to).await?;
+            // There are thousands of queries in a buffer: others are waiting.
+            tokio::task::yield_now().await;
             if let Err(rule) = read {
                 self.tell_unfit(rule);
                 return Err(Broken::Unjudged);
