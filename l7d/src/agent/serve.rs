@@ -60,6 +60,7 @@ pub(super) async fn serve(
     manner: Manner,
     confinement: Arc<Confinement>,
 ) -> Result<(), Error> {
+    let (left, beats) = find_left(&config);
     let (mut world, cluster) = know(source, config, confinement).await?;
     let (follower, updates) = cluster.unzip();
     let config = world.config().clone();
@@ -69,10 +70,8 @@ pub(super) async fn serve(
     let ledger = Arc::new(Ledger::default());
     let node = Arc::new(flows::node_view(&config));
     let ring = Arc::new(flows::ring(&config.flows, &node, Arc::clone(&ledger))?);
-    let belongings = take_over(former.as_ref(), &mut world, &ring)?;
+    let belongings = take_over((former.as_ref(), left), &mut world, &ring)?;
     let takes_over = belongings.is_some();
-    // A former agent that runs beats itself.
-    let beats = (takes_over && former.is_none()).then(|| Beats::begin(&config.datapath.pin_dir));
     let exports = exports::start(&config, &ring, &node)?;
     let kernel = Kernel::default();
     let (learner, learnings) = mpsc::channel(LEARNINGS);
@@ -159,12 +158,12 @@ fn start_datapath(
 /// Takes everything that a running agent has, and what it has learnt meanwhile; or what one that was
 /// restarted has left.
 fn take_over(
-    former: Option<&Predecessor>,
+    (former, left): (Option<&Predecessor>, Option<Left>),
     world: &mut World,
     ring: &FlowRing,
 ) -> Result<Option<Belongings>, Error> {
     let Some(former) = former else {
-        return Ok(Left::find().and_then(take_left));
+        return Ok(left.and_then(take_left));
     };
     let belongings = former.take(world.config(), ring)?;
     tracing::info!(
@@ -176,6 +175,15 @@ fn take_over(
     world.learnt.catch_up(&config);
     world.compile();
     Ok(Some(belongings))
+}
+
+/// First of all, since what comes next may take its time: who connects waits for a beat.
+fn find_left(config: &Config) -> (Option<Left>, Option<Beats>) {
+    let left = Left::find();
+    let beats = left
+        .as_ref()
+        .and_then(|_left| Beats::begin(&config.datapath.pin_dir));
+    (left, beats)
 }
 
 fn take_left(left: Left) -> Option<Belongings> {

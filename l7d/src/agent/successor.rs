@@ -150,9 +150,12 @@ impl Agent {
         let left = blocking(|| (fd_store::leave(&belongings), belongings));
         let (left, belongings) = self.beat_until(ring, left).await?;
         match left {
-            Ok(()) => tell(&format!(
-                "left {count} connections with the service manager"
-            )),
+            Ok(()) => {
+                self.datapath.beat()?;
+                tell(&format!(
+                    "left {count} connections with the service manager"
+                ));
+            }
             Err(error) => {
                 tell(&format!(
                     "connections cannot outlive this agent: {error}; it is stopped instead"
