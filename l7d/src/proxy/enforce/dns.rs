@@ -316,8 +316,6 @@ impl<'w> DnsRelay<'w> {
                 stream.messages(|bytes, query| self.handle_query(bytes, query, &mut cleared));
             stream.out.push(cleared.0);
             stream.flush(&to).await?;
-            // There are thousands of queries in a buffer: others are waiting.
-            tokio::task::yield_now().await;
             if let Err(rule) = read {
                 self.tell_unfit(rule);
                 return Err(Broken::Unjudged);
@@ -325,6 +323,9 @@ impl<'w> DnsRelay<'w> {
             if !has_more {
                 stream.end(&mut to).await?;
             }
+            // There are thousands of queries in a buffer: others are waiting. Not before what came of them
+            // is said: whoever takes over from here does not hear it again.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
