@@ -48,8 +48,20 @@ pub(super) fn leave(belongings: &Belongings) -> Result<(), Error> {
         NotifyState::Custom("FDPOLL=0"),
     ];
     sd_notify::notify_with_fds(&states, &[kept.as_fd()])?;
-    wait_until_heard()?;
+    if let Err(error) = wait_until_heard() {
+        // It may hear all of it later, when this agent goes on with what was in there.
+        forget();
+        return Err(error.into());
+    }
     Ok(())
+}
+
+/// Has the manager keep it no more.
+fn forget() {
+    let states = [NotifyState::FdStoreRemove, NotifyState::FdName(NAME)];
+    if let Err(error) = sd_notify::notify(&states) {
+        tracing::warn!(%error, "the service manager keeps a descriptor that nobody needs");
+    }
 }
 
 /// The manager closes a descriptor that comes with `BARRIER=1` when it has heard everything before it
@@ -82,10 +94,7 @@ impl Left {
     /// Takes it; afterwards the manager keeps it no more.
     pub(super) fn take(self) -> Result<Belongings, LinkBroken> {
         let taken = Link::new(self.0).and_then(|link| link.take(drop));
-        let states = [NotifyState::FdStoreRemove, NotifyState::FdName(NAME)];
-        if let Err(error) = sd_notify::notify(&states) {
-            tracing::warn!(%error, "the service manager keeps a descriptor that nobody needs");
-        }
+        forget();
         taken
     }
 }

@@ -60,7 +60,7 @@ pub(super) async fn serve(
     manner: Manner,
     confinement: Arc<Confinement>,
 ) -> Result<(), Error> {
-    let (left, beats) = find_left(&config);
+    let left = find_left(&config);
     let (mut world, cluster) = know(source, config, confinement).await?;
     let (follower, updates) = cluster.unzip();
     let config = world.config().clone();
@@ -70,7 +70,7 @@ pub(super) async fn serve(
     let ledger = Arc::new(Ledger::default());
     let node = Arc::new(flows::node_view(&config));
     let ring = Arc::new(flows::ring(&config.flows, &node, Arc::clone(&ledger))?);
-    let belongings = take_over((former.as_ref(), left), &mut world, &ring)?;
+    let (belongings, beats) = take_over((former.as_ref(), left), &mut world, &ring)?;
     let takes_over = belongings.is_some();
     let exports = exports::start(&config, &ring, &node)?;
     let kernel = Kernel::default();
@@ -156,14 +156,16 @@ fn start_datapath(
 }
 
 /// Takes everything that a running agent has, and what it has learnt meanwhile; or what one that was
-/// restarted has left.
+/// restarted has left, for which this one beats: one that runs does so itself.
 fn take_over(
-    (former, left): (Option<&Predecessor>, Option<Left>),
+    (former, left): (Option<&Predecessor>, Option<(Left, Option<Beats>)>),
     world: &mut World,
     ring: &FlowRing,
-) -> Result<Option<Belongings>, Error> {
+) -> Result<(Option<Belongings>, Option<Beats>), Error> {
     let Some(former) = former else {
-        return Ok(left.and_then(take_left));
+        let taken = left.and_then(|(left, beats)| Some((take_left(left)?, beats)));
+        let (belongings, beats) = taken.unzip();
+        return Ok((belongings, beats.flatten()));
     };
     let belongings = former.take(world.config(), ring)?;
     tracing::info!(
@@ -174,16 +176,13 @@ fn take_over(
     let config = world.config().clone();
     world.learnt.catch_up(&config);
     world.compile();
-    Ok(Some(belongings))
+    Ok((Some(belongings), None))
 }
 
 /// First of all, since what comes next may take its time: who connects waits for a beat.
-fn find_left(config: &Config) -> (Option<Left>, Option<Beats>) {
-    let left = Left::find();
-    let beats = left
-        .as_ref()
-        .and_then(|_left| Beats::begin(&config.datapath.pin_dir));
-    (left, beats)
+fn find_left(config: &Config) -> Option<(Left, Option<Beats>)> {
+    let left = Left::find()?;
+    Some((left, Beats::begin(&config.datapath.pin_dir)))
 }
 
 fn take_left(left: Left) -> Option<Belongings> {
