@@ -5,9 +5,8 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 
 use aya::maps::{Array, Map, MapData};
-use l7d_ebpf::ABI_VERSION;
 
-use super::HEARTBEAT_PERIOD;
+use super::{HEARTBEAT_PERIOD, pinned_maps};
 use crate::clock::Monotonic;
 
 const MAP: &str = "HEARTBEAT";
@@ -20,8 +19,7 @@ impl Beats {
     /// For programs of this version, if they are pinned below that folder; others know nothing of sockets
     /// that this agent could have been given.
     pub fn begin(pin_dir: &Path) -> Option<Self> {
-        let pin = pin_dir.join(format!("v{ABI_VERSION}/maps")).join(MAP);
-        let mut map = open(&pin)?;
+        let mut map = open(&pinned_maps(pin_dir).join(MAP))?;
         let (stop, stopped) = sync_channel(0);
         let beat = move || {
             loop {

@@ -156,6 +156,11 @@ fn first_config(settings: &Settings) -> KernelConfig {
     }
 }
 
+/// Where the maps of this version's programs are pinned.
+fn pinned_maps(pin_dir: &Path) -> PathBuf {
+    pin_dir.join(format!("v{ABI_VERSION}/maps"))
+}
+
 /// The loaded programs.
 #[derive(Debug)]
 pub struct Datapath {
@@ -188,10 +193,9 @@ impl Datapath {
             return Err(Error::NoPrograms);
         }
         let version = format!("v{ABI_VERSION}");
-        let home = settings.pin_dir.join(&version);
         let has = |feature| !settings.absent.contains(&feature);
         let links = links::Links::new(&settings.pin_dir, &version, has(KernelFeature::Tcx));
-        let pins = home.join("maps");
+        let pins = pinned_maps(&settings.pin_dir);
         for folder in [links.folder(), &pins] {
             std::fs::create_dir_all(folder).map_err(|cause| Error::PinFolder {
                 folder: folder.to_owned(),

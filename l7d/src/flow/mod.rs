@@ -300,9 +300,7 @@ impl FlowRing {
                 .fetch_max(oldest.saturating_add(1), Ordering::AcqRel);
         }
     }
-}
 
-impl FlowRing {
     /// Takes over what another ring has kept until now: nothing of it is counted again.
     pub fn inherit(&self, mut record: Record) {
         if !self.is_wanted(&record) {

@@ -380,3 +380,11 @@ pub(crate) fn ask(client: &Host, address: &str, seen: &str) -> anyhow::Result<St
     assert!(answer.contains(&format!("from {seen} ")), "{url}: {answer}");
     Ok(path)
 }
+
+/// How much a test does: what the environment says, for its long form, or what is usual.
+pub(crate) fn from_environment(name: &str, usual: usize) -> anyhow::Result<usize> {
+    match std::env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
+        Err(_) => Ok(usual),
+    }
+}

@@ -3,11 +3,12 @@
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use landlock::PathFd;
 use rustix::fs::{FileType, fstat};
+
+use crate::patience::within;
 
 /// How long each place may take. Disks that were asleep take some seconds; who is late is done without until
 /// a restart.
@@ -44,30 +45,11 @@ fn open_each_by(
     patience: Duration,
     open: impl Fn(&Path) -> Answer + Clone + Send + 'static,
 ) -> Vec<Answer> {
-    let mut answers = Vec::new();
-    while let Some(left) = places.get(answers.len()..).filter(|left| !left.is_empty()) {
-        let (teller, told) = sync_channel(left.len());
-        let (left, open) = (left.to_owned(), open.clone());
-        let thread = std::thread::Builder::new().name("l7d-places".to_owned());
-        // Without a thread nothing is ever told.
-        let _started = thread.spawn(move || tell_each(&left, &teller, open));
-        while let Ok(answer) = told.recv_timeout(patience) {
-            answers.push(answer);
-        }
-        if answers.len() < places.len() {
-            answers.push(Answer::Late);
-        }
-    }
-    answers
-}
-
-fn tell_each(places: &[PathBuf], teller: &SyncSender<Answer>, open: impl Fn(&Path) -> Answer) {
-    for place in places {
-        if teller.send(open(place)).is_err() {
-            // It took too long, and others look at the rest.
-            return;
-        }
-    }
+    let answer = |place: &PathBuf| {
+        let (place, open) = (place.clone(), open.clone());
+        within(patience, "l7d-places", move || open(&place)).unwrap_or(Answer::Late)
+    };
+    places.iter().map(answer).collect()
 }
 
 fn open(place: &Path, is_made: bool) -> Answer {
@@ -93,6 +75,8 @@ fn open(place: &Path, is_made: bool) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::sync_channel;
+
     use super::*;
 
     #[test]

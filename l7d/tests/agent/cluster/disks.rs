@@ -19,14 +19,11 @@ use serde_json::{Value, json};
 use super::policies::answer;
 use super::remembered::{end, folder, guarded, status};
 use super::{Cluster, object};
-use crate::node::{serve, wait_until};
+use crate::node::{from_environment, serve, wait_until};
 
 /// How often, where nothing else is asked for.
 fn turns() -> anyhow::Result<usize> {
-    match std::env::var("L7D_TEST_DISKS") {
-        Ok(text) => text.parse().with_context(|| text.clone()),
-        Err(_) => Ok(1),
-    }
+    from_environment("L7D_TEST_DISKS", 1)
 }
 
 /// A file system of its own, until dropped.

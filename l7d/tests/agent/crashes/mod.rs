@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use testbed::{Attach, Process};
 
-use crate::node::{Agent, Node, output, wait_until};
+use crate::node::{Agent, Node, from_environment, output, wait_until};
 use memory::MemoryGroup;
 
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agent/crashes/peers.py");
@@ -184,10 +184,7 @@ impl Busy {
 
 /// How often, where nothing else is asked for.
 fn crashes(usual: usize) -> anyhow::Result<usize> {
-    match std::env::var("L7D_TEST_CRASHES") {
-        Ok(text) => text.parse().with_context(|| text.clone()),
-        Err(_) => Ok(usual),
-    }
+    from_environment("L7D_TEST_CRASHES", usual)
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use testbed::Process;
 
-use crate::node::Node;
+use crate::node::{Node, from_environment};
 use crate::takeover::{self, Askers, PEERS, PYTHON};
 
 const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agent/systemd/boot.sh");
@@ -107,8 +107,8 @@ fn connections_outlive_reloads_and_restarts_of_the_service() -> anyhow::Result<(
     let manager = Manager::start(&node)?;
     let gateway = &node.pod("api-gateway").host;
     let mut former = manager.property("MainPID")?;
-    let share = (takeover::from_environment("L7D_TEST_TAKEOVER_CONNECTIONS", 30)? / 3).to_string();
-    let restarts = takeover::from_environment("L7D_TEST_RESTARTS", 2)?;
+    let share = (from_environment("L7D_TEST_TAKEOVER_CONNECTIONS", 30)? / 3).to_string();
+    let restarts = from_environment("L7D_TEST_RESTARTS", 2)?;
     for verb in ["reload", "restart"].into_iter().cycle().take(2 * restarts) {
         let arguments = [service.v4.as_str(), &share, &share, &share];
         let askers = Askers::begin(gateway, [PYTHON, PEERS], &arguments)?;

@@ -13,7 +13,7 @@ use testbed::{Attach, Host, Process};
 
 use crate::http2::python as grpc_python;
 use crate::lifecycle::two_pods;
-use crate::node::{Agent, Node, curl, serve as http};
+use crate::node::{Agent, Node, curl, from_environment, serve as http};
 
 pub(crate) const PEERS: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agent/takeover/peers.py");
@@ -63,13 +63,6 @@ spec:
 const WATCHED: &str = "visibility:\n- { port: 80, mode: proxy }\n- { port: 50051, mode: proxy }\n\
                        - { port: 7000, mode: proxy }\n- { port: 7001, mode: proxy }\n\
                        - { port: 53, protocol: UDP }\n";
-
-pub(crate) fn from_environment(name: &str, default: usize) -> anyhow::Result<usize> {
-    match std::env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
-        Err(_) => Ok(default),
-    }
-}
 
 /// Clients that ask until they are told not to.
 pub(crate) struct Askers(Process);

@@ -10,6 +10,7 @@ use super::{clock, field, text};
 use crate::cli::doctor::facts::{Disk, Machine};
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::patience::within;
 
 pub(super) fn gather(config: &Config) -> Machine {
     let Timestamp(nanos) = Timestamp::now();
@@ -23,16 +24,10 @@ pub(super) fn gather(config: &Config) -> Machine {
     }
 }
 
-/// On a thread of its own: nobody can be called back from a disk that hangs.
 fn disk(folder: &Path) -> Disk {
     const PATIENCE: Duration = Duration::from_secs(2);
-    let (teller, told) = std::sync::mpsc::sync_channel(1);
     let folder = folder.to_owned();
-    std::thread::spawn(move || {
-        // Nobody listens to who comes too late.
-        let _told = teller.send(look_at(&folder));
-    });
-    told.recv_timeout(PATIENCE).unwrap_or(Disk::Silent)
+    within(PATIENCE, "l7d-disk", move || look_at(&folder)).unwrap_or(Disk::Silent)
 }
 
 /// The folder, or that of its parents which is there: the agent makes the others.
