@@ -16,7 +16,7 @@ use crate::config::Marks;
 pub(super) async fn connect(upstream: &Upstream, marks: &Marks) -> io::Result<TcpStream> {
     let mark = upstream.mark(marks);
     let Some(client) = upstream.client else {
-        return dial(&open(upstream.server, mark)?, upstream.server).await;
+        return dial(open(upstream.server, mark)?, upstream.server).await;
     };
     if !upstream.is_inside {
         return dial_from_other_port(upstream, mark, client).await;
@@ -26,7 +26,7 @@ pub(super) async fn connect(upstream: &Upstream, marks: &Marks) -> io::Result<Tc
     socket.set_reuse_address(true)?;
     let bound = socket.bind(&client.into());
     match bound {
-        Ok(()) => match dial(&socket, upstream.server).await {
+        Ok(()) => match dial(socket, upstream.server).await {
             Err(error) if is_taken(&error) => dial_from_other_port(upstream, mark, client).await,
             result => result,
         },
@@ -56,7 +56,7 @@ async fn dial_from_other_port(
     let no_port = libc::IP_BIND_ADDRESS_NO_PORT;
     transparent::set(&socket, libc::IPPROTO_IP, no_port, 1)?;
     socket.bind(&SocketAddr::new(client.ip(), 0).into())?;
-    dial(&socket, upstream.server).await
+    dial(socket, upstream.server).await
 }
 
 fn open(server: SocketAddr, mark: u32) -> io::Result<Socket> {
@@ -70,8 +70,7 @@ fn open(server: SocketAddr, mark: u32) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The socket is used up: a duplicate goes to the runtime.
-async fn dial(socket: &Socket, server: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpSocket::from_std_stream(socket.try_clone()?.into());
+async fn dial(socket: Socket, server: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::from_std_stream(socket.into());
     socket.connect(server).await
 }
