@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anyhow::bail;
 use testbed::Process;
 
 use super::Run;
@@ -97,7 +98,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The other client's 99th percentile may be so many times its quiet value, and so much more: a machine of
 /// few cores has the attacker's own work to do as well.
 const TIMES: u32 = 2;
-const FLOOR: Duration = Duration::from_millis(3);
+const FLOOR: Duration = Duration::from_millis(2);
 /// Memory of its own that an attack may take beside what its connections may hold, in KiB.
 const SLACK_KIB: u64 = 24 << 10;
 /// Most that a connection through the proxy holds: a buffer for each direction.
@@ -105,6 +106,8 @@ const CONNECTION_KIB: u64 = 2 * 68;
 
 /// What was measured.
 struct Row {
+    /// Under the same attack where no agent is: what the machine itself takes.
+    alone: Duration,
     before: Duration,
     under: Duration,
     after: Duration,
@@ -115,18 +118,19 @@ struct Row {
 }
 
 impl Row {
-    fn quiet(&self) -> Duration {
-        self.before.max(self.after)
+    /// What twice of is allowed: the highest that has nothing to do with how the agent bears the attack.
+    fn usual(&self) -> Duration {
+        self.before.max(self.after).max(self.alone)
     }
 
     fn ratio(&self) -> f64 {
-        self.under.as_secs_f64() / self.quiet().as_secs_f64().max(1e-9)
+        self.under.as_secs_f64() / self.usual().as_secs_f64().max(1e-9)
     }
 
     /// What is more than it may be.
     fn faults(&self, attack: &Attack) -> Vec<String> {
         let mut faults = Vec::new();
-        let most = self.quiet() * TIMES + FLOOR;
+        let most = self.usual() * TIMES + FLOOR;
         if self.under > most {
             let (under, most) = (self.under.as_micros(), most.as_micros());
             faults.push(format!("{}: {under} µs of {most}", attack.kind));
@@ -141,56 +145,91 @@ impl Row {
         }
         faults
     }
+
+    #[expect(clippy::print_stdout, reason = "the table is this command's result")]
+    fn print(&self, attack: &Attack) {
+        let times = [self.alone, self.before, self.under, self.after];
+        let [alone, before, under, after] = times.map(|time| time.as_micros());
+        let [own, peak] = self.own;
+        println!(
+            "{:<20} {alone:>9} {before:>9} {under:>9} {after:>9} {:>6.2} {own:>9} {peak:>9} {:>9}",
+            attack.kind,
+            self.ratio(),
+            self.resident
+        );
+    }
 }
 
 /// Prints the 99th percentile of a client's requests while another server is attacked, beside its quiet
-/// value before and after, and the most memory that the agent took. Fails where either is too much.
+/// value before and after, what the attack does where no agent is, and the most memory that the agent took.
+/// Fails where the value under attack or the memory is too much.
 #[expect(clippy::print_stdout, reason = "the table is this command's result")]
 pub(super) fn run(run: &Run) -> anyhow::Result<()> {
+    let attacks = asked_for(run)?;
     lab::prepare(run)?;
+    let mut alone = Lab::without_agent()?;
+    alone.serve_more()?;
     let mut lab = Lab::with(POLICY)?;
     lab.serve_more()?;
-    let phases = u32::try_from(ATTACKS.len())? * 2 + 1;
-    let p99 = || {
-        let client = &lab.pod("client")?.host;
-        let times = lab::ask(client, lab.address("server")?, PACE, run.time / phases)?;
-        anyhow::Ok(lab::percentile(times, 99))
-    };
+    let phase = run.time / (u32::try_from(attacks.len())? * 3 + 1);
     println!(
-        "{:<20} {:>9} {:>9} {:>9} {:>6} {:>9} {:>9} {:>9}",
-        "attack", "quiet µs", "under it", "after", "ratio", "own KiB", "peak", "resident"
+        "{:<20} {:>9} {:>9} {:>9} {:>9} {:>6} {:>9} {:>9} {:>9}",
+        "attack", "alone µs", "quiet", "under it", "after", "ratio", "own KiB", "peak", "resident"
     );
     let mut faults = Vec::new();
-    let mut before = p99()?;
-    for attack in &ATTACKS {
-        lab.forget_peak()?;
-        let own = lab.memory()?.own;
-        let attacker = begin(&lab, attack)?;
-        let (under, peak) = while_looking(&lab, p99)?;
-        drop(attacker);
-        let row = Row {
-            before,
-            under,
-            resident: lab.memory()?.peak,
-            after: p99()?,
-            own: [own, peak.max(own)],
-        };
-        println!(
-            "{:<20} {:>9} {:>9} {:>9} {:>6.2} {:>9} {:>9} {:>9}",
-            attack.kind,
-            row.before.as_micros(),
-            row.under.as_micros(),
-            row.after.as_micros(),
-            row.ratio(),
-            own,
-            peak.max(own),
-            row.resident
-        );
+    let mut before = p99(&lab, phase)?;
+    for attack in attacks {
+        let row = measure(attack, [&alone, &lab], phase, before)?;
+        row.print(attack);
         faults.extend(row.faults(attack));
         before = row.after;
     }
     anyhow::ensure!(faults.is_empty(), "too much:\n{}", faults.join("\n"));
     Ok(())
+}
+
+fn asked_for(run: &Run) -> anyhow::Result<Vec<&'static Attack>> {
+    let is_known = |name: &&String| ATTACKS.iter().any(|attack| attack.kind == *name);
+    if let Some(name) = run.attacks.iter().find(|name| !is_known(name)) {
+        let known = ATTACKS.map(|attack| attack.kind);
+        bail!("no attack `{name}`; there are: {}", known.join(", "));
+    }
+    let is_asked_for = |attack: &&Attack| {
+        run.attacks.is_empty() || run.attacks.iter().any(|name| name == attack.kind)
+    };
+    Ok(ATTACKS.iter().filter(is_asked_for).collect())
+}
+
+/// One attack, where no agent is and where one is.
+fn measure(
+    attack: &Attack,
+    [alone, lab]: [&Lab; 2],
+    phase: Duration,
+    before: Duration,
+) -> anyhow::Result<Row> {
+    let attacker = begin(alone, attack)?;
+    let without = p99(alone, phase)?;
+    drop(attacker);
+    lab.forget_peak()?;
+    let own = lab.memory()?.own;
+    let attacker = begin(lab, attack)?;
+    let (under, peak) = while_looking(lab, || p99(lab, phase))?;
+    drop(attacker);
+    Ok(Row {
+        alone: without,
+        before,
+        under,
+        resident: lab.memory()?.peak,
+        after: p99(lab, phase)?,
+        own: [own, peak.max(own)],
+    })
+}
+
+/// The other client's 99th percentile.
+fn p99(lab: &Lab, time: Duration) -> anyhow::Result<Duration> {
+    let client = &lab.pod("client")?.host;
+    let times = lab::ask(client, lab.address("server")?, PACE, time)?;
+    Ok(lab::percentile(times, 99))
 }
 
 /// What is found out, and the most memory of its own that the agent took meanwhile.

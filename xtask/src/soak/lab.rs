@@ -23,7 +23,7 @@ const REQUEST: &[u8] = b"GET /get HTTP/1.1\r\nHost: soak\r\n\r\n";
 /// A world of its own, until dropped.
 pub(super) struct Lab {
     pub(super) pods: Vec<Pod>,
-    agent: Process,
+    agent: Option<Process>,
     servers: Vec<Process>,
     world: World,
 }
@@ -52,6 +52,13 @@ impl Lab {
 
     /// With these policies.
     pub(super) fn with(policies: &str) -> anyhow::Result<Self> {
+        let mut lab = Self::without_agent()?;
+        lab.agent = Some(start(&lab.world, &lab.pods, policies)?);
+        Ok(lab)
+    }
+
+    /// The pods alone: what the machine does by itself.
+    pub(super) fn without_agent() -> anyhow::Result<Self> {
         let mut world = World::new()?;
         let pods: Vec<Pod> = PODS
             .iter()
@@ -60,10 +67,9 @@ impl Lab {
         let servers = pods.get(2..).unwrap_or_default();
         let servers = servers.iter().map(|pod| serve(&world, pod));
         let servers = servers.collect::<anyhow::Result<_>>()?;
-        let agent = start(&world, &pods, policies)?;
         Ok(Self {
             pods,
-            agent,
+            agent: None,
             servers,
             world,
         })
@@ -98,7 +104,7 @@ impl Lab {
 
     /// What of the agent's memory is resident.
     pub(super) fn memory(&self) -> anyhow::Result<Memory> {
-        let status = std::fs::read_to_string(self.process().join("status"))?;
+        let status = std::fs::read_to_string(self.process()?.join("status"))?;
         Ok(Memory {
             own: number(&status, "RssAnon:").unwrap_or(0),
             peak: number(&status, "VmHWM:").unwrap_or(0),
@@ -107,16 +113,17 @@ impl Lab {
 
     /// Has the most that was resident begin anew (`/proc/PID/clear_refs`, proc(5)).
     pub(super) fn forget_peak(&self) -> anyhow::Result<()> {
-        Ok(std::fs::write(self.process().join("clear_refs"), "5")?)
+        Ok(std::fs::write(self.process()?.join("clear_refs"), "5")?)
     }
 
-    fn process(&self) -> PathBuf {
-        Path::new("/proc").join(self.agent.pid().to_string())
+    fn process(&self) -> anyhow::Result<PathBuf> {
+        let agent = self.agent.as_ref().context("there is no agent")?;
+        Ok(Path::new("/proc").join(agent.pid().to_string()))
     }
 
     /// What the agent takes now.
     pub(super) fn taken(&self) -> anyhow::Result<Taken> {
-        let process = self.process();
+        let process = self.process()?;
         Ok(Taken {
             memory: self.memory()?.own,
             descriptors: std::fs::read_dir(process.join("fd"))?.count() as u64,

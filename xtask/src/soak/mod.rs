@@ -27,6 +27,9 @@ pub(crate) struct Asked {
     /// Build and install nothing: take the release that is there
     #[arg(long)]
     built: bool,
+    /// Of `hostile` this attack alone; may be given again
+    #[arg(long, value_name = "NAME")]
+    attack: Vec<String>,
 }
 
 /// How a part is run.
@@ -35,6 +38,8 @@ pub(crate) struct Run {
     pub(crate) seed: u64,
     /// The release is there.
     pub(crate) is_built: bool,
+    /// Attacks that are asked for; all where there are none.
+    pub(crate) attacks: Vec<String>,
 }
 
 /// Something that is done for a long time.
@@ -101,6 +106,7 @@ pub(crate) fn run(asked: &Asked) -> anyhow::Result<()> {
         time: Duration::from_secs(asked.seconds),
         seed: asked.seed.unwrap_or_else(any_seed),
         is_built: asked.built,
+        attacks: asked.attack.clone(),
     };
     for part in &PARTS {
         if asked.names.is_empty() || asked.names.iter().any(|name| name == part.name) {
