@@ -1,6 +1,7 @@
 //! A connection's task: admitted, connected, or taken over from another process, up to its door.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -10,7 +11,7 @@ use tokio::net::TcpStream;
 use super::door::Watched;
 use super::handover::{Addresses, Moved, SavedConnection};
 use super::worker::{Stay, Worker};
-use super::{Admission, Upstream, crowd, forward, network, upstream};
+use super::{Admission, Upstream, crowd, forward, network, turns, upstream};
 use crate::config::Transport;
 use crate::policy::Door;
 use crate::record::Outcome;
@@ -103,7 +104,21 @@ impl Worker {
             self.stats.strays.fetch_add(1, Ordering::Relaxed);
             return None;
         };
-        self.relay(client, addresses, admission).await
+        let place = match admission.door {
+            Door::Watch => None,
+            Door::Enforce(_) => match self.crowd.enter(&admission.ends) {
+                Ok(place) => Some(place),
+                Err(full) => {
+                    self.turn_away(client, admission.ends, full);
+                    return None;
+                }
+            },
+        };
+        let endpoint = admission.ends.judged();
+        let relay = pin!(self.relay(client, addresses, admission));
+        let leaving = self.turns.in_turn(endpoint, relay).await;
+        drop(place);
+        leaving
     }
 
     async fn relay(
@@ -117,16 +132,7 @@ impl Worker {
             door,
             upstream,
         } = admission;
-        let place = match door {
-            Door::Watch => None,
-            Door::Enforce(_) => match self.crowd.enter(&ends) {
-                Ok(place) => Some(place),
-                Err(full) => {
-                    self.turn_away(client, ends, full);
-                    return None;
-                }
-            },
-        };
+        turns::work(turns::CONNECT);
         // What is needed for a moment only is boxed, and what differs by door: an idle connection
         // has room for no more than its own door.
         let connected = tokio::select! {
@@ -159,7 +165,7 @@ impl Worker {
             },
         };
         // Blocks that capture, since the arguments of an async function take their room twice.
-        let leaving = match door {
+        match door {
             Door::Watch => {
                 let session = self.session(ends, Reading::Lenient);
                 let watched = Watched::boxed(session, Default::default());
@@ -168,9 +174,7 @@ impl Worker {
             Door::Enforce(judge) => {
                 Box::pin(async move { self.enforce(judge, ends, pair, None).await }).await
             }
-        };
-        drop(place);
-        leaving
+        }
     }
 
     fn tell_unreached(

@@ -1,5 +1,6 @@
 //! The two doors of a connection, from its first byte or from where another process stopped.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -33,6 +34,18 @@ impl Worker {
         let Admission { ends, door, .. } = self.directory.readmit(client, server, is_judged)?;
         // Whoever was let in stays, however many they are.
         let _place = is_judged.then(|| self.crowd.enter(&ends));
+        let endpoint = ends.judged();
+        let resumed = pin!(self.resume(pair, saved, ends, door));
+        self.turns.in_turn(endpoint, resumed).await
+    }
+
+    async fn resume(
+        &self,
+        pair: Pair<'_>,
+        saved: SavedConnection,
+        ends: Ends,
+        door: Door,
+    ) -> Option<Leaving> {
         match (saved, door) {
             (SavedConnection::Watched { session, .. }, Door::Enforce(_)) => {
                 let mut session = self.restored(*session, ends);

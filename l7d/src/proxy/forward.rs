@@ -10,10 +10,9 @@ use socket2::SockRef;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::task::consume_budget;
 
-use super::network;
 use super::splice::Pipes;
+use super::{network, turns};
 use crate::record::Outcome;
 use crate::session::Session;
 
@@ -101,20 +100,23 @@ pub(super) enum Received {
 
 /// Waits for bytes and reads what is there: one call to the kernel per burst. `room` is only asked
 /// for once there is something to read. A sender that never pauses leaves the worker's other connections
-/// their turn: no connection reads more often in a row than tokio lets a task go on.
+/// their turn.
 pub(super) async fn receive(
     from: &mut ReadHalf<'_>,
     mut room: impl FnMut() -> Box<[u8]>,
     pool: &Pool,
 ) -> io::Result<(Received, Box<[u8]>)> {
     loop {
-        consume_budget().await;
+        turns::pause().await;
         from.readable().await?;
         let mut buffer = room();
         // Not `read`: at the end of its turn it finds nothing, whatever there is.
         match from.try_read(&mut buffer) {
             Ok(0) => return Ok((Received::End, buffer)),
-            Ok(count) => return Ok((Received::Bytes(count), buffer)),
+            Ok(count) => {
+                turns::move_bytes(count);
+                return Ok((Received::Bytes(count), buffer));
+            }
             Err(error) => {
                 pool.give(buffer);
                 if error.kind() != io::ErrorKind::WouldBlock {

@@ -20,6 +20,7 @@ mod refuse;
 mod share;
 mod splice;
 mod transparent;
+mod turns;
 mod upstream;
 mod watch;
 mod worker;

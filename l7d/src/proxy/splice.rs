@@ -11,11 +11,14 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::forward::Broken;
+use super::turns;
 
 /// Bodies with less than this to go are copied: two calls for a pipe cost more than they save.
 pub(super) const WORTHWHILE_BYTES: u64 = 128 << 10;
 /// What one pipe holds, the most that an unprivileged process may ask for by default.
 const PIPE_BYTES: usize = 1 << 20;
+/// Bytes that are not copied cost so much less.
+const COPIES: usize = 4;
 /// Pipes kept for the next body; each has two descriptors.
 const SPARE_MAX: usize = 64;
 
@@ -101,6 +104,7 @@ impl Pipes {
             return Ok(());
         };
         while left > 0 {
+            turns::pause().await;
             let most = usize::try_from(left).map_or(pipe.bytes, |left| left.min(pipe.bytes));
             let count = pipe
                 .fill(from, most)
@@ -110,6 +114,7 @@ impl Pipes {
                 break;
             }
             *held = count;
+            turns::move_bytes(count / COPIES);
             while *held > 0 {
                 let sent = pipe
                     .drain(to, *held)

@@ -11,10 +11,16 @@ use tokio::sync::{Notify, watch as signal};
 
 use super::handover::Belongings;
 use super::pulse::Pulse;
+use super::turns::Turns;
 use super::{Directory, Phase, Settings, Stats, crowd, dns, forward};
 use crate::nat::Clients;
 use crate::record::Sink;
 use crate::session::Recorder;
+
+/// What is ready in the kernel is asked for so much at once.
+const EVENTS: usize = 4096;
+/// So many connections are taken before others have their turn: some 100 µs.
+const IN_A_ROW: u32 = 8;
 
 /// What a worker thread is made of.
 pub(super) struct WorkerSeed {
@@ -41,6 +47,7 @@ pub(super) struct Worker {
     /// Of connections that are only looked at: it may tell what would have been denied.
     pub(super) watcher: Rc<Recorder>,
     pub(super) crowd: Arc<crowd::Crowd>,
+    pub(super) turns: Turns,
     pub(super) pool: forward::Pool,
     pub(super) phase: signal::Receiver<Phase>,
     /// Told when everything is to go on in another process.
@@ -60,6 +67,8 @@ impl WorkerSeed {
     pub(super) fn run(self) {
         let runtime = match tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            // Who is alone must not wait for a flood to be read out of the kernel first.
+            .max_io_events_per_tick(EVENTS)
             .build()
         {
             Ok(runtime) => runtime,
@@ -85,6 +94,7 @@ impl WorkerSeed {
             directory: self.directory,
             stats: self.stats,
             crowd: self.crowd,
+            turns: Turns::default(),
             phase: self.phase,
             leaving: Notify::new(),
             given_up: RefCell::default(),
@@ -97,12 +107,14 @@ impl WorkerSeed {
         local.block_on(&runtime, async move {
             worker.begin(belongings);
             tokio::task::spawn_local(Rc::clone(&worker).beat(pulse));
+            tokio::task::spawn_local(Rc::clone(&worker).keep_calling());
             worker.run(&heir).await;
         });
     }
 }
 
 async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+    let mut in_a_row = 0;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -114,6 +126,11 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener) {
                 worker.stats.accepted.fetch_add(1, Ordering::Relaxed);
                 let stay = worker.enter();
                 tokio::task::spawn_local(Rc::clone(&worker).serve(stream, client, stay));
+                in_a_row += 1;
+                if in_a_row == IN_A_ROW {
+                    in_a_row = 0;
+                    tokio::task::yield_now().await;
+                }
             }
             Err(error) => {
                 // Out of descriptors or memory: whoever is connected goes on; give it time.
@@ -184,6 +201,10 @@ impl Worker {
         }
     }
 
+    async fn keep_calling(self: Rc<Self>) {
+        self.turns.keep_calling().await;
+    }
+
     async fn run(&self, heir: &std::sync::mpsc::SyncSender<Belongings>) {
         let mut phase = self.phase.clone();
         let changed = phase.wait_for(|phase| *phase != Phase::Running).await;
@@ -202,6 +223,7 @@ impl Worker {
         /// What takes longer ends here.
         const PATIENCE: Duration = Duration::from_millis(300);
         self.leaving.notify_waiters();
+        self.turns.open();
         let all_left = async {
             while self.open.get() + self.takers.get() > 0 {
                 self.emptied.notified().await;

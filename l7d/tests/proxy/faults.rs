@@ -1,5 +1,6 @@
 //! Faults of the proxy itself: a panic ends one connection, and a thread that is held up shows.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -63,4 +64,33 @@ fn a_worker_that_is_held_up_shows() {
         assert!(began.elapsed() < HANG, "it does not move again");
         std::thread::yield_now();
     }
+}
+
+/// Everybody is there when the worker begins, who is alone behind all others.
+#[test]
+fn a_worker_that_is_held_up_lets_who_is_alone_pass_a_crowd() {
+    const CROWD: usize = 100;
+    // What is refused needs no answer: connections wait in the backlog.
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (release, held) = std::sync::mpsc::sync_channel(0);
+    let world = World::start(Plan {
+        hold: std::sync::Mutex::new(Some(held)),
+        elsewhere_at: Some(CROWD + 1),
+        ..plan(server.local_addr().unwrap())
+    });
+    // Gone before the world, which waits for its worker, also where this test fails.
+    let release = release;
+    let ask = |path: &str| {
+        let mut client = world.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        client
+    };
+    let crowd: Vec<_> = (0..CROWD).map(|_| ask("/crowd")).collect();
+    let alone = ask("/alone");
+    release.send(()).unwrap();
+    let records = world.records(CROWD + 1);
+    let place = records.iter().position(|line| line.contains("/alone"));
+    let place = place.expect("it was told");
+    assert!(place < CROWD / 2, "{place}: {records:?}");
+    drop((crowd, alone));
 }

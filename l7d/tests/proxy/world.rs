@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) is_stray: bool,
     /// Which connection that is asked about makes the directory panic.
     pub(crate) panics_at: Option<usize>,
+    /// Which connection that is asked about is another endpoint's.
+    pub(crate) elsewhere_at: Option<usize>,
     /// The first connection that is asked about waits for word here, and its worker with it.
     pub(crate) hold: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
@@ -83,8 +85,14 @@ impl Directory for Answers {
             Door::Enforce(judge) => judge.direction(),
             Door::Watch => Direction::Ingress,
         };
+        let mut destination = destination.clone();
+        if self.plan.elsewhere_at == Some(number)
+            && let Some(endpoint) = &mut destination.endpoint
+        {
+            Arc::make_mut(endpoint).id.0 += 1;
+        }
         Some(Admission {
-            ends: Ends::new(source.clone(), destination.clone(), direction),
+            ends: Ends::new(source.clone(), destination, direction),
             door,
             upstream: Upstream {
                 server: self.plan.server,
@@ -245,6 +253,7 @@ impl Plan {
             drain: Duration::ZERO,
             is_stray: false,
             panics_at: None,
+            elsewhere_at: None,
             hold: Mutex::new(None),
         }
     }

@@ -1,0 +1,478 @@
+//! Whose turn it is: connections of one endpoint wait for each other, and hold up no other endpoint's.
+//!
+//! A runtime polls tasks in the order in which they were woken. When a thousand connections of one endpoint
+//! come, speak or go at once, everybody else's next byte would wait behind all of them. So the connections
+//! of an endpoint stand in one line. Until the line has done its share they are polled as they come; then
+//! they wait for the next round, which begins when everybody who was ready has been polled and the kernel
+//! was asked who else is. In a round a line's waiting connections are called one by one, so that they take
+//! turns with those of other lines.
+//!
+//! ```text
+//!   woken ─▶ InTurn ──the line has its share left──▶ the relay ──▶ work() ──┐
+//!              │ waits                                                      │ calls the next one
+//!              ▼                                                            ▼
+//!            Line ◀── call() ◀── Turns::keep_calling, round by round ◀── the share is done
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use ahash::AHashMap;
+use tokio::sync::Notify;
+
+use crate::record::EndpointId;
+
+/// What a line may do in a round. A unit is a poll, a read, or [`UNIT_BYTES`]: about 10 µs.
+const SHARE: u32 = 24;
+const UNIT_BYTES: usize = 8 << 10;
+/// A connection to a server, and its end on both sides: packets go through the whole stack meanwhile.
+pub(super) const CONNECT: u32 = 8;
+const END: u32 = 6;
+
+thread_local! {
+    /// The line whose turn it is on this thread.
+    static CURRENT: RefCell<Option<Rc<Line>>> = const { RefCell::new(None) };
+}
+
+/// The lines of a worker.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    lines: RefCell<AHashMap<EndpointId, Weak<Line>>>,
+    rounds: Rc<Rounds>,
+}
+
+/// What lines share.
+#[derive(Debug, Default)]
+struct Rounds {
+    now: Cell<u64>,
+    /// Lines that wait for the next round.
+    crowded: RefCell<Vec<Weak<Line>>>,
+    wanted: Notify,
+    /// Nobody waits any more.
+    is_open: Cell<bool>,
+}
+
+/// The connections of an endpoint.
+#[derive(Debug)]
+struct Line {
+    rounds: Rc<Rounds>,
+    /// The round that `done` belongs to.
+    round: Cell<u64>,
+    done: Cell<u32>,
+    /// Those that wait, by their tickets; none of those that are gone.
+    waiting: RefCell<VecDeque<Option<Waker>>>,
+    /// The first ticket that has not been called.
+    next: Cell<u64>,
+    /// One that was called has not come yet.
+    is_calling: Cell<bool>,
+    is_crowded: Cell<bool>,
+}
+
+/// A connection's future, polled when it is its turn.
+pub(super) struct InTurn<'f, F> {
+    line: Rc<Line>,
+    ticket: Option<u64>,
+    inner: Pin<&'f mut F>,
+}
+
+/// While it lives, it is a line's turn.
+struct Turn<'l>(&'l Rc<Line>);
+
+impl Turns {
+    /// `inner` in its endpoint's line.
+    pub(super) fn in_turn<'f, F: Future>(
+        &self,
+        endpoint: EndpointId,
+        inner: Pin<&'f mut F>,
+    ) -> InTurn<'f, F> {
+        InTurn {
+            line: self.line(endpoint),
+            ticket: None,
+            inner,
+        }
+    }
+
+    fn line(&self, endpoint: EndpointId) -> Rc<Line> {
+        let mut lines = self.lines.borrow_mut();
+        if let Some(line) = lines.get(&endpoint).and_then(Weak::upgrade) {
+            return line;
+        }
+        // Endpoints come and go; there are no more than a node's at a time.
+        lines.retain(|_endpoint, line| line.strong_count() > 0);
+        let line = Rc::new(Line::new(Rc::clone(&self.rounds)));
+        lines.insert(endpoint, Rc::downgrade(&line));
+        line
+    }
+
+    /// Begins a round whenever a line waits for one; never returns.
+    pub(super) async fn keep_calling(&self) {
+        loop {
+            self.rounds.wanted.notified().await;
+            // Back when everybody who was ready has been polled, and the kernel was asked who else is.
+            tokio::task::yield_now().await;
+            self.rounds.begin();
+        }
+    }
+
+    /// From now on nobody waits: all have something to do that cannot be put off.
+    pub(super) fn open(&self) {
+        self.rounds.is_open.set(true);
+        self.rounds.begin();
+    }
+}
+
+impl Rounds {
+    fn begin(&self) {
+        self.now.set(self.now.get().wrapping_add(1));
+        let crowded = self.crowded.take();
+        for line in crowded.iter().filter_map(Weak::upgrade) {
+            line.is_crowded.set(false);
+            line.call();
+        }
+    }
+}
+
+impl Line {
+    fn new(rounds: Rc<Rounds>) -> Self {
+        Self {
+            round: Cell::new(rounds.now.get()),
+            rounds,
+            done: Cell::new(0),
+            waiting: RefCell::default(),
+            next: Cell::new(0),
+            is_calling: Cell::new(false),
+            is_crowded: Cell::new(false),
+        }
+    }
+
+    fn has_done_its_share(&self) -> bool {
+        let now = self.rounds.now.get();
+        if self.round.replace(now) != now {
+            self.done.set(0);
+        }
+        self.done.get() >= SHARE && !self.rounds.is_open.get()
+    }
+
+    fn work(&self, units: u32) {
+        self.done.set(self.done.get().saturating_add(units));
+    }
+
+    /// Whether who comes unasked may go on at once.
+    fn is_free(&self) -> bool {
+        !self.has_done_its_share() && self.waiting.borrow().is_empty()
+    }
+
+    /// The ticket of who waits from now on.
+    fn wait(self: &Rc<Self>, waker: &Waker) -> u64 {
+        let ticket = {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.push_back(Some(waker.clone()));
+            let last = u64::try_from(waiting.len()).unwrap_or(u64::MAX) - 1;
+            self.next.get().wrapping_add(last)
+        };
+        self.call();
+        ticket
+    }
+
+    fn is_called(&self, ticket: u64) -> bool {
+        self.place(ticket).is_none()
+    }
+
+    /// Where it stands among those that wait.
+    fn place(&self, ticket: u64) -> Option<usize> {
+        let place = usize::try_from(ticket.wrapping_sub(self.next.get())).ok()?;
+        (place < self.waiting.borrow().len()).then_some(place)
+    }
+
+    /// Puts this at the place of who waits.
+    fn replace(&self, ticket: u64, waker: Option<&Waker>) {
+        if let Some(place) = self.place(ticket)
+            && let Some(waiting) = self.waiting.borrow_mut().get_mut(place)
+        {
+            *waiting = waker.cloned();
+        }
+    }
+
+    /// Calls the next one that waits, if one may be called.
+    fn call(self: &Rc<Self>) {
+        if self.is_calling.get() {
+            return;
+        }
+        let has_done_its_share = self.has_done_its_share();
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(first) = waiting.front() {
+            if first.is_some() && has_done_its_share {
+                drop(waiting);
+                return self.want_a_round();
+            }
+            let called = waiting.pop_front().flatten();
+            self.next.set(self.next.get().wrapping_add(1));
+            if let Some(waker) = called {
+                self.is_calling.set(true);
+                return waker.wake();
+            }
+        }
+    }
+
+    fn want_a_round(self: &Rc<Self>) {
+        if !self.is_crowded.replace(true) {
+            let mut crowded = self.rounds.crowded.borrow_mut();
+            crowded.push(Rc::downgrade(self));
+            self.rounds.wanted.notify_one();
+        }
+    }
+
+    /// Who was called has been here, or will not come.
+    fn is_served(self: &Rc<Self>) {
+        self.is_calling.set(false);
+        self.call();
+    }
+}
+
+impl<'l> Turn<'l> {
+    fn of(line: &'l Rc<Line>) -> Self {
+        CURRENT.set(Some(Rc::clone(line)));
+        Self(line)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        CURRENT.set(None);
+        self.0.work(1);
+    }
+}
+
+impl<F: Future> Future for InTurn<'_, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        match this.ticket {
+            None if this.line.is_free() => {}
+            None => {
+                this.ticket = Some(this.line.wait(context.waker()));
+                return Poll::Pending;
+            }
+            Some(ticket) if this.line.is_called(ticket) => {}
+            Some(ticket) => {
+                this.line.replace(ticket, Some(context.waker()));
+                return Poll::Pending;
+            }
+        }
+        let turn = Turn::of(&this.line);
+        let polled = this.inner.as_mut().poll(context);
+        if polled.is_ready() {
+            this.line.work(END);
+        }
+        drop(turn);
+        if this.ticket.take().is_some() {
+            this.line.is_served();
+        }
+        polled
+    }
+}
+
+impl<F> Drop for InTurn<'_, F> {
+    fn drop(&mut self) {
+        match self.ticket {
+            Some(ticket) if self.line.is_called(ticket) => self.line.is_served(),
+            Some(ticket) => self.line.replace(ticket, None),
+            None => {}
+        }
+    }
+}
+
+/// Says that the connection whose turn it is does so many units.
+pub(super) fn work(units: u32) {
+    CURRENT.with_borrow(|current| {
+        if let Some(line) = current {
+            line.work(units);
+        }
+    });
+}
+
+/// Says that it moves so many bytes at once.
+pub(super) fn move_bytes(bytes: usize) {
+    work(u32::try_from(bytes / UNIT_BYTES).map_or(u32::MAX, |units| units.saturating_add(1)));
+}
+
+/// Ends the turn of who goes on for long: returns in the next one, if the line has done its share.
+pub(super) async fn pause() {
+    let mut has_paused = false;
+    std::future::poll_fn(|context| {
+        let is_over = CURRENT.with_borrow(|current| {
+            let line = current.as_ref();
+            line.is_some_and(|line| line.has_done_its_share())
+        });
+        if is_over && !has_paused {
+            has_paused = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use tokio::task::{LocalSet, yield_now};
+
+    use super::*;
+
+    const MANY: EndpointId = EndpointId(1);
+    const ALONE: EndpointId = EndpointId(2);
+
+    /// Runs until `body` returns, with somebody who calls.
+    fn run<T>(body: impl AsyncFnOnce(Rc<Turns>) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let turns = Rc::new(Turns::default());
+        LocalSet::new().block_on(&runtime, async {
+            let caller = Rc::clone(&turns);
+            tokio::task::spawn_local(async move { caller.keep_calling().await });
+            body(turns).await
+        })
+    }
+
+    /// Something of this endpoint that goes on for so many turns; each is noted.
+    fn spawn(
+        turns: &Rc<Turns>,
+        endpoint: EndpointId,
+        count: u32,
+        seen: &Rc<RefCell<Vec<EndpointId>>>,
+    ) -> tokio::task::JoinHandle<()> {
+        let (turns, seen) = (Rc::clone(turns), Rc::clone(seen));
+        tokio::task::spawn_local(async move {
+            let work = pin!(async {
+                for _ in 0..count {
+                    seen.borrow_mut().push(endpoint);
+                    yield_now().await;
+                }
+            });
+            turns.in_turn(endpoint, work).await;
+        })
+    }
+
+    #[test]
+    fn who_is_alone_waits_for_no_more_than_the_share_of_others() {
+        let seen = Rc::new(RefCell::default());
+        run(async |turns| {
+            let mut tasks: Vec<_> = (0..1000).map(|_| spawn(&turns, MANY, 5, &seen)).collect();
+            tasks.push(spawn(&turns, ALONE, 20, &seen));
+            for task in tasks {
+                task.await.expect("no panic");
+            }
+        });
+        let seen = seen.take();
+        assert_eq!(seen.len(), 5020, "everybody has had every turn");
+        let own: Vec<usize> = (0..seen.len()).filter(|at| seen[*at] == ALONE).collect();
+        let between = own.windows(2).map(|pair| pair[1] - pair[0] - 1).max();
+        // One turn of who is alone may fall behind two rounds of others.
+        let most = 2 * SHARE as usize;
+        assert!(
+            own[0] <= most && between <= Some(most),
+            "{} {between:?}",
+            own[0]
+        );
+    }
+
+    #[test]
+    fn a_line_goes_on_when_those_it_called_are_gone() {
+        let seen = Rc::new(RefCell::default());
+        run(async |turns| {
+            let tasks: Vec<_> = (0..300).map(|_| spawn(&turns, MANY, 3, &seen)).collect();
+            yield_now().await;
+            // Of those that wait, that are called, and that have had a turn.
+            for task in tasks.iter().step_by(2) {
+                task.abort();
+                yield_now().await;
+            }
+            for (number, task) in tasks.into_iter().enumerate() {
+                assert!(task.await.is_ok() || number % 2 == 0);
+            }
+        });
+        assert!(seen.borrow().len() >= 450);
+    }
+
+    #[test]
+    fn a_panic_in_a_turn_ends_no_line() {
+        let seen = Rc::new(RefCell::default());
+        run(async |turns| {
+            let broken: Vec<_> = (0..100)
+                .map(|_| {
+                    let turns = Rc::clone(&turns);
+                    tokio::task::spawn_local(async move {
+                        let work = pin!(async { panic!("on purpose") });
+                        turns.in_turn(MANY, work).await;
+                    })
+                })
+                .collect();
+            let whole = spawn(&turns, MANY, 3, &seen);
+            for task in broken {
+                assert!(task.await.is_err());
+            }
+            whole.await.expect("no panic");
+        });
+        assert_eq!(seen.take(), [MANY; 3]);
+    }
+
+    #[test]
+    fn who_never_pauses_by_itself_leaves_others_their_turn() {
+        let seen = Rc::new(RefCell::<Vec<EndpointId>>::default());
+        run(async |turns| {
+            let greedy = Rc::clone(&turns);
+            let also = Rc::clone(&seen);
+            let greedy = tokio::task::spawn_local(async move {
+                let work = pin!(async {
+                    for _ in 0..1000 {
+                        pause().await;
+                        move_bytes(4 * UNIT_BYTES);
+                        also.borrow_mut().push(MANY);
+                    }
+                });
+                greedy.in_turn(MANY, work).await;
+            });
+            spawn(&turns, ALONE, 3, &seen).await.expect("no panic");
+            // A round for each turn of who is alone, and for its beginning and end.
+            assert!(seen.borrow().len() <= 8 * SHARE as usize / 5);
+            greedy.await.expect("no panic");
+        });
+        assert_eq!(seen.borrow().len(), 1003);
+    }
+
+    #[test]
+    fn nobody_waits_when_all_have_to_leave() {
+        let seen = Rc::new(RefCell::default());
+        run(async |turns| {
+            let tasks: Vec<_> = (0..500).map(|_| spawn(&turns, MANY, 1, &seen)).collect();
+            yield_now().await;
+            assert!(seen.borrow().len() < 500, "some wait");
+            turns.open();
+            for _ in 0..500 {
+                yield_now().await;
+            }
+            assert_eq!(seen.borrow().len(), 500);
+            for task in tasks {
+                task.await.expect("no panic");
+            }
+        });
+    }
+
+    #[test]
+    fn lines_of_endpoints_that_are_gone_are_forgotten() {
+        let turns = Turns::default();
+        for number in 0..100 {
+            let line = turns.line(EndpointId(number));
+            assert!(Rc::ptr_eq(&line, &turns.line(EndpointId(number))));
+        }
+        assert_eq!(turns.lines.borrow().len(), 1);
+    }
+}
