@@ -1,8 +1,11 @@
 //! The memory budget: what the process and its maps in the kernel take, and what is given up when that is
 //! too much (`docs/budgets.md`).
 
+mod ebb;
 mod heap;
 mod pressure;
+
+use std::sync::atomic::Ordering;
 
 use crate::config::{Aggregation, AggregationLevel};
 use crate::datapath::MapMemory;
@@ -10,6 +13,7 @@ use crate::record::Relief;
 use crate::server::MemoryStatus;
 
 use super::{Agent, Error};
+use ebb::Ebb;
 pub(super) use heap::keep_large_apart;
 use pressure::Pressure;
 
@@ -21,6 +25,8 @@ const RING_SHARE: u64 = 4;
 pub(super) struct Account {
     maps: MapMemory,
     pressure: Pressure,
+    /// Of connections through the proxy.
+    ebb: Ebb,
     /// Bytes of the process and of the maps, at the last look.
     taken: [u64; 2],
     /// Steps that were given up since the start.
@@ -35,6 +41,7 @@ impl Account {
             taken: [resident(), maps.bytes()],
             maps,
             pressure: Pressure::default(),
+            ebb: Ebb::default(),
             steps: 0,
         }
     }
@@ -53,9 +60,15 @@ fn resident() -> u64 {
 }
 
 impl Agent {
-    /// Looks how much is taken, and gives up or takes back what that asks for.
+    /// Looks how much is taken, gives up or takes back what that asks for, and gives back what a flood of
+    /// connections has left.
     pub(super) fn keep_budget(&mut self) -> Result<(), Error> {
         let account = &mut self.account;
+        let open = self.proxy.stats().active.load(Ordering::Relaxed);
+        if account.ebb.look(open) {
+            tracing::debug!("a flood of connections has gone: its memory is given back");
+            heap::trim();
+        }
         account.taken = [resident(), account.maps.bytes()];
         let used = account.taken.iter().sum();
         let budget = self.world.config().memory_budget;
