@@ -1,7 +1,6 @@
 //! A connection's task: admitted, connected, or taken over from another process, up to its door.
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -14,7 +13,7 @@ use super::worker::{Stay, Worker};
 use super::{Admission, Upstream, crowd, forward, network, turns, upstream};
 use crate::config::Transport;
 use crate::policy::Door;
-use crate::record::Outcome;
+use crate::record::{EndpointId, Outcome};
 use crate::session::{Ends, Session};
 
 /// A connection that goes on in another process, and where it goes.
@@ -98,8 +97,18 @@ impl Worker {
         Some(Admission { ends, ..admission })
     }
 
-    /// Relays a connection for which nothing has been done.
+    /// Relays a connection for which nothing has been done, in its endpoint's line.
     async fn begin_relay(&self, client: &mut TcpStream, addresses: Addresses) -> Option<Leaving> {
+        let (endpoint, relay) = self.let_in(client, addresses)?;
+        self.turns.in_turn(endpoint, Box::pin(relay)).await
+    }
+
+    /// Whose connection it is, and what is done for it if somebody's it is and there is a place.
+    fn let_in<'c>(
+        &'c self,
+        client: &'c mut TcpStream,
+        addresses: Addresses,
+    ) -> Option<(EndpointId, impl Future<Output = Option<Leaving>> + 'c)> {
         let Some(admission) = self.admit(addresses.client, addresses.server) else {
             self.stats.strays.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -115,64 +124,70 @@ impl Worker {
             },
         };
         let endpoint = admission.ends.judged();
-        let relay = pin!(self.relay(client, addresses, admission));
-        let leaving = self.turns.in_turn(endpoint, relay).await;
-        drop(place);
-        leaving
+        Some((endpoint, self.relay(client, addresses, admission, place)))
     }
 
-    async fn relay(
-        &self,
-        client: &mut TcpStream,
+    /// Until it ends, or leaves; then its place is free.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "arguments of an async function take their room twice"
+    )]
+    pub(super) fn relay<'c>(
+        &'c self,
+        client: &'c mut TcpStream,
         addresses: Addresses,
         admission: Admission,
-    ) -> Option<Leaving> {
-        let Admission {
-            mut ends,
-            door,
-            upstream,
-        } = admission;
-        turns::work(turns::CONNECT);
-        // What is needed for a moment only is boxed, and what differs by door: an idle connection
-        // has room for no more than its own door.
-        let connected = tokio::select! {
-            biased;
-            connected = Box::pin(upstream::connect(&upstream, &self.settings.marks)) => connected,
-            () = Box::pin(self.told_to_leave_unconnected()) => {
-                return Some(Leaving {
-                    server: None,
-                    saved: SavedConnection::Accepted,
-                    addresses,
-                });
-            }
-        };
-        let server = match connected {
-            Ok(server) => server,
-            Err(error) => {
-                self.tell_unreached(client, ends, &door, &upstream, &error);
-                return None;
-            }
-        };
-        forward::no_delay(client);
-        forward::no_delay(&server);
-        ends.set_network(network::ask(client, &server));
-        let pair = Pair {
-            client,
-            server,
-            addresses: Addresses {
-                server: upstream.server,
-                ..addresses
-            },
-        };
-        // Blocks that capture, since the arguments of an async function take their room twice.
-        match door {
-            Door::Watch => {
-                let session = self.session(ends, Reading::Lenient);
-                let watched = Watched::boxed(session, Default::default());
-                Box::pin(async move { self.watch(pair, watched).await }).await
-            }
-            Door::Enforce(judge) => {
-                Box::pin(async move { self.enforce(judge, ends, pair, None).await }).await
+        place: Option<crowd::Place>,
+    ) -> impl Future<Output = Option<Leaving>> + 'c {
+        async move {
+            let _place = place;
+            let Admission {
+                mut ends,
+                door,
+                upstream,
+            } = admission;
+            turns::work(turns::CONNECT);
+            // What is needed for a moment only is boxed, and what differs by door: an idle connection
+            // has room for no more than its own door.
+            let connected = tokio::select! {
+                biased;
+                connected = Box::pin(upstream::connect(&upstream, &self.settings.marks)) => connected,
+                () = Box::pin(self.told_to_leave_unconnected()) => {
+                    return Some(Leaving {
+                        server: None,
+                        saved: SavedConnection::Accepted,
+                        addresses,
+                    });
+                }
+            };
+            let server = match connected {
+                Ok(server) => server,
+                Err(error) => {
+                    self.tell_unreached(client, ends, &door, &upstream, &error);
+                    return None;
+                }
+            };
+            forward::no_delay(client);
+            forward::no_delay(&server);
+            ends.set_network(network::ask(client, &server));
+            let pair = Pair {
+                client,
+                server,
+                addresses: Addresses {
+                    server: upstream.server,
+                    ..addresses
+                },
+            };
+            // Blocks that capture, since the arguments of an async function take their room twice.
+            match door {
+                Door::Watch => {
+                    let session = self.session(ends, Reading::Lenient);
+                    let watched = Watched::boxed(session, Default::default());
+                    Box::pin(async move { self.watch(pair, watched).await }).await
+                }
+                Door::Enforce(judge) => {
+                    Box::pin(async move { self.enforce(judge, ends, pair, None).await }).await
+                }
             }
         }
     }

@@ -1,6 +1,5 @@
 //! The two doors of a connection, from its first byte or from where another process stopped.
 
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -35,7 +34,7 @@ impl Worker {
         // Whoever was let in stays, however many they are.
         let _place = is_judged.then(|| self.crowd.enter(&ends));
         let endpoint = ends.judged();
-        let resumed = pin!(self.resume(pair, saved, ends, door));
+        let resumed = Box::pin(self.resume(pair, saved, ends, door));
         self.turns.in_turn(endpoint, resumed).await
     }
 
@@ -276,6 +275,10 @@ mod tests {
         let serve = size_of_future(|(worker, client, from, stay)| {
             Worker::serve(worker, client, from, stay)
         });
+        let serve = serve
+            + size_of_future(|(worker, client, addresses, admission, place)| {
+                Worker::relay(worker, client, addresses, admission, place)
+            });
         let relay = size_of::<enforce::Relay<'_>>();
         let session = size_of::<Session>();
         assert!(

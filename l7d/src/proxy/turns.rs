@@ -72,22 +72,18 @@ struct Line {
 }
 
 /// A connection's future, polled when it is its turn.
-pub(super) struct InTurn<'f, F> {
+pub(super) struct InTurn<F> {
     line: Rc<Line>,
     ticket: Option<u64>,
-    inner: Pin<&'f mut F>,
+    inner: F,
 }
 
 /// While it lives, it is a line's turn.
 struct Turn<'l>(&'l Rc<Line>);
 
 impl Turns {
-    /// `inner` in its endpoint's line.
-    pub(super) fn in_turn<'f, F: Future>(
-        &self,
-        endpoint: EndpointId,
-        inner: Pin<&'f mut F>,
-    ) -> InTurn<'f, F> {
+    /// `inner`, which is pinned, in its endpoint's line.
+    pub(super) fn in_turn<F: Future + Unpin>(&self, endpoint: EndpointId, inner: F) -> InTurn<F> {
         InTurn {
             line: self.line(endpoint),
             ticket: None,
@@ -246,7 +242,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-impl<F: Future> Future for InTurn<'_, F> {
+impl<F: Future + Unpin> Future for InTurn<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -264,7 +260,7 @@ impl<F: Future> Future for InTurn<'_, F> {
             }
         }
         let turn = Turn::of(&this.line);
-        let polled = this.inner.as_mut().poll(context);
+        let polled = Pin::new(&mut this.inner).poll(context);
         if polled.is_ready() {
             this.line.work(END);
         }
@@ -276,7 +272,7 @@ impl<F: Future> Future for InTurn<'_, F> {
     }
 }
 
-impl<F> Drop for InTurn<'_, F> {
+impl<F> Drop for InTurn<F> {
     fn drop(&mut self) {
         match self.ticket {
             Some(ticket) if self.line.is_called(ticket) => self.line.is_served(),
