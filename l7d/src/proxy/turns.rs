@@ -25,7 +25,8 @@ use tokio::sync::Notify;
 
 use crate::record::EndpointId;
 
-/// What a line may do in a round. A unit is a poll, a read, or [`UNIT_BYTES`]: about 10 µs.
+/// What a line may do in a round. A unit is a read, and each [`UNIT_BYTES`] more of it: about 10 µs, with what
+/// comes of it.
 const SHARE: u32 = 24;
 const UNIT_BYTES: usize = 8 << 10;
 /// A connection to a server, and its end on both sides: packets go through the whole stack meanwhile.
@@ -79,7 +80,7 @@ pub(super) struct InTurn<F> {
 }
 
 /// While it lives, it is a line's turn.
-struct Turn<'l>(&'l Rc<Line>);
+struct Turn;
 
 impl Turns {
     /// `inner`, which is pinned, in its endpoint's line.
@@ -228,17 +229,16 @@ impl Line {
     }
 }
 
-impl<'l> Turn<'l> {
-    fn of(line: &'l Rc<Line>) -> Self {
+impl Turn {
+    fn of(line: &Rc<Line>) -> Self {
         CURRENT.set(Some(Rc::clone(line)));
-        Self(line)
+        Self
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         CURRENT.set(None);
-        self.0.work(1);
     }
 }
 
@@ -349,6 +349,7 @@ mod tests {
         tokio::task::spawn_local(async move {
             let work = pin!(async {
                 for _ in 0..count {
+                    work(1);
                     seen.borrow_mut().push(endpoint);
                     yield_now().await;
                 }
