@@ -95,8 +95,8 @@ spec:
 const PACE: Duration = Duration::from_millis(2);
 /// Between two looks at the agent's memory.
 const LOOK: Duration = Duration::from_millis(20);
-/// The other client's 99th percentile may be so many times its quiet value, and so much more: a machine of
-/// few cores has the attacker's own work to do as well.
+/// The other client's 99th percentile may be so many times the highest without an attack or without an agent,
+/// and so much more: a machine of few cores has the attacker's own work to do as well.
 const TIMES: u32 = 2;
 const FLOOR: Duration = Duration::from_millis(2);
 /// Memory of its own that an attack may take beside what its connections may hold, in KiB.
