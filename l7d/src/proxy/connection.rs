@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::door::Watched;
 use super::handover::{Addresses, Moved, SavedConnection};
 use super::worker::{Stay, Worker};
-use super::{Admission, Upstream, crowd, forward, network, turns, upstream};
+use super::{Admission, Upstream, crowd, forward, network, upstream};
 use crate::config::Transport;
 use crate::policy::Door;
 use crate::record::{EndpointId, Outcome};
@@ -146,7 +146,6 @@ impl Worker {
                 door,
                 upstream,
             } = admission;
-            turns::work(turns::CONNECT);
             // What is needed for a moment only is boxed, and what differs by door: an idle connection
             // has room for no more than its own door.
             let connected = tokio::select! {

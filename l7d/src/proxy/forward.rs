@@ -113,10 +113,7 @@ pub(super) async fn receive(
         // Not `read`: at the end of its turn it finds nothing, whatever there is.
         match from.try_read(&mut buffer) {
             Ok(0) => return Ok((Received::End, buffer)),
-            Ok(count) => {
-                turns::move_bytes(count);
-                return Ok((Received::Bytes(count), buffer));
-            }
+            Ok(count) => return Ok((Received::Bytes(count), buffer)),
             Err(error) => {
                 pool.give(buffer);
                 if error.kind() != io::ErrorKind::WouldBlock {

@@ -17,8 +17,8 @@ use super::turns;
 pub(super) const WORTHWHILE_BYTES: u64 = 128 << 10;
 /// What one pipe holds, the most that an unprivileged process may ask for by default.
 const PIPE_BYTES: usize = 1 << 20;
-/// Bytes that are not copied cost so much less.
-const COPIES: usize = 4;
+/// Most that is moved at once: nobody else is served meanwhile.
+const STEP_BYTES: usize = 256 << 10;
 /// Pipes kept for the next body; each has two descriptors.
 const SPARE_MAX: usize = 64;
 
@@ -105,7 +105,8 @@ impl Pipes {
         };
         while left > 0 {
             turns::pause().await;
-            let most = usize::try_from(left).map_or(pipe.bytes, |left| left.min(pipe.bytes));
+            let step = STEP_BYTES.min(pipe.bytes);
+            let most = usize::try_from(left).map_or(step, |left| left.min(step));
             let count = pipe
                 .fill(from, most)
                 .await
@@ -114,7 +115,6 @@ impl Pipes {
                 break;
             }
             *held = count;
-            turns::move_bytes(count / COPIES);
             while *held > 0 {
                 let sent = pipe
                     .drain(to, *held)

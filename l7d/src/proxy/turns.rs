@@ -2,40 +2,44 @@
 //!
 //! A runtime polls tasks in the order in which they were woken. When a thousand connections of one endpoint
 //! come, speak or go at once, everybody else's next byte would wait behind all of them. So the connections
-//! of an endpoint stand in one line. Until the line has done its share they are polled as they come; then
+//! of an endpoint stand in one line. Until the line has had its time they are polled as they come; then
 //! they wait for the next round, which begins when everybody who was ready has been polled and the kernel
 //! was asked who else is. In a round a line's waiting connections are called one by one, so that they take
 //! turns with those of other lines.
 //!
 //! ```text
-//!   woken ─▶ InTurn ──the line has its share left──▶ the relay ──▶ work() ──┐
-//!              │ waits                                                      │ calls the next one
-//!              ▼                                                            ▼
-//!            Line ◀── call() ◀── Turns::keep_calling, round by round ◀── the share is done
+//!   woken ─▶ InTurn ──the line has time left──▶ the relay, on the clock ──┐
+//!              │ waits                                                    │ calls the next one
+//!              ▼                                                          ▼
+//!            Line ◀── call() ◀── Turns::keep_calling, round by round ◀── its time is over
 //! ```
+//!
+//! Time is by the clock, not what the thread took of it: whoever waits, waits for the rest as well, such as
+//! a server that the kernel runs in between.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
 use tokio::sync::Notify;
 
 use crate::record::EndpointId;
 
-/// What a line may do in a round. A unit is a read, and each [`UNIT_BYTES`] more of it: about 10 µs, with what
-/// comes of it.
-const SHARE: u32 = 24;
-const UNIT_BYTES: usize = 8 << 10;
-/// A connection to a server, and its end on both sides: packets go through the whole stack meanwhile.
-pub(super) const CONNECT: u32 = 8;
-const END: u32 = 6;
+/// The time that all lines that wait have in a round together.
+const ROUND: Duration = Duration::from_micros(100);
+/// The time of one of many: what is read at once and what comes of it is not divided.
+const SHARE_MIN: Duration = Duration::from_micros(20);
+/// What is done for a connection behind its last turn: a socket is closed, and packets go through the whole
+/// stack.
+const END: Duration = Duration::from_micros(20);
 
 thread_local! {
-    /// The line whose turn it is on this thread.
-    static CURRENT: RefCell<Option<Rc<Line>>> = const { RefCell::new(None) };
+    /// The line whose turn it is on this thread, and since when.
+    static CURRENT: RefCell<Option<(Rc<Line>, Instant)>> = const { RefCell::new(None) };
 }
 
 /// The lines of a worker.
@@ -46,9 +50,12 @@ pub(super) struct Turns {
 }
 
 /// What lines share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Rounds {
+    clock: fn() -> Instant,
     now: Cell<u64>,
+    /// What each line may take in this round.
+    share: Cell<Duration>,
     /// Lines that wait for the next round.
     crowded: RefCell<Vec<Weak<Line>>>,
     wanted: Notify,
@@ -60,9 +67,9 @@ struct Rounds {
 #[derive(Debug)]
 struct Line {
     rounds: Rc<Rounds>,
-    /// The round that `done` belongs to.
+    /// The round that `taken` belongs to.
     round: Cell<u64>,
-    done: Cell<u32>,
+    taken: Cell<Duration>,
     /// Those that wait, by their tickets; none of those that are gone.
     waiting: RefCell<VecDeque<Option<Waker>>>,
     /// The first ticket that has not been called.
@@ -81,6 +88,19 @@ pub(super) struct InTurn<F> {
 
 /// While it lives, it is a line's turn.
 struct Turn;
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self {
+            clock: Instant::now,
+            now: Cell::default(),
+            share: Cell::new(ROUND),
+            crowded: RefCell::default(),
+            wanted: Notify::default(),
+            is_open: Cell::default(),
+        }
+    }
+}
 
 impl Turns {
     /// `inner`, which is pinned, in its endpoint's line.
@@ -125,6 +145,8 @@ impl Rounds {
     fn begin(&self) {
         self.now.set(self.now.get().wrapping_add(1));
         let crowded = self.crowded.take();
+        let lines = u32::try_from(crowded.len()).unwrap_or(u32::MAX);
+        self.share.set((ROUND / lines.max(1)).max(SHARE_MIN));
         for line in crowded.iter().filter_map(Weak::upgrade) {
             line.is_crowded.set(false);
             line.call();
@@ -137,7 +159,7 @@ impl Line {
         Self {
             round: Cell::new(rounds.now.get()),
             rounds,
-            done: Cell::new(0),
+            taken: Cell::default(),
             waiting: RefCell::default(),
             next: Cell::new(0),
             is_calling: Cell::new(false),
@@ -145,21 +167,23 @@ impl Line {
         }
     }
 
-    fn has_done_its_share(&self) -> bool {
+    /// Whether it has had its time, this having passed of the turn that is not over.
+    fn has_had_its_time(&self, passed: Duration) -> bool {
         let now = self.rounds.now.get();
         if self.round.replace(now) != now {
-            self.done.set(0);
+            self.taken.set(Duration::ZERO);
         }
-        self.done.get() >= SHARE && !self.rounds.is_open.get()
+        self.taken.get().saturating_add(passed) >= self.rounds.share.get()
+            && !self.rounds.is_open.get()
     }
 
-    fn work(&self, units: u32) {
-        self.done.set(self.done.get().saturating_add(units));
+    fn take(&self, time: Duration) {
+        self.taken.set(self.taken.get().saturating_add(time));
     }
 
     /// Whether who comes unasked may go on at once.
     fn is_free(&self) -> bool {
-        !self.has_done_its_share() && self.waiting.borrow().is_empty()
+        !self.has_had_its_time(Duration::ZERO) && self.waiting.borrow().is_empty()
     }
 
     /// The ticket of who waits from now on.
@@ -198,10 +222,10 @@ impl Line {
         if self.is_calling.get() {
             return;
         }
-        let has_done_its_share = self.has_done_its_share();
+        let has_had_its_time = self.has_had_its_time(Duration::ZERO);
         let mut waiting = self.waiting.borrow_mut();
         while let Some(first) = waiting.front() {
-            if first.is_some() && has_done_its_share {
+            if first.is_some() && has_had_its_time {
                 drop(waiting);
                 return self.want_a_round();
             }
@@ -231,14 +255,17 @@ impl Line {
 
 impl Turn {
     fn of(line: &Rc<Line>) -> Self {
-        CURRENT.set(Some(Rc::clone(line)));
+        let began = (line.rounds.clock)();
+        CURRENT.set(Some((Rc::clone(line), began)));
         Self
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        CURRENT.set(None);
+        if let Some((line, began)) = CURRENT.take() {
+            line.take((line.rounds.clock)().saturating_duration_since(began));
+        }
     }
 }
 
@@ -262,7 +289,7 @@ impl<F: Future + Unpin> Future for InTurn<F> {
         let turn = Turn::of(&this.line);
         let polled = Pin::new(&mut this.inner).poll(context);
         if polled.is_ready() {
-            this.line.work(END);
+            this.line.take(END);
         }
         drop(turn);
         if this.ticket.take().is_some() {
@@ -282,27 +309,15 @@ impl<F> Drop for InTurn<F> {
     }
 }
 
-/// Says that the connection whose turn it is does so many units.
-pub(super) fn work(units: u32) {
-    CURRENT.with_borrow(|current| {
-        if let Some(line) = current {
-            line.work(units);
-        }
-    });
-}
-
-/// Says that it moves so many bytes at once.
-pub(super) fn move_bytes(bytes: usize) {
-    work(u32::try_from(bytes / UNIT_BYTES).map_or(u32::MAX, |units| units.saturating_add(1)));
-}
-
-/// Ends the turn of who goes on for long: returns in the next one, if the line has done its share.
+/// Ends the turn of who goes on for long: returns in the next one, if the line has had its time.
 pub(super) async fn pause() {
     let mut has_paused = false;
     std::future::poll_fn(|context| {
         let is_over = CURRENT.with_borrow(|current| {
-            let line = current.as_ref();
-            line.is_some_and(|line| line.has_done_its_share())
+            current.as_ref().is_some_and(|(line, began)| {
+                let passed = (line.rounds.clock)().saturating_duration_since(*began);
+                line.has_had_its_time(passed)
+            })
         });
         if is_over && !has_paused {
             has_paused = true;
@@ -325,12 +340,39 @@ mod tests {
     const MANY: EndpointId = EndpointId(1);
     const ALONE: EndpointId = EndpointId(2);
 
+    /// What each turn of these tests takes.
+    const TURN: Duration = Duration::from_micros(5);
+    /// So many of them are a round's.
+    const SHARE: usize = (ROUND.as_micros() / TURN.as_micros()) as usize;
+
+    thread_local! {
+        static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+
+    /// A clock that goes on with [`work`] alone.
+    fn now() -> Instant {
+        let now = NOW.get().unwrap_or_else(Instant::now);
+        NOW.set(Some(now));
+        now
+    }
+
+    fn work(time: Duration) {
+        NOW.set(Some(now() + time));
+    }
+
     /// Runs until `body` returns, with somebody who calls.
     fn run<T>(body: impl AsyncFnOnce(Rc<Turns>) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");
-        let turns = Rc::new(Turns::default());
+        let rounds = Rounds {
+            clock: now,
+            ..Rounds::default()
+        };
+        let turns = Rc::new(Turns {
+            rounds: Rc::new(rounds),
+            ..Turns::default()
+        });
         LocalSet::new().block_on(&runtime, async {
             let caller = Rc::clone(&turns);
             tokio::task::spawn_local(async move { caller.keep_calling().await });
@@ -349,7 +391,7 @@ mod tests {
         tokio::task::spawn_local(async move {
             let work = pin!(async {
                 for _ in 0..count {
-                    work(1);
+                    work(TURN);
                     seen.borrow_mut().push(endpoint);
                     yield_now().await;
                 }
@@ -373,7 +415,7 @@ mod tests {
         let own: Vec<usize> = (0..seen.len()).filter(|at| seen[*at] == ALONE).collect();
         let between = own.windows(2).map(|pair| pair[1] - pair[0] - 1).max();
         // One turn of who is alone may fall behind two rounds of others.
-        let most = 2 * SHARE as usize;
+        let most = 2 * SHARE;
         assert!(
             own[0] <= most && between <= Some(most),
             "{} {between:?}",
@@ -431,7 +473,7 @@ mod tests {
                 let work = pin!(async {
                     for _ in 0..1000 {
                         pause().await;
-                        move_bytes(4 * UNIT_BYTES);
+                        work(4 * TURN);
                         also.borrow_mut().push(MANY);
                     }
                 });
@@ -439,7 +481,7 @@ mod tests {
             });
             spawn(&turns, ALONE, 3, &seen).await.expect("no panic");
             // A round for each turn of who is alone, and for its beginning and end.
-            assert!(seen.borrow().len() <= 8 * SHARE as usize / 5);
+            assert!(seen.borrow().len() <= 8 * SHARE / 4);
             greedy.await.expect("no panic");
         });
         assert_eq!(seen.borrow().len(), 1003);

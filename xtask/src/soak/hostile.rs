@@ -94,7 +94,7 @@ spec:
 /// A request each so long.
 const PACE: Duration = Duration::from_millis(2);
 /// Between two looks at the agent's memory.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 /// The other client's 99th percentile may be so many times the highest without an attack or without an agent,
 /// and so much more: a machine of few cores has the attacker's own work to do as well.
 const TIMES: u32 = 2;
@@ -257,19 +257,16 @@ fn while_looking<T: Send>(
     })
 }
 
-/// Attacks again and again.
+/// Attacks again and again, every three seconds.
 fn begin(lab: &Lab, attack: &Attack) -> anyhow::Result<Process> {
     let Attack {
         kind, port, count, ..
     } = attack;
-    let peers = workspace().join("l7d/tests/agent/hostile/peers.py");
     let (attacker, victim) = (&lab.pod("attacker")?.host, &lab.pod("victim")?.v4);
-    // In the foreground, so that it ends with the attack.
-    let script = format!(
-        "while :; do timeout --foreground 3 python3 {} {kind} {victim} {port} {count}; done",
-        peers.display()
-    );
-    let mut command = attacker.command("sh");
-    command.args(["-c", &script]);
+    let mut command = attacker.command("python3");
+    command
+        .arg(workspace().join("l7d/tests/agent/hostile/peers.py"))
+        .args([kind, victim.as_str()])
+        .args([port.to_string(), count.to_string(), "3".to_owned()]);
     attacker.start(kind, command)
 }

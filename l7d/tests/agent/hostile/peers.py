@@ -1,7 +1,7 @@
-"""What hostile clients do: `peers.py KIND ADDRESS PORT COUNT`. Says "at work" when it is, and goes on
-until it is ended."""
+"""What hostile clients do: `peers.py KIND ADDRESS PORT COUNT [SECONDS]`. Says "at work" when it is, and goes
+on until it is ended; where seconds are given it lets go of everything and begins anew each time they are over."""
 
-import socket, struct, sys, time
+import signal, socket, struct, sys, time
 
 kind, address, port, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -307,5 +307,25 @@ def dns_unread():
     hold(s)
 
 
-globals()[kind]()
-hold()
+class Over(Exception):
+    """The time of an attack is."""
+
+
+def end(_signal, _frame):
+    raise Over
+
+
+def attack():
+    globals()[kind]()
+    hold()
+
+
+if len(sys.argv) > 5:
+    signal.signal(signal.SIGALRM, end)
+    while True:
+        signal.alarm(int(sys.argv[5]))
+        try:
+            attack()
+        except Over:
+            pass
+attack()
