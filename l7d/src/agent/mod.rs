@@ -29,6 +29,7 @@ mod reload;
 mod rights;
 mod serve;
 mod settings;
+mod slices;
 mod source;
 mod state;
 mod status;
@@ -160,6 +161,7 @@ pub fn run(config: Option<&PathBuf>, overrides: Overrides, task: &Task) -> Resul
         Task::Run(manner) => {
             serve::raise_descriptor_limit();
             memory::keep_large_apart();
+            slices::shorten();
             let confinement = rights::lessen(&config, source.file());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -26,7 +26,7 @@ const EMPTY_LOOKS: u32 = 25;
 /// How often quiet connections and the clock are looked at.
 const HOUSEKEEPING_NS: u64 = 1_000_000_000;
 /// Records read before anything else gets its turn.
-const BATCH: usize = 4096;
+const BATCH: usize = 256;
 
 /// The running reader.
 #[derive(Debug)]
@@ -117,6 +117,8 @@ impl Reader {
             let count = self.read();
             self.keep_house();
             is_stopped = if count == BATCH {
+                // Who wants this core does not wait for a flood of segments.
+                std::thread::yield_now();
                 is_ready(&[&self.stopped], 0)
             } else {
                 self.wait(count == 0)

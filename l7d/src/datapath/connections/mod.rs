@@ -40,6 +40,8 @@ const USUAL: Duration = Duration::from_secs(1);
 const SHARE: u32 = 100;
 /// Ends that wait for whoever tells them; the thread waits when there are more.
 const WAITING: usize = 4096;
+/// Entries taken out before who wants this core has it.
+const AT_ONCE: usize = 32;
 
 /// A connection that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,8 +269,11 @@ impl Warden {
             );
             self.latest.cut.store(cut, Ordering::Relaxed);
         }
-        for (tuple, id) in &ended {
-            used -= usize::from(self.end(tuple, *id, now, &patience));
+        for some in ended.chunks(AT_ONCE) {
+            for (tuple, id) in some {
+                used -= usize::from(self.end(tuple, *id, now, &patience));
+            }
+            std::thread::yield_now();
         }
         self.balance(inserted, u64::try_from(used).unwrap_or(u64::MAX));
         self.latest.used.store(used, Ordering::Relaxed);

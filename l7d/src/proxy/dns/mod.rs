@@ -40,7 +40,7 @@ use relay::Relay;
 use send::Sender;
 
 /// Datagrams that one call to the kernel takes or gives.
-const BATCH: usize = 8;
+const BATCH: usize = 4;
 /// How often is looked for queries that nobody answered.
 const EXPIRY: Duration = Duration::from_secs(1);
 

@@ -15,7 +15,7 @@ use super::address::{self, ADDRESS};
 use crate::proxy::{Error, Family, transparent};
 
 /// The same as the kernel counts them.
-const BATCH_COUNT: libc::c_uint = 8;
+const BATCH_COUNT: libc::c_uint = 4;
 const ADDRESS_LENGTH: libc::socklen_t = 28;
 const _: () = assert!(BATCH_COUNT as usize == BATCH && ADDRESS_LENGTH as usize == ADDRESS);
 /// Longest payload of a datagram.
