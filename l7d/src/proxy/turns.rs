@@ -130,6 +130,8 @@ impl Turns {
             self.rounds.wanted.notified().await;
             // Back when everybody who was ready has been polled, and the kernel was asked who else is.
             tokio::task::yield_now().await;
+            // Servers and clients, of those who are alone too, may wait for this core.
+            std::thread::yield_now();
             self.rounds.begin();
         }
     }

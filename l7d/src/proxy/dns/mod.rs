@@ -171,7 +171,8 @@ async fn take(
             relay.came(&inbox, overflowed);
             handle(relay, &inbox);
             if inbox.is_full() {
-                // A flood of datagrams leaves the worker's connections their turn.
+                // A flood of datagrams leaves the worker's connections their turn, and others this core.
+                std::thread::yield_now();
                 tokio::task::yield_now().await;
             }
         }
