@@ -26,15 +26,7 @@ fn current() -> io::Result<libc::sched_attr> {
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
     let bytes = size_of::<libc::sched_attr>();
     // SAFETY: the kernel writes at most so many bytes, which are ours; 0 is this thread.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_sched_getattr,
-            0,
-            &raw mut attributes,
-            bytes,
-            0,
-        )
-    };
+    let done = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, bytes, 0) };
     if done == 0 {
         Ok(attributes)
     } else {
@@ -64,10 +56,17 @@ mod tests {
 
     /// Where the kernel has no slices of a thread's own it says 0.
     fn own_slice() -> u64 {
-        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let release = rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned();
         let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
         let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0_u32);
-        if (next(), next()) >= (6, 12) { 100_000 } else { 0 }
+        if (next(), next()) >= (6, 12) {
+            100_000
+        } else {
+            0
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@ mod layout;
 pub mod meaning;
 mod reasons;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aya::maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray};
 use aya::programs::{BtfTracePoint, FEntry};
@@ -35,6 +36,9 @@ const TRACEPOINT: &str = "kfree_skb";
 const ACCEPT_QUEUE: &str = "tcp_conn_request";
 /// Names of places remembered; the kernel remembers fewer.
 const PLACES: usize = 4096;
+/// How often is looked for drops of reasons that this kernel did not name when the agent began, such as those
+/// of modules that came later: there is room for many more than there are, and each is a system call.
+const SWEEP: Duration = Duration::from_secs(30);
 
 /// Why drops cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +130,14 @@ pub struct Drops {
     counts: PerCpuArray<MapData, DropCounts>,
     /// Names of places that were asked for.
     known: Mutex<HashMap<u64, Arc<str>>>,
+    counted: Mutex<Counted>,
     missing: Vec<String>,
+}
+
+/// Indices of reasons that may have been counted.
+struct Counted {
+    indices: BTreeSet<u32>,
+    swept: Instant,
 }
 
 impl std::fmt::Debug for Drops {
@@ -178,11 +189,16 @@ impl Drops {
                 "connections that a full accept queue refuses in silence are not told: {reason}"
             ));
         }
+        let counted = Counted {
+            indices: reasons.numbers().map(reason_index).collect(),
+            swept: Instant::now(),
+        };
         Ok(Self {
             reasons,
             places,
             counts,
             known: Mutex::default(),
+            counted: Mutex::new(counted),
             missing,
         })
     }
@@ -241,7 +257,7 @@ impl Drops {
 
     /// What became of the drops of each reason of which there were any.
     pub fn counts(&self) -> Vec<DropCount> {
-        let of_all_cpus = |index| {
+        let of_all_cpus = |index: u32| {
             let values = self.counts.get(&index, 0).ok()?;
             let mut sum = DropCounts::default();
             for each in values.iter() {
@@ -250,12 +266,28 @@ impl Drops {
                 sum.normal += each.normal;
                 sum.others += each.others;
             }
-            (sum != DropCounts::default()).then(|| DropCount {
-                reason: self.reasons.name(reason_at(index)),
-                counts: sum,
-            })
+            (sum != DropCounts::default()).then_some((index, sum))
         };
-        (0..REASONS_MAX).filter_map(of_all_cpus).collect()
+        let mut counted = self.counted.lock();
+        let found: Vec<(u32, DropCounts)> = if counted.swept.elapsed() < SWEEP {
+            counted
+                .indices
+                .iter()
+                .copied()
+                .filter_map(of_all_cpus)
+                .collect()
+        } else {
+            counted.swept = Instant::now();
+            (0..REASONS_MAX).filter_map(of_all_cpus).collect()
+        };
+        counted
+            .indices
+            .extend(found.iter().map(|(index, _)| *index));
+        let name = |(index, counts)| DropCount {
+            reason: self.reasons.name(reason_at(index)),
+            counts,
+        };
+        found.into_iter().map(name).collect()
     }
 }
 
