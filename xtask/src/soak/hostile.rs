@@ -96,9 +96,9 @@ const PACE: Duration = Duration::from_millis(2);
 /// Between two looks at the agent's memory.
 const LOOK: Duration = Duration::from_millis(50);
 /// The other client's 99th percentile may be so many times the highest without an attack or without an agent,
-/// and so much more: a machine of few cores has the attacker's own work to do as well.
+/// and so much more: cores are taken from a virtual machine at times, and there are few of them.
 const TIMES: u32 = 2;
-const FLOOR: Duration = Duration::from_millis(2);
+const FLOOR: Duration = Duration::from_micros(500);
 /// Memory of its own that an attack may take beside what its connections may hold, in KiB: 20,000 look-ups
 /// that wait for an answer among it.
 const SLACK_KIB: u64 = 32 << 10;
