@@ -31,6 +31,10 @@ use crate::record::EndpointId;
 
 /// The time that all lines that wait have in a round together.
 const ROUND: Duration = Duration::from_micros(100);
+/// The same where one line alone has had turns for [`QUIET_ROUNDS`]: a round costs as much as a tenth of a
+/// request, and nobody gains by it.
+const ROUND_ALONE: Duration = Duration::from_micros(300);
+const QUIET_ROUNDS: u64 = 64;
 /// The time of one of many: what is read at once and what comes of it is not divided.
 const SHARE_MIN: Duration = Duration::from_micros(20);
 /// What is done for a connection behind its last turn: a socket is closed, and packets go through the whole
@@ -56,6 +60,10 @@ struct Rounds {
     now: Cell<u64>,
     /// What each line may take in this round.
     share: Cell<Duration>,
+    /// The line that had the last turn, by its address, which is only compared.
+    last: Cell<*const Line>,
+    /// The last round in which another line had a turn than the one before it.
+    mixed: Cell<u64>,
     /// Lines that wait for the next round.
     crowded: RefCell<Vec<Weak<Line>>>,
     wanted: Notify,
@@ -95,6 +103,8 @@ impl Default for Rounds {
             clock: Instant::now,
             now: Cell::default(),
             share: Cell::new(ROUND),
+            last: Cell::new(std::ptr::null()),
+            mixed: Cell::default(),
             crowded: RefCell::default(),
             wanted: Notify::default(),
             is_open: Cell::default(),
@@ -148,10 +158,20 @@ impl Rounds {
         self.now.set(self.now.get().wrapping_add(1));
         let crowded = self.crowded.take();
         let lines = u32::try_from(crowded.len()).unwrap_or(u32::MAX);
-        self.share.set((ROUND / lines.max(1)).max(SHARE_MIN));
+        let is_alone = self.now.get().wrapping_sub(self.mixed.get()) > QUIET_ROUNDS;
+        let round = if is_alone { ROUND_ALONE } else { ROUND };
+        self.share.set((round / lines.max(1)).max(SHARE_MIN));
         for line in crowded.iter().filter_map(Weak::upgrade) {
             line.is_crowded.set(false);
             line.call();
+        }
+    }
+
+    /// A line has a turn.
+    fn note(&self, line: &Rc<Line>) {
+        let line = Rc::as_ptr(line);
+        if self.last.replace(line) != line {
+            self.mixed.set(self.now.get());
         }
     }
 }
@@ -257,6 +277,7 @@ impl Line {
 
 impl Turn {
     fn of(line: &Rc<Line>) -> Self {
+        line.rounds.note(line);
         let began = (line.rounds.clock)();
         CURRENT.set(Some((Rc::clone(line), began)));
         Self
@@ -487,6 +508,24 @@ mod tests {
             greedy.await.expect("no panic");
         });
         assert_eq!(seen.borrow().len(), 1003);
+    }
+
+    #[test]
+    fn rounds_are_longer_where_one_line_is_alone() {
+        let rounds = |endpoints: [EndpointId; 2]| {
+            let seen = Rc::new(RefCell::default());
+            run(async |turns| {
+                let of = endpoints.into_iter().cycle().take(100);
+                let tasks: Vec<_> = of.map(|of| spawn(&turns, of, 100, &seen)).collect();
+                for task in tasks {
+                    task.await.expect("no panic");
+                }
+                turns.rounds.now.get()
+            })
+        };
+        let turns = u64::try_from(100 * 100 / SHARE).expect("a few");
+        let (alone, mixed) = (rounds([MANY; 2]), rounds([MANY, ALONE]));
+        assert!(alone < turns / 2 && mixed >= turns, "{alone} {mixed}");
     }
 
     #[test]
