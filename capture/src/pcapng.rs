@@ -118,7 +118,7 @@ impl Pcapng {
         self.block.resize(body as usize, 0);
         source.fill(&mut self.block, "a block")?;
         let end: [u8; 4] = source.array("a block's end")?;
-        if self.u32(end).next_multiple_of(4) == padded {
+        if self.u32(end).checked_next_multiple_of(4) == Some(padded) {
             Ok(())
         } else {
             Err(source.error(Fault::Damaged("a block whose two lengths differ")))

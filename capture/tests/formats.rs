@@ -220,6 +220,17 @@ fn packets() -> impl Strategy<Value = Vec<(u64, Vec<u8>)>> {
     prop::collection::vec((time, prop::collection::vec(any::<u8>(), 0..200)), 0..12)
 }
 
+#[test]
+fn a_length_that_ends_a_block_may_be_anything() {
+    for length in [0, 13, u32::MAX] {
+        let mut bytes = section(true);
+        let end = bytes.len() - 4;
+        bytes[end..].copy_from_slice(&u32::to_be_bytes(length));
+        let error = read(bytes).1.expect("the last block is damaged");
+        assert!(matches!(error.fault, Fault::Damaged(_)), "{error}");
+    }
+}
+
 proptest! {
     #[test]
     fn what_was_written_is_read(packets in packets(), is_compressed: bool) {
