@@ -44,14 +44,15 @@ const LAYERS: [(&str, usize); 33] = [
 ];
 
 /// Where unsafe code may be.
-const UNSAFE: [&str; 13] = [
+const UNSAFE: [&str; 14] = [
     "l7d-ebpf/src",
     "l7d/src/agent/fd_store.rs",
     "l7d/src/agent/memory/heap.rs",
     "l7d/src/agent/rights/seccomp.rs",
     "l7d/src/agent/slices.rs",
     "l7d/src/cli/doctor/gather/clock.rs",
-    "l7d/src/datapath/connections/batch.rs",
+    "l7d/src/datapath/batch.rs",
+    "l7d/src/datapath/connections/element.rs",
     "l7d/src/host/interfaces/socket.rs",
     "l7d/src/proxy/dns/receive.rs",
     "l7d/src/proxy/dns/send.rs",

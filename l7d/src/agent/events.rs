@@ -257,11 +257,15 @@ impl Agent {
         self.tell_changes();
         self.node.interfaces.refresh();
         self.namer.refresh_clock();
+        // Each of these asks the kernel for much; who wants this core does not wait for all of it.
+        std::thread::yield_now();
         self.watchman.look(&self.ring);
+        std::thread::yield_now();
         self.keep_budget()?;
         if let Some(counting) = &self.counting {
             counting.sweep();
         }
+        std::thread::yield_now();
         self.publish_status();
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! kernel keeps for us is below one folder of a bpf filesystem; [`cleanup`] removes it.
 
 mod attach;
+mod batch;
 mod beats;
 pub mod btf;
 mod connections;

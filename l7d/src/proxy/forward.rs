@@ -30,6 +30,9 @@ pub(super) struct Pool {
 const SPARE_MAX: usize = 16;
 /// Smallest buffer: large enough that a big body costs few calls.
 const BUFFER_BYTES: usize = 64 << 10;
+/// Of a long answer so much is read before anything is known of it: its head says whether the rest goes
+/// through a pipe.
+pub(super) const BEGINNING_BYTES: usize = 16 << 10;
 
 impl Pool {
     /// Buffers that hold a head of `head_bytes` and more.
@@ -40,6 +43,12 @@ impl Pool {
             spare: RefCell::new(Vec::new()),
             pipes: Pipes::default(),
         }
+    }
+
+    /// Whether the next buffer is memory that nobody has used yet: the kernel finds and clears each of its
+    /// pages when it is first written to.
+    fn is_spent(&self) -> bool {
+        self.spare.borrow().is_empty()
     }
 
     pub(super) fn take(&self) -> Box<[u8]> {
@@ -98,20 +107,34 @@ pub(super) enum Received {
     End,
 }
 
-/// Waits for bytes and reads what is there: one call to the kernel per burst. `room` is only asked
-/// for once there is something to read. A sender that never pauses leaves the worker's other connections
-/// their turn.
+/// How much is read at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// What a buffer holds.
+    Whole,
+    /// At most [`BEGINNING_BYTES`], where the buffer is fresh: of someone who has not sent more at once.
+    Beginning,
+}
+
+/// Waits for bytes and reads what is there: one call to the kernel per burst. A buffer is only taken once
+/// there is something to read. A sender that never pauses leaves the worker's other connections their turn.
 pub(super) async fn receive(
     from: &mut ReadHalf<'_>,
-    mut room: impl FnMut() -> Box<[u8]>,
     pool: &Pool,
+    reach: Reach,
 ) -> io::Result<(Received, Box<[u8]>)> {
     loop {
         turns::pause().await;
         from.readable().await?;
-        let mut buffer = room();
+        let most = match reach {
+            Reach::Beginning if pool.is_spent() => BEGINNING_BYTES,
+            Reach::Beginning | Reach::Whole => usize::MAX,
+        };
+        let mut buffer = pool.take();
+        let most = most.min(buffer.len());
+        let room = buffer.get_mut(..most).unwrap_or_default();
         // Not `read`: at the end of its turn it finds nothing, whatever there is.
-        match from.try_read(&mut buffer) {
+        match from.try_read(room) {
             Ok(0) => return Ok((Received::End, buffer)),
             Ok(count) => return Ok((Received::Bytes(count), buffer)),
             Err(error) => {
@@ -271,4 +294,49 @@ pub(super) fn finish(
         | Broken::Policy
         | Broken::Refused => Outcome::NoResponse,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn of_who_begins_to_send_fresh_memory_takes_the_beginning() {
+        const SENT: usize = 40_000;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sender = TcpStream::connect(address).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        sender.write_all(&[7; SENT]).await.unwrap();
+        drop(sender);
+        let (mut from, _to) = stream.split();
+        let pool = Pool::new(0);
+        let mut counts = Vec::new();
+        for reach in [Reach::Beginning, Reach::Whole] {
+            // The buffer is not given back: the next one is fresh as well.
+            let (received, buffer) = receive(&mut from, &pool, reach).await.unwrap();
+            let Received::Bytes(count) = received else {
+                panic!("the sender has more");
+            };
+            assert!(buffer[..count].iter().all(|byte| *byte == 7));
+            counts.push(count);
+        }
+        assert_eq!(counts, [BEGINNING_BYTES, SENT - BEGINNING_BYTES]);
+    }
+
+    #[tokio::test]
+    async fn a_used_buffer_takes_all_there_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sender = TcpStream::connect(address).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        sender.write_all(&[7; 40_000]).await.unwrap();
+        let (mut from, _to) = stream.split();
+        let pool = Pool::new(0);
+        pool.give(pool.take());
+        let received = receive(&mut from, &pool, Reach::Beginning).await.unwrap();
+        assert!(matches!(received, (Received::Bytes(40_000), _)));
+    }
 }

@@ -8,7 +8,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use tokio::net::tcp::WriteHalf;
 
-use super::forward::{Pool, send_some};
+use super::forward::{BEGINNING_BYTES, Pool, Reach, send_some};
 use super::splice::Piped;
 
 /// What one direction holds.
@@ -23,6 +23,8 @@ pub(super) struct Lane {
     pub(super) piped: Piped,
     /// The sender has ended, and the receiver knows it.
     pub(super) is_over: bool,
+    /// What was held last was much.
+    is_flowing: bool,
 }
 
 /// A lane as it goes to another process.
@@ -110,8 +112,18 @@ impl Lane {
         }
     }
 
+    /// How much to read next.
+    pub(super) fn reach(&self) -> Reach {
+        if self.is_flowing {
+            Reach::Whole
+        } else {
+            Reach::Beginning
+        }
+    }
+
     /// Gives the buffer back: everything has gone on.
     pub(super) fn release(&mut self, pool: &Pool) {
+        self.is_flowing = self.filled >= BEGINNING_BYTES;
         if let Some(buffer) = self.buffer.take() {
             pool.give(buffer);
         }
@@ -153,6 +165,27 @@ impl Lane {
             is_observed,
             piped: Piped::default(),
             is_over,
+            is_flowing: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_sent_much_is_read_from_with_a_whole_buffer() {
+        let pool = Pool::new(0);
+        let mut lane = Lane::default();
+        assert_eq!(lane.reach(), Reach::Beginning);
+        for (filled, reach) in [
+            (BEGINNING_BYTES, Reach::Whole),
+            (BEGINNING_BYTES - 1, Reach::Beginning),
+        ] {
+            lane.hold(pool.take(), filled);
+            lane.release(&pool);
+            assert_eq!(lane.reach(), reach);
         }
     }
 }

@@ -46,7 +46,7 @@ async fn pump(
     let written = |error| Broken::Write(way, error);
     while !lane.is_over {
         if lane.is_empty() {
-            let (received, buffer) = receive(&mut from, || pool.take(), pool)
+            let (received, buffer) = receive(&mut from, pool, lane.reach())
                 .await
                 .map_err(|error| Broken::Read(way, error))?;
             let Received::Bytes(count) = received else {

@@ -69,6 +69,7 @@ impl Agent {
             tracing::debug!("a flood of connections has gone: its memory is given back");
             heap::trim();
         }
+        account.maps.look();
         account.taken = [resident(), account.maps.bytes()];
         let used = account.taken.iter().sum();
         let budget = self.world.config().memory_budget;

@@ -4,11 +4,10 @@
 //! entries now and then, as reading tens of thousands of them would hold up the main loop; what has
 //! ended is taken out, and told with everything that was known of it.
 
-mod batch;
+mod element;
 mod ending;
 
 use std::net::{Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -24,10 +23,11 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::Error;
+use super::batch::Table;
+use super::decode::{decode_entry, decode_tuple};
 use super::maps::Pressure;
 use crate::clock::Monotonic;
 use crate::record::{Direct, EndedBy, Tally};
-use batch::Pieces;
 use ending::{Former, Patience, moment_of};
 
 const MAP: &str = "CONNTRACK";
@@ -40,6 +40,8 @@ const USUAL: Duration = Duration::from_secs(1);
 const SHARE: u32 = 100;
 /// Ends that wait for whoever tells them; the thread waits when there are more.
 const WAITING: usize = 4096;
+/// Entries read at once: some 0.1 ms.
+const ENTRIES: u32 = 256;
 /// Entries taken out before who wants this core has it.
 const AT_ONCE: usize = 32;
 
@@ -170,9 +172,8 @@ impl Connections {
         let (end, ended) = sync_channel(1);
         let (teller, ends) = mpsc::channel(WAITING);
         let mut warden = Warden {
-            table,
+            table: Table::new(table, ENTRIES).map_err(fault(MAP))?,
             counts,
-            pieces: Pieces::new(),
             max,
             adopted: None,
             former: last_beat.map(|beat| Former {
@@ -218,9 +219,8 @@ impl Connections {
 
 /// Looks after the table.
 struct Warden {
-    table: MapData,
+    table: Table,
     counts: PerCpuArray<MapData, u64>,
-    pieces: Pieces,
     max: usize,
     /// Entries of an earlier start; the programs' own counts began with this one.
     adopted: Option<u64>,
@@ -248,8 +248,10 @@ impl Warden {
         let mut ended = Vec::new();
         let former = self.former.take();
         let mut cut = 0_u64;
-        let fd = self.table.fd();
-        let read = self.pieces.read(fd.as_fd(), |tuple, entry| {
+        let read = self.table.read(|tuple, entry| {
+            let (Some(tuple), Some(entry)) = (decode_tuple(tuple), decode_entry(entry)) else {
+                return;
+            };
             used += 1;
             if let Some(former) = &former {
                 cut += u64::from(ending::was_cut(tuple.protocol, &entry, former));
@@ -282,7 +284,7 @@ impl Warden {
 
     /// Takes an entry out and tells its end. It may have come to life again since it was read.
     fn end(&mut self, tuple: &Tuple, id: u64, now: u32, patience: &Patience) -> bool {
-        let mut taken = match batch::take(self.table.fd().as_fd(), tuple) {
+        let mut taken = match element::take(self.table.fd(), tuple) {
             Ok(Some(taken)) => taken,
             Ok(None) => return false,
             Err(error) => {
@@ -292,7 +294,7 @@ impl Warden {
         };
         let how = ending::ending(tuple.protocol, &taken.entry, now, patience);
         let Some(how) = how.filter(|_| taken.entry.id == id) else {
-            if let Err(error) = batch::put_back(self.table.fd().as_fd(), tuple, &mut taken) {
+            if let Err(error) = element::put_back(self.table.fd(), tuple, &mut taken) {
                 tracing::warn!(%error, "a running connection was forgotten");
             }
             return false;

@@ -8,20 +8,20 @@ mod layout;
 pub mod meaning;
 mod reasons;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use aya::maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap as KernelMap, Map, MapData};
 use aya::programs::{BtfTracePoint, FEntry};
 use aya::{Btf as KernelTypes, Ebpf, EbpfLoader};
 use l7d_ebpf::drops::{
     DROP_IN_POD, DropCounts, DropRecord, Layout, NORMAL_ALWAYS, NormalPlaces, Place, PlaceName,
-    REASONS_MAX, reason_at, reason_index,
+    reason_at, reason_index,
 };
 use parking_lot::Mutex;
 
 use super::Error;
+use super::batch::Table;
 use super::btf::{Btf, BtfError};
 use crate::record::{DropReason, DropSite, FullQueue, KernelDrop};
 use meaning::Class;
@@ -36,9 +36,8 @@ const TRACEPOINT: &str = "kfree_skb";
 const ACCEPT_QUEUE: &str = "tcp_conn_request";
 /// Names of places remembered; the kernel remembers fewer.
 const PLACES: usize = 4096;
-/// How often is looked for drops of reasons that this kernel did not name when the agent began, such as those
-/// of modules that came later: there is room for many more than there are, and each is a system call.
-const SWEEP: Duration = Duration::from_secs(30);
+/// Counts read at once; of each, there is one for every CPU.
+const COUNTS_AT_ONCE: u32 = 128;
 
 /// Why drops cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -127,17 +126,10 @@ fn normal_places() -> NormalPlaces {
 pub struct Drops {
     reasons: Reasons,
     places: KernelMap<MapData, u64, Place>,
-    counts: PerCpuArray<MapData, DropCounts>,
+    counts: Mutex<Table>,
     /// Names of places that were asked for.
     known: Mutex<HashMap<u64, Arc<str>>>,
-    counted: Mutex<Counted>,
     missing: Vec<String>,
-}
-
-/// Indices of reasons that may have been counted.
-struct Counted {
-    indices: BTreeSet<u32>,
-    swept: Instant,
 }
 
 impl std::fmt::Debug for Drops {
@@ -169,7 +161,7 @@ impl Drops {
         } = knowledge;
         classify(ebpf, &reasons)?;
         let places = take(ebpf, "PLACES")?;
-        let counts = take(ebpf, "DROP_COUNTS")?;
+        let counts = counts(ebpf)?;
         watch_frees(ebpf, &types)?;
         let mut missing = Vec::new();
         if layout.device_peer == 0 {
@@ -189,16 +181,11 @@ impl Drops {
                 "connections that a full accept queue refuses in silence are not told: {reason}"
             ));
         }
-        let counted = Counted {
-            indices: reasons.numbers().map(reason_index).collect(),
-            swept: Instant::now(),
-        };
         Ok(Self {
             reasons,
             places,
-            counts,
+            counts: Mutex::new(counts),
             known: Mutex::default(),
-            counted: Mutex::new(counted),
             missing,
         })
     }
@@ -257,38 +244,38 @@ impl Drops {
 
     /// What became of the drops of each reason of which there were any.
     pub fn counts(&self) -> Vec<DropCount> {
-        let of_all_cpus = |index: u32| {
-            let values = self.counts.get(&index, 0).ok()?;
-            let mut sum = DropCounts::default();
-            for each in values.iter() {
-                sum.told += each.told;
-                sum.untold += each.untold;
-                sum.normal += each.normal;
-                sum.others += each.others;
+        let mut found = Vec::new();
+        let read = self.counts.lock().read(|index, of_cpus| {
+            let sum = sum(of_cpus);
+            if let Some(index) = index.first_chunk()
+                && sum != DropCounts::default()
+            {
+                found.push(DropCount {
+                    reason: self.reasons.name(reason_at(u32::from_ne_bytes(*index))),
+                    counts: sum,
+                });
             }
-            (sum != DropCounts::default()).then_some((index, sum))
-        };
-        let mut counted = self.counted.lock();
-        let found: Vec<(u32, DropCounts)> = if counted.swept.elapsed() < SWEEP {
-            counted
-                .indices
-                .iter()
-                .copied()
-                .filter_map(of_all_cpus)
-                .collect()
-        } else {
-            counted.swept = Instant::now();
-            (0..REASONS_MAX).filter_map(of_all_cpus).collect()
-        };
-        counted
-            .indices
-            .extend(found.iter().map(|(index, _)| *index));
-        let name = |(index, counts)| DropCount {
-            reason: self.reasons.name(reason_at(index)),
-            counts,
-        };
-        found.into_iter().map(name).collect()
+        });
+        if let Err(error) = read {
+            tracing::warn!(%error, "what the kernel has dropped cannot be read");
+        }
+        found
     }
+}
+
+/// The sum of what each CPU has counted.
+fn sum(of_cpus: &[u8]) -> DropCounts {
+    let mut sum = DropCounts::default();
+    for each in of_cpus.chunks_exact(size_of::<DropCounts>()) {
+        let (words, _) = each.as_chunks();
+        if let [told, untold, normal, others] = words {
+            sum.told += u64::from_ne_bytes(*told);
+            sum.untold += u64::from_ne_bytes(*untold);
+            sum.normal += u64::from_ne_bytes(*normal);
+            sum.others += u64::from_ne_bytes(*others);
+        }
+    }
+    sum
 }
 
 /// The name in the kernel's bytes.
@@ -312,6 +299,14 @@ fn classify(ebpf: &mut Ebpf, reasons: &Reasons) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn counts(ebpf: &mut Ebpf) -> Result<Table, Error> {
+    const MAP: &str = "DROP_COUNTS";
+    let Some(Map::PerCpuArray(map)) = ebpf.take_map(MAP) else {
+        return Err(Error::NoMap(MAP));
+    };
+    Table::new(map, COUNTS_AT_ONCE).map_err(|cause| Error::Map { map: MAP, cause })
 }
 
 fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, Error>
@@ -346,6 +341,19 @@ fn watch_accept_queues(ebpf: &mut Ebpf, types: &KernelTypes) -> Result<(), Error
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cpus_count_is_added_up() {
+        let words: [u64; 8] = [1, 2, 3, 4, 10, 20, 30, 40];
+        let sum = sum(&words.map(u64::to_ne_bytes).concat());
+        let DropCounts {
+            told,
+            untold,
+            normal,
+            others,
+        } = sum;
+        assert_eq!([told, untold, normal, others], [11, 22, 33, 44]);
+    }
 
     #[test]
     fn names_of_places_end_at_the_first_zero() {

@@ -54,11 +54,6 @@ impl Reasons {
         found.map_or(0, |(number, _)| *number)
     }
 
-    /// The numbers of all.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
-        self.0.keys().copied()
-    }
-
     /// What becomes of the drops of each.
     pub(super) fn classes(&self) -> impl Iterator<Item = (u32, Class)> {
         let class = |name: &str| meaning::of(name).map_or(Class::Told, |meaning| meaning.class);

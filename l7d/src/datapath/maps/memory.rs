@@ -1,12 +1,24 @@
 //! What maps take of the kernel's memory, as the kernel counts it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
+
+/// Maps that are asked for anew at a look: each takes seven system calls, and few of them ever change.
+const AT_ONCE: usize = 4;
 
 /// The maps that this process had when it was made.
 #[derive(Debug, Default)]
 pub struct MapMemory {
-    files: Vec<PathBuf>,
+    /// Whoever was asked the longest time ago comes first.
+    files: VecDeque<MapFile>,
+}
+
+/// What the kernel tells of a map.
+#[derive(Debug)]
+struct MapFile {
+    path: PathBuf,
+    /// Bytes, when it was asked.
+    bytes: u64,
 }
 
 impl MapMemory {
@@ -14,24 +26,34 @@ impl MapMemory {
     pub fn find() -> Self {
         let mut known = BTreeSet::new();
         let entries = std::fs::read_dir("/proc/self/fdinfo");
-        let files = entries.into_iter().flatten().flatten();
-        let files = files.map(|entry| entry.path()).filter(|file| {
-            let text = std::fs::read_to_string(file).unwrap_or_default();
+        let files = entries.into_iter().flatten().flatten().filter_map(|entry| {
+            let path = entry.path();
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let id = number(&text, "map_id:")?;
+            let bytes = number(&text, "memlock:").unwrap_or(0);
             // Several descriptors may be of one map.
-            number(&text, "map_id:").is_some_and(|id| known.insert(id))
+            known.insert(id).then_some(MapFile { path, bytes })
         });
         Self {
             files: files.collect(),
         }
     }
 
-    /// Bytes that they take now. Before Linux 6.4 the kernel tells what they may take at most.
+    /// Asks some of them anew, in turn.
+    pub fn look(&mut self) {
+        for _ in 0..AT_ONCE.min(self.files.len()) {
+            if let Some(mut file) = self.files.pop_front() {
+                let text = std::fs::read_to_string(&file.path).unwrap_or_default();
+                file.bytes = number(&text, "memlock:").unwrap_or(file.bytes);
+                self.files.push_back(file);
+            }
+        }
+    }
+
+    /// Bytes that they took when they were asked. Before Linux 6.4 the kernel tells what they may take at
+    /// most.
     pub fn bytes(&self) -> u64 {
-        let each = self.files.iter().filter_map(|file| {
-            let text = std::fs::read_to_string(file).ok()?;
-            number(&text, "memlock:")
-        });
-        each.sum()
+        self.files.iter().map(|file| file.bytes).sum()
     }
 }
 

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use crate::policy::{Judge, Permit};
 use crate::proxy::dns::{learn_from, refuse_query, wait_until_learnt};
-use crate::proxy::forward::{self, Broken, Received, receive};
+use crate::proxy::forward::{self, Broken, Reach, Received, receive};
 use crate::proxy::lane::{Lane, SavedLane};
 use crate::proxy::network;
 use crate::proxy::worker::Worker;
@@ -107,7 +107,7 @@ impl Stream {
         from: &mut ReadHalf<'_>,
         pool: &forward::Pool,
     ) -> Result<bool, Broken> {
-        let (received, buffer) = receive(from, || pool.take(), pool)
+        let (received, buffer) = receive(from, pool, Reach::Whole)
             .await
             .map_err(|error| Broken::Read(self.way, error))?;
         let has_more = match received {

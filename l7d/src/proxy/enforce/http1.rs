@@ -11,7 +11,7 @@ use super::inbox::{Inbox, More, Place, Refusing, Turn};
 use super::rewrite::Rewritten;
 use super::{Next, Relay, ToClient, close};
 use crate::policy::{Denial, Permit, Request};
-use crate::proxy::forward::{Broken, Received, receive};
+use crate::proxy::forward::{Broken, Reach, Received, receive};
 use crate::proxy::network;
 use crate::proxy::refuse::Refusal;
 use crate::proxy::splice::{Run, WORTHWHILE_BYTES};
@@ -174,7 +174,7 @@ impl Relay<'_> {
         let broken = |error| Broken::Read(Way::ToServer, error);
         if inbox.filled.is_empty() {
             inbox.deadline = None;
-            let (received, buffer) = receive(from, || pool.take(), pool).await.map_err(broken)?;
+            let (received, buffer) = receive(from, pool, Reach::Whole).await.map_err(broken)?;
             return Ok(match received {
                 Received::Bytes(count) => {
                     inbox.filled = 0..count;

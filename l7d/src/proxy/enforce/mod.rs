@@ -227,7 +227,7 @@ impl<'w> Relay<'w> {
         drop(first);
         while !lane.is_over {
             if lane.is_empty() {
-                let (received, buffer) = receive(&mut from, || pool.take(), pool)
+                let (received, buffer) = receive(&mut from, pool, lane.reach())
                     .await
                     .map_err(|error| Broken::Read(Way::ToClient, error))?;
                 let Received::Bytes(count) = received else {

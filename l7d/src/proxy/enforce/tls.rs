@@ -25,7 +25,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use crate::policy::{Judge, Permit};
-use crate::proxy::forward::{self, Broken, Received, receive, send};
+use crate::proxy::forward::{self, Broken, Reach, Received, receive, send};
 use crate::proxy::lane::{Lane, SavedLane};
 use crate::proxy::watch;
 use crate::proxy::worker::Worker;
@@ -296,7 +296,7 @@ impl<'w> TlsRelay<'w> {
         let mut first = [0];
         tokio::select! {
             biased;
-            read = receive(from_client, || pool.take(), pool) => {
+            read = receive(from_client, pool, Reach::Whole) => {
                 let (received, buffer) = read.map_err(|error| Broken::Read(Way::ToServer, error))?;
                 held.buffer = buffer;
                 match received {
@@ -384,7 +384,7 @@ impl<'w> TlsRelay<'w> {
         let mut waiting = Vec::new();
         loop {
             let read = tokio::select! {
-                read = receive(from_server, || pool.take(), pool) => read,
+                read = receive(from_server, pool, Reach::Whole) => read,
                 gone = hang_up(from_client) => match gone {
                     // Nothing more comes that could be judged.
                     Ok(()) if held.filled == 0 => return Ok(false),
