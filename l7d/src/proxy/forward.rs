@@ -309,7 +309,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let mut sender = TcpStream::connect(address).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
-        sender.write_all(&[7; SENT]).await.unwrap();
+        sender.write_all(&vec![7; SENT]).await.unwrap();
         drop(sender);
         let (mut from, _to) = stream.split();
         let pool = Pool::new(0);
@@ -332,7 +332,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let mut sender = TcpStream::connect(address).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
-        sender.write_all(&[7; 40_000]).await.unwrap();
+        sender.write_all(&vec![7; 40_000]).await.unwrap();
         let (mut from, _to) = stream.split();
         let pool = Pool::new(0);
         pool.give(pool.take());

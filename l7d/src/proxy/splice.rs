@@ -18,7 +18,7 @@ pub(super) const WORTHWHILE_BYTES: u64 = 128 << 10;
 /// What one pipe holds, the most that an unprivileged process may ask for by default.
 const PIPE_BYTES: usize = 1 << 20;
 /// Most that is moved at once: nobody else is served meanwhile.
-const STEP_BYTES: usize = 64 << 10;
+const STEP_BYTES: usize = 256 << 10;
 /// Pipes kept for the next body; each has two descriptors.
 const SPARE_MAX: usize = 64;
 
